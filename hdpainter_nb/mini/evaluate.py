@@ -1,0 +1,251 @@
+"""Judge the miniature with its oracle: `python -m hdpainter_nb.mini.evaluate -n 200`.
+
+Paints the standard set with plain sampling, and the provocation set with plain sampling, RASG,
+PAIntA and both, always from the same seeds, with the library's own sampler. Says how often the
+hole then holds what was asked, how well the words' attention maps point at it, and how visible the
+hole's edge is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.multiprocessing as mp
+from numpy.typing import NDArray
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from hdpainter_nb import Capture, Job, Sampler, load
+
+from . import oracle as judge
+from .holes import Mask
+from .sets import Triple, provocation_set, standard_set
+from .world import Image
+
+METHODS: dict[str, dict[str, bool]] = {
+    "baseline": {"painta": False, "rasg": False},
+    "RASG": {"painta": False, "rasg": True},
+    "PAIntA": {"painta": True, "rasg": False},
+    "both": {"painta": True, "rasg": True},
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One set painted with one method; `settings` go to `Job` as they are."""
+
+    name: str
+    group: str  # "standard" or "provocation"
+    method: str
+    count: int
+    steps: int
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was seen in one painted hole. Peaks are the shares of the two words whose map's
+    highest cell lies in the hole; edges are sums of squared steps across the hole's rim."""
+
+    kind: str
+    color: bool
+    shape: bool
+    nothing: bool
+    peak_16: float
+    peak_32: float
+    edge: float
+    true_edge: float
+    seconds: float
+
+
+def peak_inside(heat: NDArray[np.floating], mask: Mask) -> bool:
+    """Whether the highest cell of a map `(h, w)` lies in the hole (half of it or more)."""
+    rows, columns = heat.shape
+    cover = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+    top = int(heat.argmax())
+    return bool(cover.flat[top] >= min(0.5, float(cover.max())))
+
+
+def rim_energy(image: Image, mask: Mask) -> float:
+    """Sum over pixel pairs across the hole's rim of the squared difference."""
+    values, total = image.astype(np.float64), 0.0
+    for axis in (0, 1):
+        crossing = np.diff(mask.astype(np.int8), axis=axis) != 0
+        steps = np.square(np.diff(values, axis=axis)).sum(-1)
+        total += float(steps[crossing].sum())
+    return total
+
+
+def paint(model: Any, task: Triple, run: Run, seed: int) -> tuple[Image, dict[str, Any]]:
+    """Fill one hole; returns the picture and the mean maps of the colour and the shape word."""
+    job = Job(task.image, task.mask, task.prompt, steps=run.steps, seed=seed, **run.settings)
+    capture = Capture.standard().replace(c=False, similarity=False, levels=(16, 32))
+    sampler = Sampler(model, job, capture=capture)
+    maps: dict[str, list[NDArray[np.floating]]] = {}
+    started = time.perf_counter()
+    # written-out attention gives the same pictures and is faster for heads this small
+    with sdpa_kernel(SDPBackend.MATH):
+        for record in sampler:
+            for word in (task.color, task.shape):
+                for level in (16, 32):
+                    maps.setdefault(f"{word} {level}", []).append(record.cross[word, level])
+    seconds = time.perf_counter() - started
+    means = {name: np.mean(stack, 0) for name, stack in maps.items()}
+    return sampler.image(paste=True), {"seconds": seconds, **means}
+
+
+def assess(oracle: judge.Oracle, task: Triple, image: Image, seen: dict[str, Any]) -> Result:
+    """Compare one painted picture with what its task asked for."""
+    color, shape = oracle.judge([image], [task.mask])[0]
+    peaks = [
+        float(np.mean([peak_inside(seen[f"{word} {level}"], task.mask) for word in words]))
+        for words in ((task.color, task.shape),)
+        for level in (16, 32)
+    ]
+    return Result(
+        kind=task.kind,
+        color=color == task.color,
+        shape=shape == task.shape,
+        nothing=judge.NOTHING in (color, shape),
+        peak_16=peaks[0],
+        peak_32=peaks[1],
+        edge=rim_energy(image, task.mask),
+        true_edge=rim_energy(task.truth, task.mask),
+        seconds=seen["seconds"],
+    )
+
+
+def _share(values: Iterable[float]) -> dict[str, float]:
+    """Mean and standard error in percent."""
+    numbers = 100 * np.array(list(values), np.float64)
+    error = numbers.std() / max(len(numbers), 1) ** 0.5
+    return {"mean": round(float(numbers.mean()), 1), "error": round(float(error), 1)}
+
+
+def summary(results: list[Result]) -> dict[str, Any]:
+    """Shares with standard errors, the seam ratio and the mean time of one picture."""
+    return {
+        "n": len(results),
+        "success": _share(r.color and r.shape for r in results),
+        "color": _share(r.color for r in results),
+        "shape": _share(r.shape for r in results),
+        "nothing": _share(r.nothing for r in results),
+        "peak_16": _share(r.peak_16 for r in results),
+        "peak_32": _share(r.peak_32 for r in results),
+        "seam": round(sum(r.edge for r in results) / sum(r.true_edge for r in results), 2),
+        "seconds": round(float(np.mean([r.seconds for r in results])), 2),
+    }
+
+
+def _tile(task: Triple, image: Image) -> NDArray[np.uint8]:
+    """The masked picture above the painted one, half size, with the prompt."""
+    veiled = task.image.copy()
+    veiled[task.mask] = veiled[task.mask] // 3 + 150
+    pair = [cv2.resize(i, (128, 128), interpolation=cv2.INTER_AREA) for i in (veiled, image)]
+    label = np.zeros((14, 128, 3), np.uint8)
+    cv2.putText(label, task.prompt[:30], (2, 10), 0, 0.28, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.vstack([*pair, label])
+
+
+def _work(rank: int, processes: int, model_folder: str, runs: list[Run], out: Path) -> None:
+    """One process' share: every `processes`-th task of every run."""
+    torch.set_num_threads(1)
+    model = load(model_folder)
+    oracle = judge.load(Path(model_folder) / "oracle.safetensors")
+    for number, run in enumerate(runs):
+        tasks = standard_set(run.count) if run.group == "standard" else provocation_set(run.count)
+        results: dict[int, dict[str, Any]] = {}
+        tiles: list[NDArray[np.uint8]] = []
+        for index in range(rank, run.count, processes):
+            image, seen = paint(model, tasks[index], run, seed=1000 + index)
+            results[index] = asdict(assess(oracle, tasks[index], image, seen))
+            if len(tiles) < 24:
+                tiles.append(_tile(tasks[index], image))
+        (out / f"part-{number}-{rank}.json").write_text(json.dumps(results))
+        tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 8)
+        rows = [np.hstack(tiles[i : i + 8]) for i in range(0, len(tiles), 8)]
+        cv2.imwrite(str(out / f"{run.name}-{rank}.png"), np.vstack(rows)[..., ::-1])
+
+
+def evaluate(model: str, runs: list[Run], out: Path, processes: int = 2) -> dict[str, Any]:
+    """Paint and judge all runs; writes pictures and `evaluation.json` into `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    if processes == 1:
+        _work(0, 1, model, runs, out)
+    else:
+        mp.spawn(partial(_work), (processes, model, runs, out), nprocs=processes)
+    report: dict[str, Any] = {}
+    for number, run in enumerate(runs):
+        results: list[Result] = []
+        for rank in range(processes):
+            part = out / f"part-{number}-{rank}.json"
+            results += [Result(**r) for r in json.loads(part.read_text()).values()]
+            part.unlink()
+        report[run.name] = {**asdict(run), **summary(results)}
+        for kind in sorted({r.kind for r in results}):
+            chosen = [r for r in results if r.kind == kind]
+            report[run.name][f"success_{kind}"] = _share(r.color and r.shape for r in chosen)
+    (out / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as a markdown table."""
+    columns = ("success", "color", "shape", "nothing", "peak_16", "peak_32")
+    lines = [
+        "| run | n | " + " | ".join(f"{c} %" for c in columns) + " | seam | s |",
+        "|---" * (len(columns) + 4) + "|",
+    ]
+    for name, entry in report.items():
+        shares = (f"{entry[c]['mean']:.1f} ± {entry[c]['error']:.1f}" for c in columns)
+        lines.append(
+            f"| {name} | {entry['n']} | {' | '.join(shares)} | {entry['seam']} | {entry['seconds']} |"
+        )
+    return "\n".join(lines)
+
+
+def plan(count: int, steps: int, settings: dict[str, Any], methods: Iterable[str]) -> list[Run]:
+    """The standard set with the baseline, the provocation set with each method."""
+    first = Run("standard", "standard", "baseline", count, steps, settings | METHODS["baseline"])
+    return [
+        first,
+        *(
+            replace(first, name=f"provocation {m}", group="provocation", method=m,
+                    settings=settings | METHODS[m])
+            for m in methods
+        ),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-n", "--count", type=int, default=200)
+    parser.add_argument("--model", default="data/mini")
+    parser.add_argument("--out", type=Path, default=Path("runs/mini/evaluation"))
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--settings", type=json.loads, default={}, help="json, given to Job")
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--skip-standard", action="store_true")
+    given = parser.parse_args()
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    runs = plan(given.count, given.steps, given.settings, given.methods)
+    report = evaluate(given.model, runs[given.skip_standard :], given.out, given.processes)
+    print(table(report))
+    for name, entry in report.items():
+        kinds = {k: v for k, v in entry.items() if k.startswith("success_")}
+        print(name, kinds)
+
+
+if __name__ == "__main__":
+    main()

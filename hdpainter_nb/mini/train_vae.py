@@ -1,0 +1,189 @@
+"""Train the miniature's autoencoder: `python -m hdpainter_nb.mini.train_vae --minutes 16`.
+
+Small crops first, larger ones for the last part; then the latents are whitened exactly, the
+scaling factor is measured and the fp16 weights are exported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from .autoencoder import analytic_start, new_vae, psnr, whiten
+from .parallel import Team, launch
+from .world import SIZE, make_scene
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run does. `minutes` are wall-clock; `large_from` is a share of them."""
+
+    work: Path
+    out: Path
+    minutes: float
+    large_from: float = 0.5
+    crops: tuple[int, int] = (64, 128)
+    batches: tuple[int, int] = (4, 2)
+    rate: float = 1.2e-3
+    meet_every: int = 16
+    max_steps: int = 10**9
+    device: str = "cpu"
+    seed: int = 100
+
+
+class Crops:
+    """Random crops of fresh scenes, shuffled in a small pool; a fifth has grey holes."""
+
+    def __init__(self, seed: int, size: int) -> None:
+        self.rng, self.size = np.random.default_rng(seed), size
+        self.pool: list[np.ndarray] = []
+
+    def _more(self) -> None:
+        rng, size = self.rng, self.size
+        view = make_scene(rng)
+        for index in range(12 if size < 100 else 5):
+            corner = rng.uniform(0, SIZE - size, 2)
+            if index % 2 == 0 and view.objects:
+                thing = view.objects[int(rng.integers(len(view.objects)))]
+                corner = np.array([thing.x, thing.y]) - size / 2 + rng.uniform(-36, 36, 2)
+            x, y = np.clip(corner, 0, SIZE - size).astype(int)
+            crop = view.image[y : y + size, x : x + size].astype(np.float32) / 127.5 - 1
+            if rng.random() < 0.5:
+                crop = crop[:, ::-1].copy()
+            if rng.random() < 0.2:  # what the encoder sees of a masked picture
+                top, left = rng.integers(0, size - 16, 2)
+                down, across = rng.integers(10, 40, 2)
+                crop[top : top + down, left : left + across] = 0
+            self.pool.append(crop)
+
+    def batch(self, count: int) -> Tensor:
+        """`(count, 3, size, size)`, -1 to 1."""
+        while len(self.pool) < 8 * count:
+            self._more()
+        taken = [self.pool.pop(int(self.rng.integers(len(self.pool)))) for _ in range(count)]
+        return torch.from_numpy(np.stack(taken)).permute(0, 3, 1, 2)
+
+
+def _edges(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
+
+
+def loss_of(vae: AutoencoderKL, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """The training loss and the mean squared error (for the log)."""
+    posterior = vae.encode(pictures).latent_dist
+    mean, logvar = posterior.mean, posterior.logvar
+    output = vae.decode(mean + torch.randn_like(mean) * (0.5 * logvar).exp()).sample.float()
+    error = output - pictures
+    pairs = zip(_edges(output), _edges(pictures), strict=True)
+    sharp = sum((a - b).abs().mean() for a, b in pairs)
+    colour = F.avg_pool2d(error, 8).abs().mean()
+    spread = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+    squared = error.square().mean()
+    total = error.abs().mean() + 2 * squared + colour + 0.5 * sharp + 1e-4 * spread
+    return total, squared
+
+
+def _scenes(count: int, seed: int) -> Tensor:
+    """Held-out pictures, `(count, 3, 256, 256)`."""
+    rng = np.random.default_rng(seed)
+    images = np.stack([make_scene(rng).image for _ in range(count)])
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@torch.no_grad()
+def finish(vae: AutoencoderKL, out: Path) -> float:
+    """Whiten, measure the scaling factor, export fp16 to `out`; returns the mean PSNR in dB."""
+    vae = vae.cpu().eval()
+    encode = lambda xs: torch.cat([vae.encode(x[None]).latent_dist.mean for x in xs])  # noqa: E731
+    whiten(vae, encode(_scenes(64, 5)))
+    held_out = _scenes(48, 7)
+    latents = encode(held_out)
+    scaling = 1 / float(latents.std())
+    vae.register_to_config(scaling_factor=scaling)
+    output = torch.cat([vae.decode(z[None]).sample for z in latents])
+    quality = float(psnr(output, held_out).mean())
+    deviations = ", ".join(f"{s:.2f}" for s in latents.std((0, 2, 3)))
+    print(f"scaling factor {scaling:.4f}, channel deviations {deviations}, PSNR {quality:.2f} dB")
+    vae.half().save_pretrained(out)
+    vae.float()
+    return quality
+
+
+def _save(path: Path, vae: AutoencoderKL, optimizer: torch.optim.Optimizer, step: int) -> None:
+    state = {"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+    torch.save(state, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
+
+
+def train(team: Team, plan: Plan) -> None:
+    """One process' share of the training."""
+    torch.manual_seed(plan.seed)
+    device = torch.device(plan.device)
+    vae = new_vae()
+    analytic_start(vae, _scenes(8, 3)[..., 64:192, 64:192])
+    vae = vae.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(vae.parameters(), plan.rate, (0.9, 0.98), weight_decay=1e-4)
+    checkpoint, step = plan.work / "vae.pt", 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device)
+        vae.load_state_dict(state["vae"])
+        optimizer.load_state_dict(state["optimizer"])
+        step = int(state["step"])
+    torch.manual_seed(plan.seed + 1 + team.rank + 10 * step)
+    sources = [Crops(plan.seed + team.rank + 10 * step + k, s) for k, s in enumerate(plan.crops)]
+    parameters, first, share, told = list(vae.parameters()), step, 0.0, time.monotonic()
+    while True:
+        if (step - first) % plan.meet_every == 0:
+            if step > first:
+                team.average(parameters)
+            share = team.elapsed() / (60 * plan.minutes)
+            if share >= 1 or step - first >= plan.max_steps:
+                break
+            if team.leads and time.monotonic() - told > 120:
+                told = time.monotonic()
+                _save(checkpoint, vae, optimizer, step)
+        warm = min(1.0, (step - first + 1) / 60)
+        for group in optimizer.param_groups:
+            group["lr"] = plan.rate * warm * (0.5 + 0.5 * math.cos(math.pi * share)) + 5e-6
+        late = int(share > plan.large_from)
+        pictures = sources[late].batch(plan.batches[late]).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            loss, squared = loss_of(vae, pictures)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        step += 1
+        if team.leads and (step - first) % 100 == 0:
+            left = plan.minutes * (1 - share)
+            print(f"{step} loss {loss:.4f} mse {squared:.5f} left {left:.1f} min", flush=True)
+    if team.leads:
+        _save(checkpoint, vae, optimizer, step)
+        finish(vae, plan.out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=16)
+    parser.add_argument("--work", type=Path, default=Path("runs/mini"))
+    parser.add_argument("--out", type=Path, default=Path("data/mini/vae"))
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--max-steps", type=int, default=10**9)
+    given = parser.parse_args()
+    plan = Plan(given.work, given.out, given.minutes, device=given.device,
+                max_steps=given.max_steps)  # fmt: skip
+    launch(train, given.work, given.processes, plan)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,301 @@
+"""A model as the sampler needs it: `load` one, `Model.prepare` a job for it, `Model.decode`.
+
+Built on the pipeline's own parts, so that with PAIntA and RASG off the numbers are those of the
+stock `StableDiffusionInpaintPipeline`. The pipeline itself is never moved, cast or patched.
+"""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdpainter_nb import vae
+from hdpainter_nb.card import Card
+from hdpainter_nb.errors import HDPainterWarning, ModelError
+from hdpainter_nb.inputs import tell
+from hdpainter_nb.loading import open_pipeline
+from hdpainter_nb.prepare import prepare
+from hdpainter_nb.types import Cond, Job, State
+
+__all__ = ["Model", "load"]
+
+
+def load(
+    source: Any = "mini",
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    **options: Any,
+) -> Model:
+    """Load a model by name, or take a diffusers pipeline as it is.
+
+    Args:
+        source: ``mini`` (bundled), ``dreamshaper-8``, ``sd15`` or ``sd2``; a hub id; a folder; a
+            .safetensors or .ckpt file; or a diffusers pipeline of the Stable-Diffusion family,
+            whose LoRAs, device, dtype and offloading stay as they are. 9 input channels
+            (inpainting models) and 4 (ordinary ones: blended latent diffusion) both serve.
+        device: where to put it; None takes CUDA, else MPS, else the CPU.
+        dtype: ``float32``, ``float16`` or ``bfloat16``; None takes float16 on CUDA and float32
+            elsewhere, since guidance's gradients overflow half precision on Apple GPUs.
+        options: `variant`, `revision`, `token`, `cache_dir`, `local_files_only`, as diffusers has
+            them; for a single file also `config` (a folder in diffusers layout, for work without
+            a network) and `original_config`.
+
+    Raises:
+        ModelError: no such model, file, GPU or option; another family; damaged weights; the hub
+            cannot be reached. The message says what to do.
+    """
+    opened = open_pipeline(source, device, dtype, options)
+    return Model.from_pipeline(opened.pipe, name=opened.name, card=opened.card)
+
+
+class Model:
+    """A UNet with its noise schedule and, unless it is bare, its text encoder and VAE.
+
+    Made by `load`, or by `Model.from_unet`.
+
+    Attributes:
+        name: what it was loaded as.
+        pipe: the diffusers pipeline, as it was given; None for a bare UNet.
+        betas, alphas_cumprod: (T,) float32 on the CPU; T is 1000 for Stable Diffusion.
+        final_alpha: () the alpha that the last step leads to (alpha_0, or 1 by the scheduler's
+            ``set_alpha_to_one``).
+        prediction_type: ``epsilon`` or ``v_prediction``.
+        guidance_scale, positive_suffix, negative_prompt: the model's defaults.
+    """
+
+    def __init__(
+        self,
+        *,
+        unet: Any,
+        pipe: Any,
+        name: str,
+        betas: Tensor,
+        alphas_cumprod: Tensor,
+        prediction_type: str,
+        card: Card,
+        final_alpha: Tensor | None = None,
+    ) -> None:
+        self._unet = unet
+        self.pipe = pipe
+        self.name = name
+        self.betas = betas
+        self.alphas_cumprod = alphas_cumprod
+        self.final_alpha = alphas_cumprod[0] if final_alpha is None else final_alpha
+        self.prediction_type = prediction_type
+        self.guidance_scale = float(card.guidance_scale)
+        self.positive_suffix = card.positive_suffix
+        self.negative_prompt = card.negative_prompt
+        self._preview = None if card.preview is None else np.asarray(card.preview, np.float32)
+
+    @classmethod
+    def from_pipeline(
+        cls, pipe: Any, *, name: str | None = None, card: Card | None = None
+    ) -> Model:
+        """Wrap a pipeline that `card.check_pipeline` has accepted; `load` does both."""
+        schedule = _ddim(pipe.scheduler)
+        return cls(
+            unet=pipe.unet,
+            pipe=pipe,
+            name=name or type(pipe).__name__,
+            betas=schedule.betas.float().cpu(),
+            alphas_cumprod=schedule.alphas_cumprod.float().cpu(),
+            prediction_type=schedule.config.prediction_type,
+            card=card or Card(),
+            final_alpha=schedule.final_alpha_cumprod.float().cpu(),
+        )
+
+    @classmethod
+    def from_unet(
+        cls, unet: Any, *, betas: Tensor | None = None, prediction_type: str = "epsilon"
+    ) -> Model:
+        """Wrap a bare UNet: it can be sampled from a ready `Cond`, but neither prepare nor decode.
+
+        Args:
+            unet: a `UNet2DConditionModel` with 4 or 9 input channels.
+            betas: (T,); None takes Stable Diffusion's (scaled-linear, 0.00085 .. 0.012, 1000).
+            prediction_type: ``epsilon`` or ``v_prediction``.
+
+        Raises:
+            ModelError: other channels, another prediction type, betas outside 0 .. 1.
+        """
+        if unet.config.in_channels not in (4, 9):
+            raise ModelError(f"A UNet needs 4 or 9 input channels, not {unet.config.in_channels}.")
+        if prediction_type not in ("epsilon", "v_prediction"):
+            raise ModelError(
+                f"prediction_type={prediction_type!r} is not 'epsilon', 'v_prediction'."
+            )
+        if betas is None:
+            betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32) ** 2
+        betas = torch.as_tensor(betas, dtype=torch.float32).cpu()
+        if betas.ndim != 1 or not len(betas) or not bool(((betas > 0) & (betas < 1)).all()):
+            raise ModelError("betas must be a row of numbers between 0 and 1.")
+        return cls(
+            unet=unet,
+            pipe=None,
+            name="bare UNet",
+            betas=betas,
+            alphas_cumprod=torch.cumprod(1 - betas, 0),
+            prediction_type=prediction_type,
+            card=Card(),
+        )
+
+    # --- what it is ------------------------------------------------------------------------------
+
+    @property
+    def unet(self) -> Any:
+        """The UNet; the sampler calls it."""
+        return self._unet if self.pipe is None else self.pipe.unet
+
+    @property
+    def kind(self) -> str:
+        """``inpaint`` for 9 input channels, ``blended`` for 4."""
+        return "inpaint" if self.unet.config.in_channels == 9 else "blended"
+
+    @property
+    def device(self) -> torch.device:
+        """Where latents live. Of an offloaded pipeline: where its parts compute."""
+        if self.pipe is None:
+            return next(iter(self.unet.parameters())).device
+        return torch.device(self.pipe._execution_device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of latents and text embeddings: the UNet's."""
+        dtype: torch.dtype = self.unet.dtype
+        return dtype
+
+    @property
+    def native_size(self) -> int:
+        """Side in pixels of the pictures that the model was made for."""
+        size = self.unet.config.sample_size or 64
+        return 8 * int(size if isinstance(size, int) else max(size))
+
+    # --- in and out ------------------------------------------------------------------------------
+
+    def prepare(self, job: Job) -> tuple[Cond, State]:
+        """Turn a job into what the UNet needs, and draw the starting noise.
+
+        Random numbers are drawn on the CPU in the stock pipeline's order, from one generator whose
+        state goes on in `State.rng`. A larger picture is scaled down to `Settings.long_side` or to
+        the model's size, never up, except under ``size="squash"``, which always fills the square.
+
+        Raises:
+            ModelError: this is a bare UNet; the VAE gives no finite numbers.
+
+        Warns:
+            PromptWarning: part of the prompt does not reach the model, or it has no word to match.
+            HDPainterWarning: the hole vanishes at H/16 or H/32.
+        """
+        return prepare(self, job)
+
+    @torch.no_grad()
+    def decode(
+        self, latents: Tensor | NDArray[Any], cond: Cond | None = None, *, exact: bool = True
+    ) -> NDArray[np.uint8]:
+        """The picture that latents stand for, without the padding that `prepare` added.
+
+        Args:
+            latents: (1, 4, h, w) or (4, h, w).
+            cond: where they come from; without it nothing is cut off.
+            exact: decode the picture in one piece, as the stock pipeline does. If not, large
+                pictures are decoded in overlapping tiles, which takes less memory and differs a
+                little near the seams.
+
+        Returns:
+            (H, W, 3).
+
+        Raises:
+            ModelError: this is a bare UNet; latents or picture are not finite.
+
+        Warns:
+            HDPainterWarning: the memory does not suffice for one piece, so tiles were used.
+        """
+        parts = self.parts()
+        stack = torch.as_tensor(latents, device=self.device, dtype=self.dtype)
+        stack = stack.reshape(1, *stack.shape[-3:])  # (1, 4, h, w)
+        try:
+            picture = vae.decode(parts, stack, tiled=not exact)
+        except torch.OutOfMemoryError:
+            if not exact:
+                raise
+            tell("Too little memory to decode in one piece: decoded in tiles.", HDPainterWarning)
+            picture = vae.decode(parts, stack, tiled=True)
+        if cond is None:
+            return picture
+        top, left, height, width = cond.crop
+        return picture[top : top + height, left : left + width]
+
+    @torch.no_grad()
+    def preview(self, latents: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
+        """A linear RGB reading of latents, an eighth of the picture's size; costs next to nothing.
+
+        The first call fits the reading to the model's VAE. For a bare UNet it is a fixed one.
+
+        Args:
+            latents: (1, 4, h, w) or (4, h, w).
+
+        Returns:
+            (h, w, 3).
+        """
+        if self._preview is None:
+            bare = self.pipe is None
+            self._preview = vae.NEUTRAL if bare else vae.fit_preview(self.parts())
+        return vae.to_rgb(latents, self._preview)
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, {', '.join(self._facts().values())})"
+
+    def _repr_html_(self) -> str:
+        facts = "".join(f"<li>{key}: {html.escape(v)}</li>" for key, v in self._facts().items())
+        return f"<b>{html.escape(self.name)}</b><ul>{facts}</ul>"
+
+    def _facts(self) -> dict[str, str]:
+        parts = [self.unet] if self.pipe is None else self.pipe.components.values()
+        networks = [part for part in parts if isinstance(part, torch.nn.Module)]
+        count = sum(weight.numel() for network in networks for weight in network.parameters())
+        return {
+            "kind": f"{self.kind}, {self.unet.config.in_channels} channels",
+            "predicts": self.prediction_type,
+            "parameters": f"{count / 1e6:.1f} M",
+            "made for": f"{self.native_size} px",
+            "runs in": f"{str(self.dtype).removeprefix('torch.')} on {self.device}",
+        }
+
+    # --- the pipeline's parts --------------------------------------------------------------------
+
+    def parts(self) -> Any:
+        """A stock inpainting pipeline around the same parts, with a DDIM scheduler of its own.
+
+        Raises:
+            ModelError: this is a bare UNet.
+        """
+        if self.pipe is None:
+            raise ModelError(
+                "A bare UNet has no text encoder and no VAE: load a whole model, or build a Cond."
+            )
+        from diffusers import StableDiffusionInpaintPipeline
+
+        pipe = self.pipe
+        return StableDiffusionInpaintPipeline(
+            vae=pipe.vae,
+            text_encoder=pipe.text_encoder,
+            tokenizer=pipe.tokenizer,
+            unet=pipe.unet,
+            scheduler=_ddim(pipe.scheduler),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+
+
+def _ddim(scheduler: Any) -> Any:
+    """A DDIM scheduler with the noise schedule of another one."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler.from_config(scheduler.config, steps_offset=1, clip_sample=False)

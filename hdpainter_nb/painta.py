@@ -1,0 +1,90 @@
+"""PAIntA, Prompt-Aware Introverted Attention (sec. 3.3, eq. 5): pure tensor functions.
+
+Eq. 5 rescales the self-attention logits from masked to known pixels by c_j in [0, 1], which says
+how well known pixel j matches the prompt. Rows of known pixels stay as they are, and a rescaled
+logit is the logit of a rescaled key, ``c_j (q_i . k_j) = q_i . (c_j k_j)``. So PAIntA is one ordinary
+attention, plus a second one for the masked queries only; no (hw, hw) matrix is ever formed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["c_scores", "key_scale", "mean_similarity", "painta_attention"]
+
+
+def c_scores(
+    q: Tensor,
+    k: Tensor,
+    indices: Sequence[int],
+    shape: tuple[int, int],
+    *,
+    smooth: bool = True,
+) -> Tensor:
+    """c_j of every pixel: its cross-attention to ind(tau), smoothed and normalised.
+
+    Args:
+        q: (heads, hw, d) pixel queries of the cross-attention that follows the self-attention.
+        k: (heads, L, d) keys of the text.
+        indices: ind(tau), positions of the prompt's own tokens and of EOT.
+        shape: (h, w), with h * w = hw.
+        smooth: 3x3 Gaussian over the map (switch 10).
+
+    Returns:
+        (hw,) float32 in [0, 1]: ``clip((c - median c) / max c, 0, 1)``.
+    """
+    logits = q.float() @ k.float().transpose(-1, -2) * q.shape[-1] ** -0.5  # (heads, hw, L)
+    probabilities = logits.softmax(-1).mean(0)  # (hw, L)
+    c = probabilities[:, list(indices)].sum(-1)  # (hw,)
+    if smooth:
+        c = F.conv2d(c.view(1, 1, *shape), _gaussian(c.device), padding=1).flatten()
+    return ((c - c.median()) / c.max()).clamp(0, 1)
+
+
+def _gaussian(device: torch.device) -> Tensor:
+    """(1, 1, 3, 3): exp(-(x / (2 * 0.5))^2) in both directions, summing to 1."""
+    g = torch.exp(-(torch.arange(-1.0, 2.0, device=device) ** 2))
+    kernel = g[:, None] * g[None]
+    return (kernel / kernel.sum())[None, None]
+
+
+def key_scale(c: Tensor, rows: Tensor) -> Tensor:
+    """The factor on each key as masked queries see it: c_j where known, 1 where masked. (hw,)."""
+    return c.index_fill(0, rows, 1.0)
+
+
+def painta_attention(q: Tensor, k: Tensor, v: Tensor, scale: Tensor, rows: Tensor) -> Tensor:
+    """The masked rows of softmax(A~) V (eq. 5); the other rows are those of plain attention.
+
+    Args:
+        q, k, v: (batch, heads, hw, d).
+        scale: (hw,) from `key_scale`.
+        rows: (n,) indices of the masked pixels.
+
+    Returns:
+        (batch, heads, n, d).
+    """
+    scaled = k * scale.to(k.dtype)[:, None]
+    return F.scaled_dot_product_attention(q.index_select(2, rows), scaled, v)
+
+
+def mean_similarity(q: Tensor, k: Tensor, rows: Tensor) -> Tensor:
+    """Appendix B: self-similarity before softmax, averaged over the masked rows and the heads.
+
+    Linear in the query, so the mean query does: O(hw d) instead of O(hw^2 d). Times `key_scale` it
+    is the same after PAIntA.
+
+    Args:
+        q, k: (heads, hw, d).
+        rows: (n,) indices of the masked pixels.
+
+    Returns:
+        (hw,) float32.
+    """
+    mean_q = q.index_select(1, rows).float().mean(1)  # (heads, d)
+    similarity = torch.einsum("hd,hnd->hn", mean_q, k.float()) * q.shape[-1] ** -0.5
+    return similarity.mean(0)

@@ -1,0 +1,118 @@
+"""A job made ready for a model: text embeddings, latents, masks at every level, starting noise.
+
+The pipeline's own parts do the work, in the order in which the stock pipeline calls them, so that
+the same seed draws the same numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hdpainter_nb import masks, prompt, vae
+from hdpainter_nb.errors import HDPainterWarning, PromptWarning
+from hdpainter_nb.inputs import tell
+from hdpainter_nb.types import Cond, Job, State
+
+if TYPE_CHECKING:
+    from hdpainter_nb.models import Model
+
+__all__ = ["prepare"]
+
+
+@torch.no_grad()
+def prepare(model: Model, job: Job) -> tuple[Cond, State]:
+    """See `Model.prepare`."""
+    parts, device, dtype = model.parts(), model.device, model.dtype
+    settings = job.settings
+    side = settings.long_side or model.native_size
+    fitted = masks.fit(job.image, job.mask, how=settings.size, long_side=side)
+    (height, width), crop = fitted.mask.shape, fitted.crop
+    context, tokens = _read_text(model, parts, job)
+
+    rng = torch.Generator("cpu").manual_seed(settings.seed)
+
+    def encode(picture: Tensor) -> Tensor:
+        return vae.encode(parts, picture, settings.vae_encoding, rng).to(device, dtype)
+
+    picture = parts.image_processor.preprocess(
+        Image.fromarray(fitted.image), height=height, width=width
+    ).float()  # (1, 3, H, W), -1 .. 1
+    blank = torch.from_numpy(masks.to_pixels(fitted.mask, settings.unet_mask, crop=crop))
+    size = (height, width, dtype, device, rng)
+
+    # With 4 channels the stock pipeline encodes the whole picture before it draws the noise.
+    known = encode(picture) if model.kind == "blended" else None
+    latents, noise = parts.prepare_latents(1, 4, *size, return_noise=True)
+    latent_mask, masked_image_latents = parts.prepare_mask_latents(
+        masks.to_unet(fitted.mask, settings.unet_mask, crop=crop),
+        encode(picture * ~blank),
+        1,
+        *size,
+        do_classifier_free_guidance=False,
+    )
+    levels = {
+        level: masks.to_painta(fitted.mask, level, settings.painta_mask, crop=crop)
+        for level in (16, 32)
+    }
+    _warn_of_neglect(job, tokens, levels)
+    cond = Cond(
+        context=context,
+        latent_mask=latent_mask,
+        masked_image_latents=masked_image_latents,
+        painta_masks={level: mask.to(device) for level, mask in levels.items()},
+        score_mask=masks.to_score(fitted.mask, settings.score_mask, crop=crop).to(device),
+        indices=tokens.indices,
+        words=tokens.words,
+        tokens=tokens.tokens,
+        size=(height, width),
+        crop=crop,
+        known_latents=known,
+        known_noise=None if known is None else noise,
+    )
+    return cond, State(index=0, latents=latents, rng=rng.get_state())
+
+
+def _read_text(model: Model, parts: Any, job: Job) -> tuple[Tensor, prompt.Tokens]:
+    """The text embeddings (2, L, d), unconditional first, and what each token is."""
+    settings, adds = job.settings, job.settings.prompt_additions != "none"
+    suffix, negative = settings.positive_suffix, settings.negative_prompt
+    if suffix is None:
+        suffix = model.positive_suffix if adds else ""
+    elif suffix.strip() and not adds:
+        tell(
+            f"positive_suffix={suffix!r} is left out, since prompt_additions='none' adds nothing: "
+            "set prompt_additions='comma', or write the words into the prompt.",
+            HDPainterWarning,
+        )
+    if negative is None:
+        negative = model.negative_prompt if adds else ""
+    full = prompt.compose(job.prompt, suffix, settings.prompt_additions)
+
+    # A word that textual inversion learnt as several vectors stands for several tokens.
+    own, full = (parts.maybe_convert_prompt(text, parts.tokenizer) for text in (job.prompt, full))
+    tokens = prompt.read_prompt(parts.tokenizer, own, full)
+    cond, uncond = parts.encode_prompt(full, model.device, 1, True, negative)
+    return torch.cat([uncond, cond]).to(model.dtype), tokens
+
+
+def _warn_of_neglect(job: Job, tokens: prompt.Tokens, levels: dict[int, Tensor]) -> None:
+    """Say where PAIntA and RASG have nothing to act on."""
+    if not (job.settings.painta or job.settings.rasg):
+        return
+    if prompt.nothing_to_match(tokens):
+        tell(
+            f"The prompt {job.prompt!r} has no word to match, so PAIntA and RASG follow the "
+            "end-of-text token alone: write what to paint, or turn them off.",
+            PromptWarning,
+        )
+    if gone := masks.vanished(levels):
+        where = " and ".join(f"H/{level}" for level in gone)
+        tell(
+            f"The hole vanishes at {where}, where PAIntA and RASG look for it: paint a larger "
+            "mask, or work on a larger picture (long_side).",
+            HDPainterWarning,
+        )

@@ -1,0 +1,352 @@
+"""The memory of a run: a tree of steps, kept in NumPy arrays and saved as one file.
+
+A file is a safetensors container: every array under a name, and the rest as json in its header.
+Nothing in it is executable, and it opens without torch and without the model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdpainter_nb.errors import SettingsError, TraceError
+from hdpainter_nb.types import CrossMaps, GradStats, LevelMaps, Record, Settings, Word
+
+__all__ = ["FORMAT_VERSION", "Branch", "Node", "Trace"]
+
+FORMAT_VERSION = 1
+_HEADER = "hdpainter_nb"
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A point of the tree: the latents after a step, and the record of that step."""
+
+    id: int
+    parent: int | None
+    branch: int
+    latents: NDArray[Any]  # (4, h, w) float32, after the step; the starting noise at the root
+    rng: NDArray[np.uint8]  # state of the noise generator after the step
+    record: Record | None  # None at a root
+
+    @property
+    def index(self) -> int:
+        """Steps made up to here."""
+        return 0 if self.record is None else self.record.index + 1
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A line of steps under one set of settings, and where it left its parent."""
+
+    id: int
+    name: str
+    prompt: str
+    settings: Settings
+    parent: int | None  # branch
+    start: int  # node it grows from
+
+
+class Trace:
+    """Every step made for one picture, over all branches.
+
+    ``len(trace)``, iteration and ``trace[i]`` speak of the first branch; ``trace.records(branch)``
+    of any.
+    """
+
+    def __init__(
+        self,
+        image: NDArray[np.uint8] | None = None,
+        mask: NDArray[np.bool_] | None = None,
+        words: tuple[Word, ...] = (),
+        tokens: tuple[str, ...] = (),
+        model: str = "",
+    ) -> None:
+        self.image = image
+        """(H, W, 3): the picture that was given."""
+        self.mask = mask
+        """(H, W): the mask that was given, True where filled."""
+        self.words = words
+        self.tokens = tokens
+        self.model = model
+        """Name of the model that made it."""
+        self.nodes: dict[int, Node] = {}
+        self.branches: dict[int, Branch] = {}
+        self.tips: dict[int, int] = {}
+        """Branch -> its newest node."""
+        self.pictures: dict[int, NDArray[np.uint8]] = {}
+        """Node -> (H, W, 3): the x0 predictions that were decoded."""
+
+    # --- growing -----------------------------------------------------------------------------
+
+    def root(self, latents: NDArray[Any], rng: NDArray[np.uint8]) -> Node:
+        """A new starting point: the starting noise (4, h, w)."""
+        return self._keep(Node(self._next_id(), None, -1, latents, rng, None))
+
+    def open_branch(
+        self, prompt: str, settings: Settings, start: Node, parent: int | None, name: str = ""
+    ) -> Branch:
+        """A new line of steps growing from `start`."""
+        number = len(self.branches)
+        if not name:
+            old = None if parent is None else self.branches[parent]
+            name = "main" if old is None else _name_change(old, prompt, settings)
+        branch = Branch(number, name, prompt, settings, parent, start.id)
+        self.branches[number] = branch
+        self.tips[number] = start.id
+        return branch
+
+    def add(
+        self,
+        branch: Branch,
+        parent: Node,
+        latents: NDArray[Any],
+        rng: NDArray[np.uint8],
+        record: Record,
+    ) -> Node:
+        """Append a step to `branch`."""
+        node = self._keep(Node(self._next_id(), parent.id, branch.id, latents, rng, record))
+        self.tips[branch.id] = node.id
+        return node
+
+    def _keep(self, node: Node) -> Node:
+        self.nodes[node.id] = node
+        return node
+
+    def _next_id(self) -> int:
+        return max(self.nodes, default=-1) + 1
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def path(self, branch: int | str = 0) -> list[Node]:
+        """The nodes from the root to the branch's newest step."""
+        node: Node | None = self.nodes[self.tips[self._number(branch)]]
+        found = []
+        while node is not None:
+            found.append(node)
+            node = None if node.parent is None else self.nodes[node.parent]
+        return found[::-1]
+
+    def records(self, branch: int | str = 0) -> list[Record]:
+        """The records of a branch from its root, shared steps included."""
+        return [node.record for node in self.path(branch) if node.record is not None]
+
+    def picture(self, branch: int | str = 0) -> NDArray[np.uint8] | None:
+        """(H, W, 3): the newest decoded picture of a branch, or None if none was decoded."""
+        for node in reversed(self.path(branch)):
+            if node.id in self.pictures:
+                return self.pictures[node.id]
+        return None
+
+    def _number(self, branch: int | str) -> int:
+        for number, known in self.branches.items():
+            if branch in (number, known.name):
+                return number
+        names = ", ".join(f"{n} {b.name!r}" for n, b in self.branches.items()) or "none"
+        raise KeyError(f"no branch {branch!r}; there are {names}")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        arrays, _ = _pack(self)
+        return sum(array.nbytes for array in arrays.values())
+
+    def __len__(self) -> int:
+        return len(self.records()) if self.branches else 0
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records() if self.branches else [])
+
+    def __getitem__(self, index: int) -> Record:
+        return self.records()[index]
+
+    def __repr__(self) -> str:
+        lines = ", ".join(f"{b.name}: {len(self.records(b.id))} steps" for b in self.branches.values())
+        return f"Trace({lines or 'empty'})"
+
+    # --- one file ----------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to one file (by habit ``*.hdp``). An existing one is replaced at once
+        and only when the new one is complete."""
+        from safetensors.numpy import save_file  # noqa: PLC0415
+
+        path = Path(path)
+        arrays, meta = _pack(self)
+        partial = path.with_name(path.name + ".part")
+        packed = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        save_file(packed, partial, metadata={_HEADER: json.dumps(meta)})
+        partial.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trace:
+        """Read a file written by `save`.
+
+        Raises:
+            TraceError: no such file, truncated, not a trace, or made by a newer version.
+        """
+        from safetensors import SafetensorError, safe_open  # noqa: PLC0415
+
+        path = Path(path)
+        if not path.is_file():
+            raise TraceError(f"There is no trace file at {path}.")
+        try:
+            with safe_open(path, framework="np") as file:
+                meta = (file.metadata() or {}).get(_HEADER)
+                if meta is None:
+                    raise TraceError(f"{path} is a safetensors file, but not a trace of this tool.")
+                header = json.loads(meta)
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            version = header["version"]
+            if version != FORMAT_VERSION:
+                raise TraceError(
+                    f"{path} has trace format {version}, this version reads {FORMAT_VERSION}: "
+                    "update hdpainter-nb."
+                )
+            return _unpack(arrays, header)
+        except TraceError:
+            raise
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, SettingsError) as error:
+            raise TraceError(
+                f"{path} cannot be read as a trace: it is truncated or of another kind ({error})."
+            ) from error
+
+
+def _name_change(old: Branch, prompt: str, settings: Settings) -> str:
+    """What is different, as a name: ``painta=False``."""
+    changes = [f"{k}={new!r}" for k, (_, new) in old.settings.differences(settings).items()]
+    if prompt != old.prompt:
+        changes.insert(0, repr(prompt))
+    return ", ".join(changes) or "again"
+
+
+# --- packing: a record is its plain fields, its arrays, and its maps by level and layer ------------
+
+_MAPS = ("c", "similarity", "similarity_painta")
+_ARRAYS = ("latents", "x0_latents", "x0_preview", "scores")
+_PLAIN = ("index", "timestep", "score", "sigma", "alpha", "guided_norm", "seconds")
+
+
+def _pack(trace: Trace) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    nodes = []
+    for node in trace.nodes.values():
+        prefix = f"node.{node.id}"
+        arrays[f"{prefix}.after"] = node.latents
+        arrays[f"{prefix}.rng"] = node.rng
+        entry: dict[str, Any] = {"id": node.id, "parent": node.parent, "branch": node.branch}
+        if node.record is not None:
+            entry["record"] = _pack_record(node.record, prefix, arrays)
+        nodes.append(entry)
+    for name in ("image", "mask"):
+        value = getattr(trace, name)
+        if value is not None:
+            arrays[name] = value
+    arrays |= {f"picture.{number}": picture for number, picture in trace.pictures.items()}
+    header = {
+        "version": FORMAT_VERSION,
+        "model": trace.model,
+        "words": _pack_words(trace.words),
+        "tokens": list(trace.tokens),
+        "nodes": nodes,
+        "tips": {str(k): v for k, v in trace.tips.items()},
+        "branches": [
+            {**{f.name: getattr(b, f.name) for f in dataclasses.fields(b)}, "settings": b.settings.to_dict()}
+            for b in trace.branches.values()
+        ],
+    }
+    return arrays, header
+
+
+def _pack_words(words: tuple[Word, ...]) -> list[Any]:
+    return [[word.text, list(word.tokens)] for word in words]
+
+
+def _pack_record(record: Record, prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    entry = {name: getattr(record, name) for name in _PLAIN}
+    for name in _ARRAYS:
+        value = getattr(record, name)
+        if value is not None:
+            arrays[f"{prefix}.{name}"] = value
+    for name, maps in [("cross", record.cross.maps), *((n, getattr(record, n)) for n in _MAPS)]:
+        entry[name] = {str(level): list(named) for level, named in maps.layers.items()}
+        for level, named in maps.layers.items():
+            for layer, array in named.items():
+                arrays[f"{prefix}.{name}.{level}.{layer}"] = array
+    entry["words"] = _pack_words(record.cross.words)
+    entry["tokens"] = list(record.cross.tokens)
+    if record.grad is not None:
+        grad = {f.name: getattr(record.grad, f.name) for f in dataclasses.fields(GradStats)}
+        for name in ("hist", "edges", "standard_hist", "standard_edges"):
+            arrays[f"{prefix}.grad.{name}"] = grad.pop(name)
+        entry["grad"] = grad
+    entry["settings"] = record.settings.to_dict()
+    return entry
+
+
+def _unpack(arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> Trace:
+    trace = Trace(
+        arrays.get("image"),
+        arrays.get("mask"),
+        _unpack_words(header["words"]),
+        tuple(header["tokens"]),
+        header["model"],
+    )
+    for entry in header["nodes"]:
+        prefix = f"node.{entry['id']}"
+        record = entry.get("record")
+        trace._keep(
+            Node(
+                entry["id"],
+                entry["parent"],
+                entry["branch"],
+                arrays[f"{prefix}.after"],
+                arrays[f"{prefix}.rng"],
+                None if record is None else _unpack_record(record, prefix, arrays),
+            )
+        )
+    for b in header["branches"]:
+        settings = Settings().replace(**b["settings"])
+        trace.branches[b["id"]] = Branch(**{**b, "settings": settings})
+    trace.tips = {int(k): v for k, v in header["tips"].items()}
+    known = {f"picture.{number}": number for number in trace.nodes}
+    trace.pictures = {known[name]: array for name, array in arrays.items() if name in known}
+    return trace
+
+
+def _unpack_words(words: list[Any]) -> tuple[Word, ...]:
+    return tuple(Word(text, tuple(tokens)) for text, tokens in words)
+
+
+def _unpack_record(
+    entry: Mapping[str, Any], prefix: str, arrays: Mapping[str, NDArray[Any]]
+) -> Record:
+    def maps(name: str) -> LevelMaps:
+        return LevelMaps(
+            {
+                int(level): {layer: arrays[f"{prefix}.{name}.{level}.{layer}"] for layer in layers}
+                for level, layers in entry[name].items()
+            }
+        )
+
+    grad = entry.get("grad")
+    if grad is not None:
+        names = ("hist", "edges", "standard_hist", "standard_edges")
+        grad = GradStats(**grad, **{name: arrays[f"{prefix}.grad.{name}"] for name in names})
+    words = _unpack_words(entry["words"])
+    return Record(
+        **{name: entry[name] for name in _PLAIN},
+        **{name: arrays.get(f"{prefix}.{name}") for name in _ARRAYS},  # type: ignore[arg-type]
+        **{name: maps(name) for name in _MAPS},
+        cross=CrossMaps(maps("cross"), words, tuple(entry["tokens"])),
+        grad=grad,
+        settings=Settings().replace(**entry["settings"]),
+    )

@@ -1,0 +1,243 @@
+"""What users install: the lists of packages agree, and the wheel holds all that it needs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import hdpainter_nb
+from hdpainter_nb.resources import data_path
+
+ROOT = Path(__file__).resolve().parent.parent
+PIP_ONLY = {"opencv-python-headless"}  # listed under `pip:` in environment.yml
+CONDA_NAMES = {"pytorch": "torch"}
+DEV_IN_CONDA = {"nbval"}  # a tool that the conda environment brings along
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "pyproject.toml").is_file(), reason="needs a complete checkout"
+)
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def split(requirement: str) -> tuple[str, str]:
+    """Return the normalised name and what follows it, ``>=1.2`` say."""
+    match = re.match(r"\s*([A-Za-z0-9._-]+)\s*([^;#\s]*)", requirement)
+    assert match, requirement
+    return normal(match[1]), match[2]
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def runtime() -> dict[str, str]:
+    return dict(map(split, project()["dependencies"]))
+
+
+def dev() -> dict[str, str]:
+    return dict(map(split, project()["optional-dependencies"]["dev"]))
+
+
+def pins(name: str) -> dict[str, str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return dict(split(line) for line in lines if line.strip() and not line.startswith("#"))
+
+
+def conda() -> tuple[dict[str, str], dict[str, str]]:
+    """Return what environment.yml takes from conda and what from pip.
+
+    The file is plain enough to be read by indentation, which spares a YAML parser.
+    """
+    lines = (ROOT / "environment.yml").read_text(encoding="utf-8").splitlines()
+    items = lines[lines.index("dependencies:") + 1 :]
+    taken: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    for line in items:
+        text = line.strip().removeprefix("- ")
+        if line.strip().startswith("#") or not text or text == "pip:" or text.startswith("-e"):
+            continue
+        name, bound = split(text)
+        taken[line.startswith("    ")][CONDA_NAMES.get(name, name)] = bound
+    return taken
+
+
+# --- the lists ------------------------------------------------------------------------------------
+
+
+def test_every_dependency_has_a_lower_bound() -> None:
+    for name, bound in {**runtime(), **dev()}.items():
+        assert re.fullmatch(r">=\d+(\.\d+)*", bound), f"{name}{bound}"
+
+
+def test_conda_environment_equals_the_project() -> None:
+    from_conda, from_pip = conda()
+    assert from_conda.pop("python") == "=3.11"
+    from_conda.pop("pip")
+    tools = {name: from_conda.pop(name) for name in DEV_IN_CONDA}
+    assert tools == {name: dev()[name] for name in DEV_IN_CONDA}
+    assert set(from_pip) == PIP_ONLY
+    assert from_conda | from_pip == runtime()
+
+
+def test_constraints_pin_every_direct_package() -> None:
+    pinned = pins("constraints.txt")
+    assert {**runtime(), **dev()}.keys() <= pinned.keys()
+    for name, version in pinned.items():
+        assert re.fullmatch(r"==\d+(\.\d+)*", version), f"{name}{version}"
+
+
+def test_lowest_constraints_are_the_lower_bounds() -> None:
+    lowest = pins("constraints-lowest.txt")
+    for name, bound in runtime().items():
+        if name == "torch":  # borrowed from .venv
+            assert name not in lowest
+        else:
+            assert lowest[name] == bound.replace(">=", "=="), name
+
+
+def test_pins_satisfy_the_bounds() -> None:
+    def numbers(version: str) -> tuple[int, ...]:
+        return tuple(map(int, re.findall(r"\d+", version)))
+
+    pinned = pins("constraints.txt")
+    for name, bound in {**runtime(), **dev()}.items():
+        assert numbers(pinned[name]) >= numbers(bound), name
+
+
+# --- the import -----------------------------------------------------------------------------------
+
+
+def test_import_is_light() -> None:
+    """Importing the library is quick, and leaves the heavy packages for when they are needed."""
+    code = (
+        "import sys, time; start = time.perf_counter(); import hdpainter_nb; "
+        "print(time.perf_counter() - start, *sys.modules)"
+    )
+    seconds = []
+    for _ in range(3):
+        took, *modules = run(sys.executable, "-c", code).split()
+        seconds.append(float(took))
+        heavy = {"torch", "diffusers", "transformers", "IPython", "ipywidgets", "matplotlib"}
+        assert not heavy & set(modules)
+    assert min(seconds) < 0.5
+
+
+def test_version_is_written_once() -> None:
+    assert hdpainter_nb.__version__ == hdpainter_nb._version.__version__
+    assert "version" in project()["dynamic"]
+
+
+# --- the data -------------------------------------------------------------------------------------
+
+
+def test_data_is_found() -> None:
+    assert (data_path("samples")).is_dir()
+    assert data_path("mini", "model_index.json").is_file()
+    assert data_path() == data_path("mini").parent
+
+
+def test_missing_data_is_named_with_what_there_is() -> None:
+    with pytest.raises(FileNotFoundError, match=r"'samples/nothing\.jpg' is not bundled.*holds:"):
+        data_path("samples", "nothing.jpg")
+
+
+def test_data_outside_is_not_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from hdpainter_nb import resources
+
+    monkeypatch.setattr(resources, "_WHEEL", tmp_path / "_data")
+    monkeypatch.setattr(resources, "_CHECKOUT", tmp_path / "data")
+    with pytest.raises(FileNotFoundError, match=r"pip install -e \."):
+        data_path("mini")
+
+
+# --- the wheel ------------------------------------------------------------------------------------
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy of what a commit would hold, with no network."""
+    pytest.importorskip("hatchling")
+    pytest.importorskip("build")
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("hdpainter_nb", "widgets/hdpainter_widgets", "data"):
+        skip = shutil.ignore_patterns("__pycache__", "node_modules")
+        shutil.copytree(ROOT / name, folder / "tree" / name, ignore=skip)
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        shutil.copy(ROOT / name, folder / "tree" / name)
+    run(
+        sys.executable, "-m", "build", "--wheel", "--no-isolation",
+        "--outdir", folder / "dist", folder / "tree",
+    )  # fmt: skip
+    (built,) = (folder / "dist").glob("*.whl")
+    return built
+
+
+def test_wheel_holds_what_it_needs_and_no_more(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert wheel.name == f"hdpainter_nb-{hdpainter_nb.__version__}-py3-none-any.whl"
+    assert "hdpainter_nb/py.typed" in names
+    assert "hdpainter_nb/_data/mini/model_index.json" in names
+    assert any(name.endswith(".safetensors") for name in names)
+    for name in ("data/mini", "data/samples", "hdpainter_nb", "widgets/hdpainter_widgets"):
+        held = name.replace("data/", "hdpainter_nb/_data/").removeprefix("widgets/")
+        for file in (ROOT / name).rglob("*"):
+            if file.is_file() and "__pycache__" not in file.parts:
+                assert f"{held}/{file.relative_to(ROOT / name).as_posix()}" in names
+    static = [name for name in names if name.startswith("hdpainter_widgets/static/")]
+    assert any(name.endswith(".js") for name in static)
+    assert any(name.endswith(".css") for name in static)
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {
+        "hdpainter_nb",
+        "hdpainter_widgets",
+        f"hdpainter_nb-{hdpainter_nb.__version__}.dist-info",
+    }
+    strays = {"tests", "node_modules", "__pycache__"}
+    assert not [name for name in names if strays & set(name.split("/"))]
+
+
+@pytest.mark.slow
+def test_installed_wheel_works_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+    """A new environment with the wheel alone; all else is borrowed from the one that runs this."""
+    home = tmp_path / "venv"
+    venv.create(home, with_pip=True)
+    python = home / "bin" / "python"
+    run(python, "-m", "pip", "install", "--no-deps", "--no-index", wheel)
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    # Only the folder is lent: a .pth in it (an editable install's, say) is not read again.
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    code = """
+import hdpainter_nb, hdpainter_widgets
+from hdpainter_nb import load
+from hdpainter_nb.resources import data_path
+assert load("mini") is not None
+assert any(data_path("samples").iterdir())
+print(hdpainter_nb.__file__, hdpainter_widgets.__file__, data_path("mini"), sep="\\n")
+"""
+    for line in run(python, "-c", code, cwd=empty).splitlines()[-3:]:
+        assert Path(line).is_relative_to(site.resolve()), line
+    assert not list(empty.iterdir())
