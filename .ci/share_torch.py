@@ -16,13 +16,13 @@ import sysconfig
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
-# PyTorch itself and the GPU libraries it dlopens from beside itself.
-PREFIXES = ("torch", "triton", "nvidia-", "cuda-")
+# The GPU libraries that PyTorch opens from beside itself.
+BESIDE = ("triton", "nvidia-", "cuda-")
 
 
 def lent(dist: Distribution) -> bool:
     name = str(dist.metadata["Name"]).lower().replace("_", "-")
-    return name == "torch" or name.startswith(PREFIXES[1:])
+    return name == "torch" or name.startswith(BESIDE)
 
 
 def main(lender: str) -> None:

@@ -33,7 +33,8 @@ def estimate(sampler: Sampler) -> Estimate:
     """See `Sampler.estimate`."""
     unet, dtype = sampler.model.unet, sampler.model.dtype
     with torch.device("meta"):
-        twin = type(unet).from_config(unet.config).to(dtype).eval()
+        twin = type(unet).from_config(unet.config)
+    torch.nn.Module.to(twin, dtype)  # diffusers' own `to` would warn about precision
     guided, total = sampler.guided, sampler.total
     plans = [sampler.plan(index) for index in range(total)]
     costs = {

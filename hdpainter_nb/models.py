@@ -127,9 +127,7 @@ class Model:
         if unet.config.in_channels not in (4, 9):
             raise ModelError(f"A UNet needs 4 or 9 input channels, not {unet.config.in_channels}.")
         if prediction_type not in ("epsilon", "v_prediction"):
-            raise ModelError(
-                f"prediction_type={prediction_type!r} is not 'epsilon', 'v_prediction'."
-            )
+            raise ModelError(f"{prediction_type=} is neither 'epsilon' nor 'v_prediction'.")
         if betas is None:
             betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32) ** 2
         betas = torch.as_tensor(betas, dtype=torch.float32).cpu()
@@ -194,7 +192,6 @@ class Model:
         """
         return prepare(self, job)
 
-    @torch.no_grad()
     def decode(
         self, latents: Tensor | NDArray[Any], cond: Cond | None = None, *, exact: bool = True
     ) -> NDArray[np.uint8]:
@@ -231,7 +228,6 @@ class Model:
         top, left, height, width = cond.crop
         return picture[top : top + height, left : left + width]
 
-    @torch.no_grad()
     def preview(self, latents: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
         """A linear RGB reading of latents, an eighth of the picture's size; costs next to nothing.
 

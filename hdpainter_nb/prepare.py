@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["prepare"]
 
 
-@torch.no_grad()
 def prepare(model: Model, job: Job) -> tuple[Cond, State]:
     """See `Model.prepare`."""
+    with torch.no_grad():  # no decorator: a warning shall name the caller's line, not torch's
+        return _prepare(model, job)
+
+
+def _prepare(model: Model, job: Job) -> tuple[Cond, State]:
     parts, device, dtype = model.parts(), model.device, model.dtype
     settings = job.settings
     side = settings.long_side or model.native_size

@@ -21,7 +21,7 @@ __all__ = ["Tokens", "compose", "nothing_to_match", "read_prompt"]
 
 _END_OF_WORD = "</w>"
 _CONTRACTION = re.compile(r"'(?:s|t|re|ve|m|ll|d)(?!\w)", re.IGNORECASE)
-_STRETCH = re.compile(r"(?:\S|[\x1c-\x1f])+")  # to the tokenizer, these are no white space
+_STRETCH = re.compile(r"(?:\S|[\x0b\x0c\x1c-\x1f\x85])+")  # no white space to every tokenizer
 _EMPHASIS = re.compile(
     r"\([^()]*:\s*\d*\.?\d+\s*\)"  # (red:1.3)
     r"|\({2,}[^()]*\){2,}|\[{2,}[^\[\]]*\]{2,}|\{{2,}[^{}]*\}{2,}"  # ((star)), [[star]], {{star}}
@@ -67,7 +67,7 @@ def compose(prompt: str, suffix: str, how: Literal["comma", "none", "bare"]) -> 
         return prompt + suffix
     if not _STRETCH.search(prompt):
         return suffix
-    own = prompt.rstrip()
+    own = prompt.rstrip(" \t\r\n")
     return f"{own} {suffix}" if own.endswith(",") else f"{own}, {suffix}"
 
 

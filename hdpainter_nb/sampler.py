@@ -421,7 +421,7 @@ class Sampler:
             c=self._maps(seen.c) if self.capture.c else LevelMaps({}),
             similarity=self._maps(seen.similarity),
             similarity_painta=self._maps(seen.similarity_painta),
-            scores=_array(seen.mean_scores()[:tokens]) if seen.scores else None,
+            scores=_array(seen.mean_scores()[:tokens]) if self.capture.scores and seen.scores else None,
             score=None if said.score is None else float(said.score),
             grad=grad,
             sigma=float(sigma),

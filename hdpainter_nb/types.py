@@ -91,7 +91,8 @@ class Settings:
     """2. Eta of RASG. Paper and official: 0.1 (0.25 in the official evaluation script).
     Community: 0.01."""
     direction: Literal["descend", "ascend"] = "descend"
-    """3. Sign of the gradient term. All three descend S; eq. 7 as printed ascends."""
+    """3. Sign of the gradient term. Paper (its text), official, community: S is descended; eq. 7
+    as printed would ascend."""
     logit_shift: float = 1.0
     """4. Subtracted from the scores inside S. Paper: 0. Official, community: 1.0."""
     reduction: Literal["mean", "sum"] = "mean"
@@ -138,11 +139,15 @@ class Settings:
                 raise SettingsError(
                     f"{name}={value!r} is not one of {', '.join(map(repr, choices))}."
                 )
+        for name in ("painta", "rasg"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingsError(f"{name} must be True or False, not {getattr(self, name)!r}.")
         _between("steps", self.steps, 1, 1000, integer=True)
         _between("seed", self.seed, 0, 2**63 - 1, integer=True)
         _between("eta", self.eta, 0.0, 1.0)
         _between("ddim_eta", self.ddim_eta, 0.0, 1.0)
         _between("vanilla_scale", self.vanilla_scale, 0.0, 1e6)
+        _between("logit_shift", self.logit_shift, -100.0, 100.0)
         if self.guidance_scale is not None:
             _between("guidance_scale", self.guidance_scale, 0.0, 100.0)
         if self.long_side is not None:
@@ -265,7 +270,7 @@ class Job:
         preset: Preset = "official",
         **settings: Any,
     ) -> None:
-        from hdpainter_nb.masks import read_image, read_mask  # noqa: PLC0415 - keeps import light
+        from hdpainter_nb.inputs import read_image, read_mask
 
         picture = read_image(image)
         object.__setattr__(self, "image", picture)

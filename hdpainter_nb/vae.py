@@ -95,15 +95,17 @@ def decode(parts: Any, latents: Tensor, *, tiled: bool = False) -> NDArray[np.ui
 
 def _finite(vae: Any, run: Callable[[], Tensor]) -> Tensor:
     """Run the VAE; where half precision overflows, once more in float32."""
-    out = run()
     dtype = vae.dtype
+    with torch.no_grad():
+        out = run()
     if bool(torch.isfinite(out).all()):
         return out
     meta = any(p.device.type == "meta" for p in vae.parameters())
     if dtype != torch.float32 and not meta:
         try:
             vae.to(dtype=torch.float32)
-            out = run()
+            with torch.no_grad():
+                out = run()
         finally:
             vae.to(dtype=dtype)
     if not bool(torch.isfinite(out).all()):

@@ -44,8 +44,9 @@ def make_folder(path: Path, kind: Kind = "sd15", *, size: int = 16, seed: int = 
     index = {
         "_class_name": name,
         "_diffusers_version": "0.31.0",
-        "feature_extractor": ["transformers", "CLIPImageProcessor"],
-        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+        "requires_safety_checker": False,
+        "feature_extractor": [None, None],
+        "safety_checker": [None, None],
         "scheduler": ["diffusers", "PNDMScheduler"],
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"],

@@ -1,4 +1,4 @@
-"""The miniature's autoencoder: configuration, analytic first guess, exact whitening of the latents."""
+"""The autoencoder: configuration, analytic first guess, exact whitening of the latents."""
 
 from __future__ import annotations
 

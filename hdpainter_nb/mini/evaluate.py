@@ -54,8 +54,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """What was seen in one painted hole. Peaks are the shares of the two words whose map's
-    highest cell lies in the hole; edges are sums of squared steps across the hole's rim."""
+    """What was seen in one painted hole.
+
+    Peaks are the shares of the two words whose map's highest cell lies in the hole; edges are sums
+    of squared steps across the hole's rim.
+    """
 
     kind: str
     color: bool
@@ -209,7 +212,8 @@ def table(report: dict[str, Any]) -> str:
     for name, entry in report.items():
         shares = (f"{entry[c]['mean']:.1f} ± {entry[c]['error']:.1f}" for c in columns)
         lines.append(
-            f"| {name} | {entry['n']} | {' | '.join(shares)} | {entry['seam']} | {entry['seconds']} |"
+            f"| {name} | {entry['n']} | {' | '.join(shares)} "
+            f"| {entry['seam']} | {entry['seconds']} |"
         )
     return "\n".join(lines)
 

@@ -15,6 +15,7 @@ from .autoencoder import new_vae
 __all__ = ["new_scheduler", "new_text_encoder", "new_unet", "new_vae", "write_index"]
 
 CONTEXT = 96  # width of the text encoder's states
+GUIDANCE = 4.0  # the guidance scale that suits the miniature
 
 
 def new_unet() -> UNet2DConditionModel:
@@ -80,6 +81,14 @@ def write_index(folder: Path) -> None:
         "vae": ["diffusers", "AutoencoderKL"],
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    defaults = {
+        "guidance_scale": GUIDANCE,
+        "positive_suffix": "",
+        "negative_prompt": "",
+        "preview": None,
+    }
+    for name, content in (("model_index", index), ("hdpainter", defaults)):
+        text = json.dumps(content, indent=2)
+        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     new_scheduler().save_pretrained(folder / "scheduler")
     tokenizer.write(folder / "tokenizer")

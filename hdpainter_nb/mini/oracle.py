@@ -173,6 +173,7 @@ def save(oracle: Oracle, path: Path) -> None:
     tensors = {k: v.half() if v.is_floating_point() else v for k, v in oracle.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path)
+    path.chmod(0o644)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 from .captions import WORDS
@@ -28,7 +29,7 @@ def _merge(symbols: list[str], merges: Sequence[tuple[str, str]]) -> list[str]:
     """Byte-pair encoding of one word: the earliest merge that applies goes first."""
     rank = {pair: place for place, pair in enumerate(merges)}
     while len(symbols) > 1:
-        pairs = list(zip(symbols, symbols[1:], strict=False))
+        pairs = list(pairwise(symbols))
         best = min(pairs, key=lambda pair: rank.get(pair, len(rank)))
         if best not in rank:
             break

@@ -1,4 +1,4 @@
-"""Train the miniature's denoiser and text encoder: `python -m hdpainter_nb.mini.train --minutes 45`.
+"""Train the denoiser and the text encoder: `python -m hdpainter_nb.mini.train --minutes 75`.
 
 Needs the autoencoder of `train_vae` in the output folder. The learning rate is annealed over the
 wall-clock budget; run it again to go on from the averaged weights with a new budget.
@@ -161,6 +161,7 @@ def export(unet: UNet2DConditionModel, text: CLIPTextModel, out: Path) -> None:
             tensors = {lead + k.removeprefix(lead): v for k, v in tensors.items()}
         part = folder / (file + ".part")
         save_file(tensors, part, metadata={"format": "pt"})
+        part.chmod(0o644)
         part.replace(folder / file)
 
 

@@ -114,6 +114,8 @@ def finish(vae: AutoencoderKL, out: Path) -> float:
     deviations = ", ".join(f"{s:.2f}" for s in latents.std((0, 2, 3)))
     print(f"scaling factor {scaling:.4f}, channel deviations {deviations}, PSNR {quality:.2f} dB")
     vae.half().save_pretrained(out)
+    for file in out.iterdir():
+        file.chmod(0o644)
     vae.float()
     return quality
 

@@ -197,7 +197,7 @@ def _scale(page: Image, draw: ImageDraw, place: tuple[int, int], width: int, bar
 
     x, y = place
     font = _font(_NOTE, bold=False)
-    low, high = f"{bar.lo:.2g}", f"{bar.hi:.2g}"
+    low, high = (f"{v:.0f}" if abs(v) >= 100 else f"{v:.2g}" for v in (bar.lo, bar.hi))
     left, right = x + int(draw.textlength(low, font)) + 5, x + width - 5
     right -= int(draw.textlength(high, font))
     draw.text((x, y - 1), low, FAINT, font)

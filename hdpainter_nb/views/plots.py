@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from hdpainter_nb.types import GradStats, Record
+
+    from ._figure import Plot
 
 __all__ = ["curves", "gradient_histogram"]
 
@@ -20,7 +21,7 @@ _BLUE, _ORANGE, _GREY = "#3367b0", "#d95f02", "#5f6368"
 _CYCLE = (_BLUE, _ORANGE, "#1b9e77", "#8e44ad", "#b8860b", "#c0392b")
 
 
-def gradient_histogram(record: Record) -> Figure:
+def gradient_histogram(record: Record) -> Plot:
     """The gradient g of S and its standardised form, with the normal distribution over them.
 
     Left: g as it is, with the normal curve of the same mean and width. Right: what takes the
@@ -51,7 +52,7 @@ def gradient_histogram(record: Record) -> Figure:
     return figure
 
 
-def curves(records: Sequence[Record] | Mapping[str, Sequence[Record]]) -> Figure:
+def curves(records: Sequence[Record] | Mapping[str, Sequence[Record]]) -> Plot:
     """S, the spread of its gradient, and sigma over the steps.
 
     Args:
@@ -95,7 +96,7 @@ def curves(records: Sequence[Record] | Mapping[str, Sequence[Record]]) -> Figure
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float) -> Plot:
     """An empty figure in the house style; made without pyplot, so it belongs to no backend."""
     from ._figure import Plot
 

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import io
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hdpainter_nb import views
 
-__all__ = ["DETAILS", "Looks", "detail", "encoded", "placeholder", "preview", "tiles"]
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
+__all__ = [
+    "DETAILS",
+    "Looks",
+    "detail",
+    "encoded",
+    "illustrated",
+    "placeholder",
+    "preview",
+    "stacked",
+    "telling",
+    "tiles",
+    "words_of",
+]
+
+_STOP_WORDS = {"a", "an", "the", "of", "on", "in", "and", "with", "at", "to"}
 DETAILS = (
     ("c of PAIntA", "c"),
     ("similarity", "similarity"),
@@ -39,10 +56,10 @@ class Looks:
 
 def encoded(picture: Any, quality: int = 92) -> bytes:
     """An array or a `PIL.Image` as JPEG bytes; colours are not subsampled, so text stays sharp."""
-    from PIL import Image
+    from PIL import Image as pil
 
-    if not isinstance(picture, Image.Image):
-        picture = Image.fromarray(np.ascontiguousarray(picture))
+    if not isinstance(picture, pil.Image):
+        picture = pil.fromarray(np.ascontiguousarray(picture))
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, "JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
@@ -112,5 +129,37 @@ def detail(record: Any, records: Sequence[Any], picture: Any, looks: Looks) -> b
         draw = lambda: views.filmstrip(records, words=words, level=looks.level, **common)  # noqa: E731
     else:
         return ""
-    drawn = draw()
-    return drawn._repr_png_() if hasattr(drawn, "savefig") else encoded(drawn)
+    drawn: Any = draw()
+    png: bytes | None = drawn._repr_png_() if hasattr(drawn, "savefig") else None
+    return png or encoded(drawn)
+
+
+def words_of(records: Sequence[Any]) -> Sequence[Any]:
+    """The prompt's words as the newest record has them."""
+    return records[-1].cross.words if records else ()
+
+
+def telling(words: Sequence[str]) -> list[str]:
+    """The words worth a look at first: no articles, no end-of-text, four at most."""
+    chosen = [x for x in words if x.lower() not in _STOP_WORDS and not x.startswith("<")]
+    return chosen[:4] or list(words[:4])
+
+
+def stacked(sheets: Sequence[Any]) -> Image:
+    """White sheets below one another."""
+    from PIL import Image as pil
+
+    page = pil.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), "white")
+    top = 0
+    for sheet in sheets:
+        page.paste(sheet, (0, top))
+        top += sheet.height
+    return page
+
+
+def illustrated(bundle: Any, mimetype: str, picture: bytes) -> Any:
+    """A widget's mimebundle with a picture for pages that run no widgets, such as GitHub's."""
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    if data:
+        data[mimetype] = b64encode(picture).decode()
+    return bundle

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Player"]
 
 _KEEP = 64  # decoded pictures kept in memory
-_STOP_WORDS = {"a", "an", "the", "of", "on", "in", "and", "with", "at", "to"}
 
 
 class Player(w.VBox):
@@ -140,19 +138,12 @@ class Player(w.VBox):
         pictures, labels = [picture], [f"step {record.index}, t={record.timestep}"]
         maps = frames.tiles(record, picture, looks)
         first = views.grid(pictures, labels, tile=224, title=title)
-        return first if maps is None else _stacked([first, maps])
+        return first if maps is None else frames.stacked([first, maps])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The live widget, and the snapshot for GitHub, nbviewer and printing."""
-        import io
-
         bundle = super()._repr_mimebundle_(**kwargs)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data:
-            buffer = io.BytesIO()
-            self.snapshot().save(buffer, "PNG", optimize=True)
-            data["image/png"] = b64encode(buffer.getvalue()).decode()
-        return bundle
+        return frames.illustrated(bundle, "image/jpeg", frames.encoded(self.snapshot()))
 
     # --- from the page: only commands ------------------------------------------------------------
 
@@ -186,7 +177,7 @@ class Player(w.VBox):
     def _on_looks(self, change: Any) -> None:
         if self._setter != threading.get_ident():
             self._read_looks()
-            self.runner.post("show", self._redraw)
+            self.runner.post("looks", self._redraw)
 
     def _on_method(self, name: str, change: Any) -> None:
         if self._setter != threading.get_ident():
@@ -245,12 +236,12 @@ class Player(w.VBox):
         self._prompt = job.prompt
         self._looks.mask = job.mask
         self._looks.crop = getattr(cond, "crop", None)
-        words = getattr(cond, "words", None) or _words_of(sampler.records)
+        words = getattr(cond, "words", None) or frames.words_of(sampler.records)
         self._set(partial(self._fill, list(dict.fromkeys(word.text for word in words)), job))
 
     def _fill(self, words: list[str], job: Any) -> None:
         if words:
-            chosen = self._looks.words or self._wanted or _telling(words)
+            chosen = self._looks.words or self._wanted or frames.telling(words)
             self.controls.offer(words, chosen, self._on_looks)
         self.controls.painta.value = job.settings.painta
         self.controls.rasg.value = job.settings.rasg
@@ -309,25 +300,3 @@ class Player(w.VBox):
 
 def _press(command: Callable[[], object], _button: Any) -> None:
     command()
-
-
-def _words_of(records: Sequence[Any]) -> Sequence[Any]:
-    return records[-1].cross.words if records else ()
-
-
-def _telling(words: Sequence[str]) -> list[str]:
-    """The words worth a look at first: no articles, no end-of-text, four at most."""
-    chosen = [x for x in words if x.lower() not in _STOP_WORDS and not x.startswith("<")]
-    return chosen[:4] or list(words[:4])
-
-
-def _stacked(sheets: Sequence[Any]) -> Image:
-    """White sheets below one another."""
-    from PIL import Image as pil
-
-    page = pil.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), "white")
-    top = 0
-    for sheet in sheets:
-        page.paste(sheet, (0, top))
-        top += sheet.height
-    return page

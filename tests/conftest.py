@@ -1,0 +1,35 @@
+"""Small models and jobs that many tests share."""
+
+from __future__ import annotations
+
+import builders
+import numpy as np
+import pytest
+
+from hdpainter_nb.models import Model, load
+from hdpainter_nb.types import Job
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Hub-layout folders with random weights, by kind."""
+    base = tmp_path_factory.mktemp("models")
+    return {
+        kind: str(builders.make_folder(base / kind, kind))
+        for kind in ("sd15", "sd2", "sd2-v", "sd15-4ch")
+    }
+
+
+@pytest.fixture(scope="session")
+def model(folders: dict[str, str]) -> Model:
+    return load(folders["sd15"])
+
+
+@pytest.fixture
+def job() -> Job:
+    """128 px, a hole in the middle; grids down to H/32 still hold some of it."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (128, 128, 3), dtype=np.uint8)
+    mask = np.zeros((128, 128), bool)
+    mask[32:96, 32:96] = True
+    return Job(image, mask, "a red star", steps=6, seed=3, positive_suffix="", negative_prompt="")

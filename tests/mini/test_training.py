@@ -1,0 +1,118 @@
+"""Both training scripts run, save, resume and export; the losses are finite and the maps learn."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hdpainter_nb.mini import train, train_vae
+from hdpainter_nb.mini.autoencoder import analytic_start, new_vae, psnr, whiten
+from hdpainter_nb.mini.data import Examples, footprints
+from hdpainter_nb.mini.parallel import Team
+from hdpainter_nb.mini.supervise import coarser
+from hdpainter_nb.mini.tokenizer import encode
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mini")
+
+
+def _alone(folder: Path) -> Team:
+    return Team(0, 1, folder / "unused")
+
+
+def test_autoencoder_trains_and_resumes(folder: Path) -> None:
+    plan = train_vae.Plan(
+        folder / "work", folder / "out" / "vae", minutes=5, max_steps=2, large_from=0.0,
+        crops=(32, 32), batches=(1, 1),
+    )  # fmt: skip
+    for expected in (2, 4):
+        train_vae.train(_alone(folder), plan)
+        assert torch.load(folder / "work" / "vae.pt")["step"] == expected
+    config = json.loads((folder / "out" / "vae" / "config.json").read_text())
+    assert config["scaling_factor"] == pytest.approx(1, abs=0.2)
+
+
+def test_denoiser_trains_and_resumes(folder: Path) -> None:
+    out = folder / "out"
+    if not (out / "vae").exists():
+        new_vae().half().save_pretrained(out / "vae")
+    plan = train.Plan(folder / "work", out, minutes=5, max_steps=2, batch=2, warm_rows=4, size=64)
+    for expected in (2, 4):
+        train.train(_alone(folder), plan)
+        state = torch.load(folder / "work" / "denoiser.pt")
+        assert (state["step"], state["seen"]) == (expected, 2 * expected)
+    for part in ("unet", "text_encoder", "vae", "tokenizer", "scheduler"):
+        assert any((out / part).iterdir())
+    index = json.loads((out / "model_index.json").read_text())
+    assert index["_class_name"] == "StableDiffusionInpaintPipeline"
+
+
+def test_one_batch_can_be_learnt(folder: Path) -> None:
+    torch.manual_seed(0)
+    plan = train.Plan(folder / "none", folder / "none", minutes=1)
+    trainee = train.Trainee(replace(plan, pointing=0.5))
+    rows = [torch.randn(4, 4, 8, 8), torch.randn(4, 4, 8, 8), torch.ones(4, 1, 8, 8)]
+    marks = torch.zeros(4, 24, 4, 4, dtype=torch.bool)
+    marks[:, 2, 1:3, 1:3] = True
+    rows += [torch.randint(0, 600, (4, 24)), marks]
+    first = [trainee.learn(rows, 2e-3) for _ in range(4)]
+    last = [trainee.learn(rows, 2e-3) for _ in range(14)][-4:]
+    assert np.isfinite([*first, *last]).all()
+    assert np.mean([x[1] for x in last]) < np.mean([x[1] for x in first])
+
+
+def test_whitening_changes_no_reconstruction() -> None:
+    torch.manual_seed(0)
+    vae, pictures = new_vae().eval(), torch.rand(2, 3, 64, 64) * 2 - 1
+    analytic_start(vae, pictures)
+    with torch.no_grad():
+        latents = vae.encode(pictures).latent_dist.mean
+        before = vae.decode(latents).sample
+        whiten(vae, latents)
+        white = vae.encode(pictures).latent_dist.mean
+        after = vae.decode(white).sample
+    assert torch.allclose(before, after, atol=2e-4)
+    spread = torch.cov(white.transpose(0, 1).flatten(1))
+    assert torch.allclose(spread, torch.eye(4), atol=0.02)
+
+
+def test_analytic_start_keeps_colours() -> None:
+    torch.manual_seed(1)
+    vae = new_vae().eval()
+    flat = (torch.rand(6, 3, 1, 1) * 1.4 - 0.7).expand(-1, -1, 64, 64)
+    analytic_start(vae, flat)
+    with torch.no_grad():
+        output = vae.decode(vae.encode(flat).latent_dist.mean).sample
+    assert psnr(output, flat).mean() > 18
+
+
+def test_examples_point_at_their_objects() -> None:
+    source, told = Examples(3, 128, 0.5), 0
+    for _ in range(25):
+        for example in source.several():
+            assert example.image.shape == (128, 128, 3)
+            assert example.hole.shape == (128, 128)
+            _, owners, end = encode(example.caption.words, example.caption.owners)
+            marks = footprints(example, end, owners)
+            assert marks.shape == (len(owners), 8, 8)
+            assert all(o < len(example.discs) for o in owners)
+            if not example.honest:
+                assert not marks[end].any()
+            told += bool(marks.any())
+    assert told > 15
+
+
+def test_coarse_footprints_are_never_empty() -> None:
+    marks = torch.zeros(1, 2, 4, 4, dtype=torch.bool)
+    marks[0, 0, 1, 1] = True
+    small = coarser(marks)
+    assert small.shape == (1, 2, 2, 2)
+    assert small[0, 0].sum() == 1
+    assert not small[0, 1].any()

@@ -1,0 +1,162 @@
+"""Settings, presets, jobs and maps."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+
+import numpy as np
+import pytest
+
+from hdpainter_nb import PRESETS, Job, Settings, types
+from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.types import CrossMaps, LevelMaps, Word
+
+# What each source does, by switch; written from the sources, not from the presets.
+TABLE = {
+    "sigma": ("cumulative", "per_step", "cumulative"),
+    "eta": (0.1, 0.1, 0.01),
+    "direction": ("descend", "descend", "descend"),
+    "logit_shift": (0.0, 1.0, 1.0),
+    "reduction": ("sum", "mean", "mean"),
+    "gradient_norm": ("global_std", "global_std", "centred"),
+    "score_mask": ("nearest", "bicubic_binary", "bicubic"),
+    "unet_mask": ("nearest", "dilate_any", "nearest"),
+    "painta_mask": ("nearest", "dilate_bicubic", "bicubic"),
+    "c_smoothing": ("none", "gaussian", "gaussian"),
+    "painta_input": ("residual", "residual", "unnormalised"),
+    "painta_window": ("first_half", "t>500", "t>=500"),
+    "grid": (None, "official", "leading"),
+    "decode": ("x0", "x0", "latent"),
+    "vae_encoding": (None, "mean", "sample"),
+    "prompt_additions": ("none", "comma", "bare"),
+    "size": (None, "pad", "squash"),
+}
+
+
+@pytest.mark.parametrize("column", range(3), ids=["paper", "official", "community"])
+def test_presets_are_the_table(column: int) -> None:
+    preset = Settings.preset(("paper", "official", "community")[column])
+    for name, row in TABLE.items():
+        if row[column] is not None:
+            assert getattr(preset, name) == row[column], name
+
+
+def test_there_are_17_switches_numbered_and_sourced() -> None:
+    source = inspect.getsource(Settings)
+    documented = re.findall(r'^    (\w+): [^\n]+\n    """(\d+)\. (.*?)"""', source, re.M | re.S)
+    assert [(name, int(n)) for name, n, _ in documented] == [
+        (name, i) for i, name in enumerate(TABLE, 1)
+    ]
+    for name, _, text in documented:
+        assert re.search("official", text, re.I), name
+        assert re.search("paper|three", text, re.I), name
+    assert Settings() == Settings.preset("official")
+    assert set(PRESETS) == {"official", "paper", "community"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"stepz": 3}, "no setting 'stepz'. Did you mean 'steps'"),
+        ({"steps": 0}, "steps must be a whole number from 1 to 1000, not 0"),
+        ({"steps": 10**6}, "steps must be a whole number from 1 to 1000, not 1000000"),
+        ({"steps": 2.5}, "whole number"),
+        ({"steps": True}, "whole number"),
+        ({"eta": 1.5}, "eta must be a number from 0 to 1"),
+        ({"eta": float("nan")}, "eta must be a number"),
+        ({"guidance_scale": -1}, "guidance_scale"),
+        ({"sigma": "cumulated"}, "'per_step', 'cumulative'"),
+        ({"seed": -1}, "seed must be"),
+        ({"painta": "no"}, "painta must be True or False"),
+    ],
+)
+def test_wrong_settings_say_what_is_right(changes: dict[str, object], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(sentence)):
+        Settings().replace(**changes)
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(SettingsError, match="'official', 'paper', 'community'"):
+        Settings.preset("papers")  # type: ignore[arg-type]
+
+
+def test_settings_are_frozen_and_survive_a_dict() -> None:
+    settings = Settings.preset("community", seed=9)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.seed = 3  # type: ignore[misc]
+    assert Settings().replace(**settings.to_dict()) == settings
+    assert settings.differences(Settings.preset("community")) == {"seed": (9, 1)}
+
+
+def test_methods_have_names() -> None:
+    names = [Settings(painta=p, rasg=r).method for p in (False, True) for r in (False, True)]
+    assert names == ["baseline", "rasg", "painta", "painta+rasg"]
+
+
+def test_a_job_is_checked_when_it_is_made() -> None:
+    image = np.zeros((64, 96, 3), np.uint8)
+    mask = np.zeros((64, 96), bool)
+    mask[20:40, 30:60] = True
+    job = Job(image, mask, "a star", preset="paper", steps=9)
+    assert (job.settings.steps, job.settings.logit_shift) == (9, 0.0)
+    assert "96x64 px" in repr(job)
+    other = job.replace(prompt="a ring", seed=4)
+    assert (other.prompt, other.settings.seed, job.prompt) == ("a ring", 4, "a star")
+    assert other.image is job.image
+    with pytest.raises(SettingsError, match="Did you mean"):
+        Job(image, mask, "a star", step=9)
+    with pytest.raises(SettingsError, match="prompt must be a string, not list"):
+        Job(image, mask, ["a star"])  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def cross() -> CrossMaps:
+    rng = np.random.default_rng(0)
+    maps = LevelMaps(
+        {
+            16: {"one": rng.random((4, 8, 8)), "two": rng.random((4, 8, 8))},
+            32: {"one": rng.random((2, 4, 4, 4))},  # per head
+        }
+    )
+    words = (Word("red", (1,)), Word("star", (2,)), Word("<eot>", (3,)))
+    return CrossMaps(maps, words, ("<sot>", "red", "star", "<eot>"))
+
+
+def test_maps_by_word_token_level_and_layer(cross: CrossMaps) -> None:
+    one, two = cross.layers(16).values()
+    np.testing.assert_allclose(cross["star"], (one[2] + two[2]) / 2, rtol=1e-6)
+    np.testing.assert_allclose(cross[1, 16], (one[1] + two[1]) / 2, rtol=1e-6)
+    heads = cross.layers(32)["one"]
+    np.testing.assert_allclose(cross["red", 32], heads[:, 1].mean(0), rtol=1e-6)
+    assert "star" in cross
+    assert "ring" not in cross
+    assert cross.levels == (16, 32)
+
+
+def test_maps_say_what_there_is(cross: CrossMaps) -> None:
+    with pytest.raises(KeyError, match="'red', 'star'"):
+        cross["ring"]
+    with pytest.raises(KeyError, match="0 .. 3"):
+        cross[4]
+    with pytest.raises(KeyError, match=r"\[16, 32\]"):
+        cross["red", 8]
+
+
+def test_a_word_of_several_tokens_or_places_is_their_mean() -> None:
+    stack = np.arange(5 * 4, dtype=float).reshape(5, 2, 2)
+    words = (Word("dog", (1, 2)), Word("dog", (4,)))
+    cross = CrossMaps(LevelMaps({8: {"one": stack}}), words, tuple("sdogs"))
+    np.testing.assert_allclose(cross["dog"], (stack[1] + stack[2] + stack[4]) / 3)
+
+
+def test_public_names_are_there() -> None:
+    import hdpainter_nb
+
+    for name in hdpainter_nb.__all__:
+        assert getattr(hdpainter_nb, name) is not None
+    assert set(dir(hdpainter_nb)) == set(hdpainter_nb.__all__)
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = hdpainter_nb.nothing_like_it
+    assert all(hasattr(types, name) for name in types.__all__)
