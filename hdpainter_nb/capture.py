@@ -43,8 +43,10 @@ class Capture:
 
     @classmethod
     def standard(cls) -> Capture:
-        """Every word's mean map at H/8, H/16 and H/32, c per layer, similarity, scores: about
-        0.1 MB a step for a prompt of five words at 512 px."""
+        """Every word's mean map at H/8, H/16 and H/32, c per layer, similarity and scores.
+
+        About 0.2 MB a step for a prompt of five words at 512 px.
+        """
         return cls()
 
     @classmethod
@@ -112,7 +114,8 @@ class Estimate:
 
     def __str__(self) -> str:
         return (
-            f"{self.steps} steps: {self.flops / 1e12:.3g} TFLOP ({self.ratio:.2f} x plain sampling), "
+            f"{self.steps} steps: {self.flops / 1e12:.3g} TFLOP "
+            f"({self.ratio:.2f} x plain sampling), "
             f"{readable_bytes(self.capture_bytes)} captured in main memory, "
             f"{readable_bytes(self.graph_bytes)} held by the gradient graph"
         )

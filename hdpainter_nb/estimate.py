@@ -35,15 +35,13 @@ def estimate(sampler: Sampler) -> Estimate:
     with torch.device("meta"):
         twin = type(unet).from_config(unet.config)
     torch.nn.Module.to(twin, dtype)  # diffusers' own `to` would warn about precision
-    guided, total = sampler.guided, sampler.total
-    plans = [sampler.plan(index) for index in range(total)]
+    guided, total = sampler.stepper.guided, sampler.total
+    plans = [sampler.stepper.plan(index) for index in range(total)]
     costs = {
         painta: step_cost(twin, sampler.cond, plan, sampler.settings, guided=guided)
         for painta, plan in {plan.painta: plan for plan in plans}.items()
     }
-    nothing = dataclasses.replace(
-        plans[0], painta=False, scores=False, capture=Capture.nothing()
-    )
+    nothing = dataclasses.replace(plans[0], painta=False, scores=False, capture=Capture.nothing())
     plain, _ = step_cost(twin, sampler.cond, nothing, sampler.settings, guided=guided)
 
     counts = Counter(layer.level for layer in attention_layers(unet))
@@ -53,9 +51,7 @@ def estimate(sampler: Sampler) -> Estimate:
     }
     latents = sampler.state.latents[0].numel()
     kept = sum(
-        sampler.capture.bytes_per_step(
-            layers, plan.tokens, sampler.cond.size, painta=plan.painta
-        )
+        sampler.capture.bytes_per_step(layers, plan.tokens, sampler.cond.size, painta=plan.painta)
         + 3 * 4 * latents  # before, after, x0; float32
         + 3 * latents // 4  # preview
         for plan in plans
@@ -124,17 +120,20 @@ class _SavedBytes:
 
 
 class _FusedAttention(torch.autograd.Function):
-    """Attention as a fused kernel does it: saves q, k, v, the output and one number per row, and
-    computes the probabilities anew in the backward pass."""
+    """Attention as a fused kernel does it.
+
+    Saves q, k, v, the output and one number per row; the backward pass computes the probabilities
+    anew.
+    """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         out = (q @ k.transpose(-1, -2)) @ v
         ctx.save_for_backward(q, k, v, out, q.new_empty(q.shape[:-1], dtype=torch.float32))
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v, _, _ = ctx.saved_tensors
         p = q @ k.transpose(-1, -2)
         dv = p.transpose(-1, -2) @ grads[0]
@@ -153,5 +152,5 @@ class _Fused(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if func is F.scaled_dot_product_attention:
-            return _FusedAttention.apply(*args[:3])
+            return _FusedAttention.apply(*args[:3])  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))

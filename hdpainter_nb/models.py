@@ -7,7 +7,7 @@ stock `StableDiffusionInpaintPipeline`. The pipeline itself is never moved, cast
 from __future__ import annotations
 
 import html
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from hdpainter_nb.prepare import prepare
 from hdpainter_nb.types import Cond, Job, State
 
 __all__ = ["Model", "load"]
+
+Prediction = Literal["epsilon", "v_prediction"]
 
 
 def load(
@@ -77,7 +79,7 @@ class Model:
         name: str,
         betas: Tensor,
         alphas_cumprod: Tensor,
-        prediction_type: str,
+        prediction_type: Prediction,
         card: Card,
         final_alpha: Tensor | None = None,
     ) -> None:
@@ -112,7 +114,7 @@ class Model:
 
     @classmethod
     def from_unet(
-        cls, unet: Any, *, betas: Tensor | None = None, prediction_type: str = "epsilon"
+        cls, unet: Any, *, betas: Tensor | None = None, prediction_type: Prediction = "epsilon"
     ) -> Model:
         """Wrap a bare UNet: it can be sampled from a ready `Cond`, but neither prepare nor decode.
 

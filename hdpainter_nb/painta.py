@@ -2,8 +2,8 @@
 
 Eq. 5 rescales the self-attention logits from masked to known pixels by c_j in [0, 1], which says
 how well known pixel j matches the prompt. Rows of known pixels stay as they are, and a rescaled
-logit is the logit of a rescaled key, ``c_j (q_i . k_j) = q_i . (c_j k_j)``. So PAIntA is one ordinary
-attention, plus a second one for the masked queries only; no (hw, hw) matrix is ever formed.
+logit is the logit of a rescaled key, ``c_j (q_i . k_j) = q_i . (c_j k_j)``. So PAIntA is one
+ordinary attention, plus a second one for the masked queries only; no (hw, hw) matrix is formed.
 """
 
 from __future__ import annotations

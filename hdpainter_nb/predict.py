@@ -1,8 +1,9 @@
 """One guided noise prediction and, with it, the gradient that RASG needs.
 
-S depends on the conditional half only, on no weight, and on no layer after the last cross-attention
-at H/32. So with guidance the halves run apart: the conditional one with a graph that ends there, the
-unconditional one without any. Without guidance both run as one batch, as the stock pipeline has it.
+S depends on the conditional half only, on no weight, and on no layer after the last
+cross-attention at H/32. So with guidance the halves run apart: the conditional one with a graph
+that ends there, the unconditional one without any. Without guidance both run as one batch, as the
+stock pipeline has it.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ def predict(
             if not guided:
                 taps.half = "cond"
                 return Prediction(None, call(unet, cond, x, timestep, slice(1, 2)), taps.seen)
-            uncond, conditional = call(unet, cond, x, timestep, slice(0, 2)).chunk(2)
-            return Prediction(uncond, conditional, taps.seen)
+            both = call(unet, cond, x, timestep, slice(0, 2))
+            return Prediction(both[:1], both[1:], taps.seen)
 
         taps.half = "cond"
         with torch.enable_grad():
@@ -84,7 +85,9 @@ def call(unet: nn.Module, cond: Cond, x: Tensor, timestep: int, halves: slice) -
     """The UNet on the given halves (0 unconditional, 1 conditional) of the context."""
     context = cond.context[halves]
     count = len(context)
-    channels = [x, cond.latent_mask, cond.masked_image_latents] if cond.known_latents is None else [x]
+    channels = (
+        [x, cond.latent_mask, cond.masked_image_latents] if cond.known_latents is None else [x]
+    )
     stacked = torch.cat([channel.expand(count, -1, -1, -1) for channel in channels], dim=1)
     added = {name: value[halves] for name, value in cond.added.items()} or None
     output: Tensor = unet(

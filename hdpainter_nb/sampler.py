@@ -1,15 +1,14 @@
 """The loop of HD-Painter, one step at a time: `Sampler`.
 
-A step reads a frozen `State` and gives the next one and a `Record`; nothing else changes. So stepping
-back is reading an older state, branching is stepping one with other settings, and two samplers on
-one model may alternate without noticing each other.
+A step reads a frozen `State` and gives the next one and a `Record`; nothing else changes. So
+stepping back is reading an older state, branching is stepping one with other settings, and two
+samplers on one model may alternate without noticing each other.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -17,16 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from hdpainter_nb import rasg, schedule
 from hdpainter_nb.attention import SelfAttention
 from hdpainter_nb.capture import Capture, Estimate
 from hdpainter_nb.errors import SamplingCancelled, SamplingFinished, SettingsError
-from hdpainter_nb.predict import Prediction, predict
-from hdpainter_nb.taps import PAINTA_LEVELS, Plan, Seen
+from hdpainter_nb.predict import predict
+from hdpainter_nb.settings import Settings
+from hdpainter_nb.step import Stepper, to_array
 from hdpainter_nb.trace import Branch, Node, Trace
-from hdpainter_nb.types import Cond, CrossMaps, Job, LevelMaps, Record, Settings, State
+from hdpainter_nb.types import Cond, Job, Record, State
 
 if TYPE_CHECKING:
     from hdpainter_nb.models import Model
@@ -69,7 +67,7 @@ class Sampler:
         cond, state = model.prepare(job)
         trace = Trace(job.image, job.mask, cond.words, cond.tokens, model.name)
         self._begin(model, job, job.prompt, job.settings, cond, capture, trace)
-        root = trace.root(_array(state.latents[0]), state.rng.numpy())
+        root = trace.root(to_array(state.latents[0]), state.rng.numpy())
         self._open([root], {root.id: state}, parent=None)
 
     @classmethod
@@ -85,7 +83,7 @@ class Sampler:
         sampler = cls.__new__(cls)
         trace = Trace(words=cond.words, tokens=cond.tokens, model=model.name)
         sampler._begin(model, None, "", settings, cond, capture, trace)
-        root = trace.root(_array(state.latents[0]), state.rng.numpy())
+        root = trace.root(to_array(state.latents[0]), state.rng.numpy())
         sampler._open([root], {root.id: state}, parent=None)
         return sampler
 
@@ -132,11 +130,9 @@ class Sampler:
         self.settings = settings
         self.cond = cond
         self.capture = capture or Capture.standard()
+        self.stepper = Stepper(model, cond, settings, self.capture)
+        self.timesteps = self.stepper.timesteps
         self.trace = trace
-        self.timesteps = schedule.timesteps(settings.steps, settings.grid, len(model.alphas_cumprod))
-        self._rows = {
-            level: mask.flatten().nonzero()[:, 0] for level, mask in cond.painta_masks.items()
-        }
         self._cancel = threading.Event()
         self._turn = _turns.setdefault(model.unet, threading.RLock())
 
@@ -160,6 +156,7 @@ class Sampler:
 
     @property
     def done(self) -> bool:
+        """Whether no step is left."""
         return self._at >= self.total
 
     @property
@@ -169,6 +166,7 @@ class Sampler:
 
     @property
     def branch_name(self) -> str:
+        """``main``, or what makes this branch different from the one it left."""
         return self._branch.name
 
     @property
@@ -214,9 +212,9 @@ class Sampler:
             assert record is not None
             return record
         with self._turn:
-            state, record = self._advance(self.state)
+            state, record = self.stepper.advance(self.state, self._cancel.is_set)
         node = self.trace.add(
-            self._branch, self.node, _array(state.latents[0]), state.rng.numpy(), record
+            self._branch, self.node, to_array(state.latents[0]), state.rng.numpy(), record
         )
         self._states[node.id] = state
         self._path.append(node)
@@ -304,153 +302,10 @@ class Sampler:
         new._begin(self.model, job, words, chosen, cond, self.capture, self.trace)
         path = self._path[: self._at + 1]
         if state is not self.state:
-            path = [self.trace.root(_array(state.latents[0]), state.rng.numpy())]
+            path = [self.trace.root(to_array(state.latents[0]), state.rng.numpy())]
         states = {**self._states, path[-1].id: state}
         new._open(path, states, parent=self._branch.id)
         return new
-
-    # --- one step --------------------------------------------------------------------------------
-
-    def _advance(self, state: State) -> tuple[State, Record]:
-        """x_t to x_{t-1}: guided prediction, gradient in the noise's place, DDIM (eqs. 3 and 7)."""
-        started = time.perf_counter()
-        model, settings, x = self.model, self.settings, state.latents
-        t = self.timesteps[state.index]
-        prev = schedule.previous(t, settings.steps, len(model.alphas_cumprod))
-        alpha = schedule.alpha_at(model.alphas_cumprod, t)
-        alpha_prev = schedule.alpha_at(model.alphas_cumprod, prev, model.final_alpha)
-
-        said = predict(
-            model.unet, self.cond, x, t, settings, self.plan(state.index), guided=self.guided
-        )
-        x0, eps = schedule.predictions(
-            model.prediction_type, said.guided(self.guidance_scale), x, alpha
-        )
-        noise, rng, standard = None, state.rng, None
-        sigma = self._sigma(settings.ddim_eta, t, prev)
-        if said.grad is not None:
-            sign = 1 if settings.direction == "descend" else -1
-            standard = rasg.standardise(said.grad, settings.gradient_norm)
-            if settings.guidance == "rasg":
-                sigma = self._sigma(settings.eta, t, prev)
-                noise = (-sign * standard).to(x.dtype)
-            else:
-                eps = rasg.vanilla(eps, said.grad, alpha, sign * settings.vanilla_scale)
-                x0 = (x - (1 - alpha) ** 0.5 * eps) / alpha**0.5
-        if noise is None and sigma > 0:
-            noise, rng = _draw(x, rng)
-        x_prev = schedule.ddim_step(x0, eps, alpha_prev, sigma, noise)
-        x0, x_prev = self._keep_known(x0, x_prev, state.index)
-
-        record = self._record(state, t, alpha, sigma, said, standard, x0, started)
-        return State(state.index + 1, x_prev, rng, x0), record
-
-    @property
-    def guidance_scale(self) -> float:
-        scale = self.settings.guidance_scale
-        return self.model.guidance_scale if scale is None else scale
-
-    @property
-    def guided(self) -> bool:
-        """Whether the unconditional half runs at all; at a scale of 1 or less it does not."""
-        return self.guidance_scale > 1
-
-    def plan(self, index: int, settings: Settings | None = None) -> Plan:
-        """What the attention taps do in step `index`, under the sampler's settings or others."""
-        settings = settings or self.settings
-        return Plan(
-            size=self.cond.size,
-            indices=self.cond.indices,
-            tokens=len(self.cond.tokens) or self.cond.context.shape[1],
-            rows=self._rows,
-            capture=self.capture,
-            painta=settings.painta
-            and schedule.painta_window(settings, index, self.total, self.timesteps[index]),
-            residual=settings.painta_input == "residual",
-            smooth=settings.c_smoothing == "gaussian",
-            scores=settings.rasg,
-            cancelled=self._cancel.is_set,
-        )
-
-    def _sigma(self, eta: float, t: int, prev: int) -> Tensor:
-        model = self.model
-        return schedule.sigma(
-            self.settings.sigma, eta, model.betas, model.alphas_cumprod, t, prev, model.final_alpha
-        )
-
-    def _keep_known(self, x0: Tensor, x_prev: Tensor, index: int) -> tuple[Tensor, Tensor]:
-        """For a UNet of 4 channels: put the known latents back, noised as x_{t-1} is.
-
-        Blended latent diffusion; a UNet of 9 channels sees the known pixels and needs none of it.
-        """
-        known, mask = self.cond.known_latents, self.cond.latent_mask
-        if known is None:
-            return x0, x_prev
-        noised = known
-        if index + 1 < self.total and self.cond.known_noise is not None:
-            alpha = self.model.alphas_cumprod[self.timesteps[index + 1]]
-            noised = schedule.add_noise(known, self.cond.known_noise, alpha)
-        return (1 - mask) * known + mask * x0, (1 - mask) * noised + mask * x_prev
-
-    def _record(
-        self,
-        state: State,
-        t: int,
-        alpha: Tensor,
-        sigma: Tensor,
-        said: Prediction,
-        standard: Tensor | None,
-        x0: Tensor,
-        started: float,
-    ) -> Record:
-        seen, cond = said.seen, self.cond
-        apart = 0.0
-        if said.uncond is not None:
-            apart = float((said.cond - said.uncond).float().square().mean() ** 0.5)
-        grad = None
-        if said.grad is not None and standard is not None:
-            grad = rasg.gradient_stats(said.grad, standard)
-        tokens = len(cond.tokens) or cond.context.shape[1]
-        return Record(
-            index=state.index,
-            timestep=t,
-            latents=_array(state.latents[0]),
-            x0_latents=_array(x0[0]),
-            x0_preview=self.model.preview(x0),
-            cross=CrossMaps(self._cross(seen), cond.words, cond.tokens),
-            c=self._maps(seen.c) if self.capture.c else LevelMaps({}),
-            similarity=self._maps(seen.similarity),
-            similarity_painta=self._maps(seen.similarity_painta),
-            scores=_array(seen.mean_scores()[:tokens]) if self.capture.scores and seen.scores else None,
-            score=None if said.score is None else float(said.score),
-            grad=grad,
-            sigma=float(sigma),
-            alpha=float(alpha),
-            guided_norm=apart,
-            seconds=time.perf_counter() - started,
-            settings=self.settings,
-        )
-
-    def _cross(self, seen: Seen) -> LevelMaps:
-        """To float16 in main memory."""
-        return LevelMaps(
-            {
-                level: {name: _array(a).astype(np.float16) for name, a in named.items()}
-                for level, named in seen.cross.items()
-            }
-        )
-
-    def _maps(self, maps: dict[int, dict[str, Tensor]]) -> LevelMaps:
-        height, width = self.cond.size
-        return LevelMaps(
-            {
-                level: {
-                    name: _array(a).reshape(height // level, width // level)
-                    for name, a in named.items()
-                }
-                for level, named in maps.items()
-            }
-        )
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -483,7 +338,7 @@ class Sampler:
             return self.model.decode(x0, self.cond)
 
     def _paste(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        import cv2  # noqa: PLC0415
+        import cv2
 
         if self.job is None:
             raise SettingsError("Without a job there is no picture to paste into.")
@@ -508,8 +363,7 @@ class Sampler:
                 raise SettingsError("No step is made yet: call step() or run() first.")
             record = self.records[-1]
         plan = dataclasses.replace(
-            self.plan(record.index, record.settings),
-            capture=Capture.nothing(),
+            Stepper(self.model, self.cond, record.settings, Capture.nothing()).plan(record.index),
             scores=False,
             queries=True,
         )
@@ -522,7 +376,7 @@ class Sampler:
 
     def estimate(self) -> Estimate:
         """Bytes and FLOPs of the whole run, counted on the meta device before it starts."""
-        from hdpainter_nb.estimate import estimate  # noqa: PLC0415
+        from hdpainter_nb.estimate import estimate
 
         return estimate(self)
 
@@ -534,20 +388,7 @@ class Sampler:
         )
 
 
-def _array(x: Tensor) -> NDArray[Any]:
-    """To main memory, as float32. A copy, so that later in-place work cannot reach it."""
-    return x.detach().to("cpu", torch.float32, copy=True).numpy()
-
-
-def _draw(like: Tensor, rng: Tensor) -> tuple[Tensor, Tensor]:
-    """Standard normal noise from a generator in state `rng`, and its state afterwards."""
-    generator = torch.Generator("cpu")
-    generator.set_state(rng)
-    noise = torch.randn(like.shape, generator=generator)
-    return noise.to(like), generator.get_state()
-
-
 def _bar(total: int, progress: bool) -> Any:
-    from tqdm.auto import tqdm  # noqa: PLC0415
+    from tqdm.auto import tqdm
 
     return tqdm(total=total, unit="step", disable=not progress)

@@ -21,12 +21,14 @@ __all__ = [
 ]
 
 
-def timesteps(steps: int, grid: Literal["official", "leading"], train_steps: int = 1000) -> list[int]:
+def timesteps(
+    steps: int, grid: Literal["official", "leading"], train_steps: int = 1000
+) -> list[int]:
     """The descending timesteps of a run (switch 13).
 
-    ``official``: 999, 999 - dt, ... down to the last positive one, dt = 1000 // steps; where dt does
-    not divide 1000 this is more than `steps` (31 for 30). ``leading``: exactly `steps` of them,
-    ending at 1.
+    ``official``: 999, 999 - dt, ... down to the last positive one, dt = 1000 // steps; where dt
+    does not divide 1000 this may be more than `steps` (31 for 30). ``leading``: exactly `steps` of
+    them, ending at 1.
     """
     dt = train_steps // steps
     if grid == "official":

@@ -7,8 +7,8 @@ every processor is the very object it was, and no hook is left. While inside, it
 - keeps the cross-attention scores before softmax at H/32 with their graph, for RASG (eq. 9),
 - reduces what `Capture` wants to see, and drops the rest.
 
-The conditional half always comes last in a batch of two, or alone, and before the unconditional half
-when they run apart, because both halves use the conditional half's c.
+The conditional half always comes last in a batch of two, or alone, and before the unconditional
+half when they run apart, because both halves use the conditional half's c.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ class _Tap:
         return heads(attn, q), heads(attn, k), heads(attn, v)
 
     def attend(
-        self, attn: Attention, x: Tensor, context: Any, more: dict[str, Any], *qkv: Tensor
+        self, attn: Attention, x: Tensor, context: Any, more: dict[str, Any], *qkv: Any
     ) -> Tensor:
         """The layer's plain output, (B, hw, C).
 
@@ -326,9 +326,7 @@ class SelfTap(_Tap):
 class CrossTap(_Tap):
     """Cross-attention: maps to look at, and at H/32 the scores that RASG differentiates."""
 
-    def __init__(
-        self, taps: Taps, layer: Layer, *, mapped: bool, scored: bool, cut: bool
-    ) -> None:
+    def __init__(self, taps: Taps, layer: Layer, *, mapped: bool, scored: bool, cut: bool) -> None:
         super().__init__(taps, layer)
         self.mapped = mapped
         self.scored = scored

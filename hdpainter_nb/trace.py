@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb.errors import SettingsError, TraceError
-from hdpainter_nb.types import CrossMaps, GradStats, LevelMaps, Record, Settings, Word
+from hdpainter_nb.packing import pack_record, pack_words, unpack_record, unpack_words
+from hdpainter_nb.settings import Settings
+from hdpainter_nb.types import Record, Word
 
 __all__ = ["FORMAT_VERSION", "Branch", "Node", "Trace"]
 
@@ -88,7 +90,7 @@ class Trace:
 
     def root(self, latents: NDArray[Any], rng: NDArray[np.uint8]) -> Node:
         """A new starting point: the starting noise (4, h, w)."""
-        return self._keep(Node(self._next_id(), None, -1, latents, rng, None))
+        return self.keep(Node(self._next_id(), None, -1, latents, rng, None))
 
     def open_branch(
         self, prompt: str, settings: Settings, start: Node, parent: int | None, name: str = ""
@@ -112,11 +114,12 @@ class Trace:
         record: Record,
     ) -> Node:
         """Append a step to `branch`."""
-        node = self._keep(Node(self._next_id(), parent.id, branch.id, latents, rng, record))
+        node = self.keep(Node(self._next_id(), parent.id, branch.id, latents, rng, record))
         self.tips[branch.id] = node.id
         return node
 
-    def _keep(self, node: Node) -> Node:
+    def keep(self, node: Node) -> Node:
+        """Take in a node that has its number."""
         self.nodes[node.id] = node
         return node
 
@@ -168,15 +171,17 @@ class Trace:
         return self.records()[index]
 
     def __repr__(self) -> str:
-        lines = ", ".join(f"{b.name}: {len(self.records(b.id))} steps" for b in self.branches.values())
-        return f"Trace({lines or 'empty'})"
+        lengths = (f"{b.name}: {len(self.records(b.id))} steps" for b in self.branches.values())
+        return f"Trace({', '.join(lengths) or 'empty'})"
 
     # --- one file ----------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to one file (by habit ``*.hdp``). An existing one is replaced at once
-        and only when the new one is complete."""
-        from safetensors.numpy import save_file  # noqa: PLC0415
+        """Write everything to one file, by habit ``*.hdp``.
+
+        An existing one is replaced at once, and only when the new one is complete.
+        """
+        from safetensors.numpy import save_file
 
         path = Path(path)
         arrays, meta = _pack(self)
@@ -193,7 +198,7 @@ class Trace:
         Raises:
             TraceError: no such file, truncated, not a trace, or made by a newer version.
         """
-        from safetensors import SafetensorError, safe_open  # noqa: PLC0415
+        from safetensors import SafetensorError, safe_open
 
         path = Path(path)
         if not path.is_file():
@@ -228,13 +233,6 @@ def _name_change(old: Branch, prompt: str, settings: Settings) -> str:
     return ", ".join(changes) or "again"
 
 
-# --- packing: a record is its plain fields, its arrays, and its maps by level and layer ------------
-
-_MAPS = ("c", "similarity", "similarity_painta")
-_ARRAYS = ("latents", "x0_latents", "x0_preview", "scores")
-_PLAIN = ("index", "timestep", "score", "sigma", "alpha", "guided_norm", "seconds")
-
-
 def _pack(trace: Trace) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     nodes = []
@@ -244,7 +242,7 @@ def _pack(trace: Trace) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         arrays[f"{prefix}.rng"] = node.rng
         entry: dict[str, Any] = {"id": node.id, "parent": node.parent, "branch": node.branch}
         if node.record is not None:
-            entry["record"] = _pack_record(node.record, prefix, arrays)
+            entry["record"] = pack_record(node.record, prefix, arrays)
         nodes.append(entry)
     for name in ("image", "mask"):
         value = getattr(trace, name)
@@ -254,63 +252,40 @@ def _pack(trace: Trace) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     header = {
         "version": FORMAT_VERSION,
         "model": trace.model,
-        "words": _pack_words(trace.words),
+        "words": pack_words(trace.words),
         "tokens": list(trace.tokens),
         "nodes": nodes,
         "tips": {str(k): v for k, v in trace.tips.items()},
         "branches": [
-            {**{f.name: getattr(b, f.name) for f in dataclasses.fields(b)}, "settings": b.settings.to_dict()}
+            {
+                **{f.name: getattr(b, f.name) for f in dataclasses.fields(b)},
+                "settings": b.settings.to_dict(),
+            }
             for b in trace.branches.values()
         ],
     }
     return arrays, header
 
 
-def _pack_words(words: tuple[Word, ...]) -> list[Any]:
-    return [[word.text, list(word.tokens)] for word in words]
-
-
-def _pack_record(record: Record, prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    entry = {name: getattr(record, name) for name in _PLAIN}
-    for name in _ARRAYS:
-        value = getattr(record, name)
-        if value is not None:
-            arrays[f"{prefix}.{name}"] = value
-    for name, maps in [("cross", record.cross.maps), *((n, getattr(record, n)) for n in _MAPS)]:
-        entry[name] = {str(level): list(named) for level, named in maps.layers.items()}
-        for level, named in maps.layers.items():
-            for layer, array in named.items():
-                arrays[f"{prefix}.{name}.{level}.{layer}"] = array
-    entry["words"] = _pack_words(record.cross.words)
-    entry["tokens"] = list(record.cross.tokens)
-    if record.grad is not None:
-        grad = {f.name: getattr(record.grad, f.name) for f in dataclasses.fields(GradStats)}
-        for name in ("hist", "edges", "standard_hist", "standard_edges"):
-            arrays[f"{prefix}.grad.{name}"] = grad.pop(name)
-        entry["grad"] = grad
-    entry["settings"] = record.settings.to_dict()
-    return entry
-
-
 def _unpack(arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> Trace:
     trace = Trace(
         arrays.get("image"),
         arrays.get("mask"),
-        _unpack_words(header["words"]),
+        unpack_words(header["words"]),
         tuple(header["tokens"]),
         header["model"],
     )
     for entry in header["nodes"]:
         prefix = f"node.{entry['id']}"
         record = entry.get("record")
-        trace._keep(
+        trace.keep(
             Node(
                 entry["id"],
                 entry["parent"],
                 entry["branch"],
                 arrays[f"{prefix}.after"],
                 arrays[f"{prefix}.rng"],
-                None if record is None else _unpack_record(record, prefix, arrays),
+                None if record is None else unpack_record(record, prefix, arrays),
             )
         )
     for b in header["branches"]:
@@ -320,33 +295,3 @@ def _unpack(arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> Tr
     known = {f"picture.{number}": number for number in trace.nodes}
     trace.pictures = {known[name]: array for name, array in arrays.items() if name in known}
     return trace
-
-
-def _unpack_words(words: list[Any]) -> tuple[Word, ...]:
-    return tuple(Word(text, tuple(tokens)) for text, tokens in words)
-
-
-def _unpack_record(
-    entry: Mapping[str, Any], prefix: str, arrays: Mapping[str, NDArray[Any]]
-) -> Record:
-    def maps(name: str) -> LevelMaps:
-        return LevelMaps(
-            {
-                int(level): {layer: arrays[f"{prefix}.{name}.{level}.{layer}"] for layer in layers}
-                for level, layers in entry[name].items()
-            }
-        )
-
-    grad = entry.get("grad")
-    if grad is not None:
-        names = ("hist", "edges", "standard_hist", "standard_edges")
-        grad = GradStats(**grad, **{name: arrays[f"{prefix}.grad.{name}"] for name in names})
-    words = _unpack_words(entry["words"])
-    return Record(
-        **{name: entry[name] for name in _PLAIN},
-        **{name: arrays.get(f"{prefix}.{name}") for name in _ARRAYS},  # type: ignore[arg-type]
-        **{name: maps(name) for name in _MAPS},
-        cross=CrossMaps(maps("cross"), words, tuple(entry["tokens"])),
-        grad=grad,
-        settings=Settings().replace(**entry["settings"]),
-    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import builders
 import numpy as np
 import pytest
 
+import builders
 from hdpainter_nb.models import Model, load
 from hdpainter_nb.types import Job
 

@@ -17,7 +17,10 @@ from hdpainter_nb import masks
 from hdpainter_nb.models import Model
 from hdpainter_nb.types import Cond, Settings, State
 
-FOLDERS = [Path(__file__).parent / "golden", *map(Path, os.environ.get("HDPAINTER_GOLDEN", "").split(":"))]
+FOLDERS = [
+    Path(__file__).parent / "golden",
+    *map(Path, os.environ.get("HDPAINTER_GOLDEN", "").split(":")),
+]
 
 
 def case_files() -> list[Path]:

@@ -88,8 +88,9 @@ def test_an_estimate_counts_real_work(model: Model, job: Job) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     plain = Sampler(model, job.replace(painta=False, rasg=False), Capture.nothing())
-    with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(
-        torch.nn.attention.SDPBackend.MATH
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
     ):
         plain.step()
     said = plain.estimate()

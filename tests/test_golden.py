@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_cases import Case, case_files, read_case
 
+from golden_cases import Case, case_files, read_case
 from hdpainter_nb.capture import Capture
 from hdpainter_nb.predict import predict
 from hdpainter_nb.sampler import Sampler
@@ -22,9 +22,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 def sampler_at(case: Case, index: int, settings: Settings | None = None) -> Sampler:
     chosen = settings or case.settings
-    return Sampler.from_cond(
-        case.model, case.cond, case.state(index), chosen, Capture.standard()
-    )
+    return Sampler.from_cond(case.model, case.cond, case.state(index), chosen, Capture.standard())
 
 
 def test_masks_and_timesteps(case: Case) -> None:
@@ -39,10 +37,8 @@ def test_each_step_from_its_recorded_latent(case: Case) -> None:
     d = case.tensors
     sampler = sampler_at(case, 0)
     for index, timestep in enumerate(case.timesteps):
-        plan = sampler.plan(index)
-        said = predict(
-            case.model.unet, case.cond, d["zt"][index], timestep, case.settings, plan
-        )
+        plan = sampler.stepper.plan(index)
+        said = predict(case.model.unet, case.cond, d["zt"][index], timestep, case.settings, plan)
         torch.testing.assert_close(said.uncond, d["eps_uncond"][index], atol=1e-5, rtol=0)
         torch.testing.assert_close(said.cond, d["eps_cond"][index], atol=1e-5, rtol=0)
         if case.settings.rasg:
@@ -66,7 +62,7 @@ def test_each_next_latent(case: Case) -> None:
     d = case.tensors
     last = len(case.timesteps) - 1
     for index in range(last + 1):
-        after, record = sampler_at(case, index)._advance(case.state(index))
+        after, record = sampler_at(case, index).stepper.advance(case.state(index))
         assert record.timestep == case.timesteps[index]
         if index < last:
             torch.testing.assert_close(after.latents, d["zt"][index + 1], atol=1e-4, rtol=0)
@@ -78,9 +74,7 @@ def test_whole_trajectory(case: Case) -> None:
     sampler = sampler_at(case, 0)
     for index, record in enumerate(sampler):
         recorded = case.tensors["zt"][index, 0]
-        torch.testing.assert_close(
-            torch.from_numpy(record.latents), recorded, atol=1e-3, rtol=0
-        )
+        torch.testing.assert_close(torch.from_numpy(record.latents), recorded, atol=1e-3, rtol=0)
     torch.testing.assert_close(sampler.state.x0, case.tensors["z0_final"], atol=1e-3, rtol=0)
 
 
@@ -100,7 +94,7 @@ def test_gradient_survives_half_precision(dtype: torch.dtype) -> None:
         masked_image_latents=case.cond.masked_image_latents.to(dtype),
     )
     x = case.tensors["zt"][0]
-    plan = sampler_at(case, 0).plan(0)
+    plan = sampler_at(case, 0).stepper.plan(0)
     said = predict(unet, half, x.to(dtype), case.timesteps[0], case.settings, plan)
     assert said.grad is not None
     mine, reference = said.grad.flatten(), -case.tensors["grad"][0].flatten()

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import builders
-from hdpainter_nb import vae
+from hdpainter_nb import masks, vae
 from hdpainter_nb.errors import HDPainterWarning, ModelError, PromptWarning
 from hdpainter_nb.models import Model, load
 from hdpainter_nb.types import Job
@@ -50,7 +50,6 @@ def hole(height: int = 128, width: int = 128) -> np.ndarray:
 
 
 def make_job(size: tuple[int, int] = (128, 128), prompt: str = "a red star", **settings) -> Job:
-    """A hole that is seen at H/32 in sizes of 128 and more."""
     return Job(picture(*size), hole(*size), prompt, **settings)
 
 
@@ -133,6 +132,7 @@ def test_prepare_is_deterministic_and_leaves_no_trace(model: Model) -> None:
     assert not torch.equal(start.latents, model.prepare(job.replace(seed=2))[1].latents)
 
 
+@pytest.mark.filterwarnings("ignore:The hole vanishes")
 def test_shapes_words_and_indices(model: Model) -> None:
     cond, state = model.prepare(make_job((150, 230)))
     assert cond.size == (128, 128)
@@ -163,6 +163,7 @@ def test_shapes_words_and_indices(model: Model) -> None:
         ((100, 150), 256, (128, 192), (0, 0, 100, 150)),
     ],
 )
+@pytest.mark.filterwarnings("ignore:The hole vanishes")
 def test_sizes(model: Model, size, long_side, padded, crop) -> None:
     cond, state = model.prepare(make_job(size, long_side=long_side))
     assert (cond.size, cond.crop) == (padded, crop)
@@ -210,11 +211,21 @@ def test_vae_encoding_mean_and_sample(model: Model) -> None:
     assert torch.equal(start.latents, again.latents)
     assert not torch.equal(start.rng, again.rng)
     assert not torch.equal(mean.masked_image_latents, sample.masked_image_latents)
+
+
+@pytest.mark.parametrize("preset", ["official", "paper"])
+def test_the_vae_never_sees_the_hole(model: Model, preset) -> None:
+    job = make_job(preset=preset)
+    cond, _ = model.prepare(job)
+    blank = masks.dilate(job.mask) if preset == "official" else job.mask
+    pixels = model.parts().image_processor.preprocess(Image.fromarray(job.image))
     with torch.no_grad():
-        dist = model.pipe.vae.encode(torch.zeros(1, 3, 128, 128)).latent_dist
-    grey, _ = model.prepare(Job(picture(), None, "a"))
+        dist = model.pipe.vae.encode(pixels * torch.from_numpy(~blank)).latent_dist
     expected = dist.mode() * model.pipe.vae.config.scaling_factor
-    assert torch.allclose(grey.masked_image_latents, expected, atol=1e-3)  # norms of a flat field
+    assert torch.allclose(cond.masked_image_latents, expected, atol=1e-5)
+    other = Job(np.where(blank[..., None], 0, job.image), job.mask, job.prompt, preset=preset)
+    again, _ = model.prepare(other)
+    assert torch.equal(cond.masked_image_latents, again.masked_image_latents)
 
 
 def test_warnings_where_nothing_can_be_matched(model: Model) -> None:

@@ -33,7 +33,9 @@ def written_out(
     return torch.where(rescaled, a * c, a)
 
 
-def test_two_attentions_equal_the_rescaled_matrix(qkv: tuple[torch.Tensor, ...], mask: torch.Tensor) -> None:
+def test_two_attentions_equal_the_rescaled_matrix(
+    qkv: tuple[torch.Tensor, ...], mask: torch.Tensor
+) -> None:
     q, k, v = qkv
     c = torch.rand(HW)
     rows = mask.nonzero()[:, 0]
@@ -55,7 +57,9 @@ def test_c_of_one_changes_nothing_and_of_zero_levels_the_known(
     assert (logits[..., ~mask] == 0).all()
 
 
-def test_mean_similarity_is_the_mean_of_the_matrix(qkv: tuple[torch.Tensor, ...], mask: torch.Tensor) -> None:
+def test_mean_similarity_is_the_mean_of_the_matrix(
+    qkv: tuple[torch.Tensor, ...], mask: torch.Tensor
+) -> None:
     q, k, _ = qkv
     rows = mask.nonzero()[:, 0]
     c = torch.rand(HW)

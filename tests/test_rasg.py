@@ -65,7 +65,9 @@ def test_standardised_gradient_has_unit_deviation_at_any_scale() -> None:
         assert unit.std().item() == pytest.approx(1, rel=1e-5)
     assert rasg.standardise(g, "centred").mean().abs() < 1e-6
     assert rasg.standardise(g, "global_std").mean().abs() > 0.1
-    torch.testing.assert_close(rasg.standardise(g * 2e4, "global_std"), rasg.standardise(g, "global_std"))
+    torch.testing.assert_close(
+        rasg.standardise(g * 2e4, "global_std"), rasg.standardise(g, "global_std")
+    )
     assert (rasg.standardise(g * 0, "global_std") == 0).all()
 
 

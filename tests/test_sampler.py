@@ -38,7 +38,10 @@ def test_a_record_says_everything(model: Model, job: Job) -> None:
     total = sum(record.cross[i, 8] for i in range(len(record.cross.tokens)))
     assert total.shape == (16, 16)
     assert (total <= 1.01).all()  # padding takes the rest
-    names = {level: [x.name for x in attention_layers(model.unet) if x.level == level] for level in (16, 32)}
+    names = {
+        level: [x.name for x in attention_layers(model.unet) if x.level == level]
+        for level in (16, 32)
+    }
     for maps in (record.c, record.similarity, record.similarity_painta):
         assert {level: list(maps.layers[level]) for level in maps} == names
         assert maps[16].shape == (8, 8)
@@ -190,8 +193,14 @@ def test_random_noise_is_drawn_from_the_state(model: Model, job: Job) -> None:
 @pytest.mark.parametrize("guidance", ["rasg", "vanilla"])
 def test_guidance_lowers_the_score(model: Model, job: Job, objective: str, guidance: str) -> None:
     """One step's S, seen from the next: lower when descending than when ascending."""
-    job = job.replace(painta=False, objective=objective, guidance=guidance, sigma="cumulative",
-                      eta=0.5, vanilla_scale=3000.0)
+    job = job.replace(
+        painta=False,
+        objective=objective,
+        guidance=guidance,
+        sigma="cumulative",
+        eta=0.5,
+        vanilla_scale=3000.0,
+    )
     scores = {}
     for direction in ("descend", "ascend"):
         sampler = Sampler(model, job.replace(direction=direction))

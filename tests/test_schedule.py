@@ -36,8 +36,12 @@ def test_official_grid() -> None:
 def test_step_with_cumulative_sigma_is_ddim(eta: float) -> None:
     torch.manual_seed(0)
     scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
-        clip_sample=False, set_alpha_to_one=False, steps_offset=1,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
     )
     scheduler.set_timesteps(20)
     x, eps, noise = torch.randn(3, 1, 4, 8, 8)

@@ -19,13 +19,17 @@ PLAIN: dict[str, Any] = {"preset": "community", "painta": False, "rasg": False, 
 
 
 def plain_job(job: Job, **more: Any) -> Job:
-    return Job(job.image, job.mask, job.prompt, **{**PLAIN, "positive_suffix": "", "seed": 3, **more})
+    return Job(
+        job.image, job.mask, job.prompt, **{**PLAIN, "positive_suffix": "", "seed": 3, **more}
+    )
 
 
 def stock(folder: str, job: Job, scale: float = 7.5) -> tuple[list[torch.Tensor], np.ndarray]:
     """Every latent that the stock pipeline passes through, and its picture."""
     pipe = StableDiffusionInpaintPipeline.from_pretrained(folder, safety_checker=None)
-    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, steps_offset=1, clip_sample=False)
+    pipe.scheduler = DDIMScheduler.from_config(
+        pipe.scheduler.config, steps_offset=1, clip_sample=False
+    )
     pipe.set_progress_bar_config(disable=True)
     latents: list[torch.Tensor] = []
 
@@ -86,7 +90,9 @@ def test_bit_equal_when_resumed_from_the_middle(folders: dict[str, str], job: Jo
     assert same(latents_of(other), theirs)
 
 
-def test_bit_equal_when_two_samplers_alternate(model: Model, folders: dict[str, str], job: Job) -> None:
+def test_bit_equal_when_two_samplers_alternate(
+    model: Model, folders: dict[str, str], job: Job
+) -> None:
     job = plain_job(job, negative_prompt="blurry")
     theirs, _ = stock(folders["sd15"], job)
     plain = Sampler(model, job)

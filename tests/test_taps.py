@@ -185,7 +185,7 @@ def test_a_failed_installation_takes_back_what_it_did(model: Model, job: Job) ->
     original = layers[-1].block.attn2.set_processor
     layers[-1].block.attn2.set_processor = lambda *_: (_ for _ in ()).throw(RuntimeError("no"))
     try:
-        with pytest.raises(RuntimeError, match="no"), Taps(model.unet, sampler.plan(0)):
+        with pytest.raises(RuntimeError, match="no"), Taps(model.unet, sampler.stepper.plan(0)):
             pass
     finally:
         layers[-1].block.attn2.__dict__.pop("set_processor")

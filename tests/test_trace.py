@@ -25,7 +25,13 @@ def sampler(folders: dict[str, str]) -> Sampler:
     rng = np.random.default_rng(0)
     mask = np.zeros((128, 128), bool)
     mask[32:96, 32:96] = True
-    job = Job(rng.integers(0, 255, (128, 128, 3), dtype=np.uint8), mask, "a red star", steps=4, positive_suffix="")
+    job = Job(
+        rng.integers(0, 255, (128, 128, 3), dtype=np.uint8),
+        mask,
+        "a red star",
+        steps=4,
+        positive_suffix="",
+    )
     sampler = Sampler(load(folders["sd15"]), job)
     sampler.run()
     sampler.image()
@@ -80,7 +86,9 @@ def test_a_loaded_run_goes_on_to_the_bit(sampler: Sampler, file: Path, model: Mo
 
 def test_a_trace_of_another_size_is_refused(file: Path, folders: dict[str, str]) -> None:
     trace = Trace.load(file)
-    trace.nodes[0] = type(trace.nodes[0])(0, None, -1, np.zeros((4, 8, 8), "f4"), trace.nodes[0].rng, None)
+    trace.nodes[0] = type(trace.nodes[0])(
+        0, None, -1, np.zeros((4, 8, 8), "f4"), trace.nodes[0].rng, None
+    )
     with pytest.raises(SettingsError, match="load the model it was made with"):
         Sampler.from_trace(load(folders["sd15"]), trace)
 
@@ -123,7 +131,9 @@ def newer(file: Path) -> None:
 
 
 def half_a_header(file: Path) -> None:
-    save_file({"x": np.zeros(1)}, file, metadata={"hdpainter_nb": '{"version": 1, "nodes": [{"id": 0'})
+    save_file(
+        {"x": np.zeros(1)}, file, metadata={"hdpainter_nb": '{"version": 1, "nodes": [{"id": 0'}
+    )
 
 
 def missing_array(file: Path) -> None:

@@ -241,7 +241,7 @@ def test_snapshot_and_mimebundle(player: Player) -> None:
     empty = player.snapshot()
     player.step()
     full = player.snapshot()
-    assert full.height > empty.height
+    assert full.width > empty.width
     if hasattr(type(player).__mro__[1], "_repr_mimebundle_"):  # not in ipywidgets 7
         bundle = player._repr_mimebundle_()
         data = bundle[0] if isinstance(bundle, tuple) else bundle

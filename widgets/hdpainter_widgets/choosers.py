@@ -63,6 +63,7 @@ class SceneChooser(w.VBox):
             options=["ellipse", "rectangle"],
             value=shape,
             style={"button_width": "100px"},
+            layout=_width(),
         )
         names = ("left", "top", "width", "height")
         self.sliders = {
@@ -75,9 +76,12 @@ class SceneChooser(w.VBox):
             )
             for i, (name, value) in enumerate(zip(names, box, strict=True))
         }
-        self.share = w.HTML()
+        self.share = w.HTML(layout=w.Layout(margin="4px 0 0 12px"))
         self.preview = w.Image(format="jpeg", layout=w.Layout(width="300px", height="auto"))
-        controls = w.VBox([self.source, self.text, self.shape, *self.sliders.values(), self.share])
+        controls = w.VBox(
+            [self.source, self.text, self.shape, *self.sliders.values(), self.share],
+            layout=w.Layout(margin="0 0 0 12px"),
+        )
         row = w.HBox(
             [self.preview, controls],
             layout=w.Layout(flex_flow="row wrap", align_items="flex-start"),

@@ -81,10 +81,17 @@ class Controls:
             _row(self.slider, self.decode),
             _row(w.HTML("words"), self.words, self.level, self.alpha, self.shared, margin=gap),
             w.HBox(
-                [self.picture, w.VBox([self.maps, self.maps_note])],
+                [
+                    self.picture,
+                    w.VBox([self.maps, self.maps_note], layout=w.Layout(margin="0 0 0 8px")),
+                ],
                 layout=w.Layout(flex_flow="row wrap", align_items="flex-start", margin=gap),
             ),
-            w.VBox([self.detail, self.detail_picture, self.detail_note], layout=_margin(gap)),
+            w.VBox(
+                [self.detail, self.detail_picture, self.detail_note],
+                # A column stretches what is in it, which would blow a small picture up.
+                layout=w.Layout(align_items="flex-start", margin=gap),
+            ),
             self.messages,
         )
 
@@ -212,7 +219,3 @@ def _row(*widgets: Any, margin: str | None = None) -> Any:
 
 def _narrow(width: str) -> Any:
     return w.Layout(width=width)
-
-
-def _margin(margin: str) -> Any:
-    return w.Layout(margin=margin)

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 __all__ = [
     "DETAILS",
     "Looks",
+    "beside",
     "detail",
     "encoded",
     "illustrated",
     "placeholder",
     "preview",
-    "stacked",
     "telling",
     "tiles",
     "words_of",
@@ -145,15 +145,15 @@ def telling(words: Sequence[str]) -> list[str]:
     return chosen[:4] or list(words[:4])
 
 
-def stacked(sheets: Sequence[Any]) -> Image:
-    """White sheets below one another."""
+def beside(*sheets: Any) -> Image:
+    """White sheets side by side."""
     from PIL import Image as pil
 
-    page = pil.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), "white")
-    top = 0
+    page = pil.new("RGB", (sum(s.width for s in sheets), max(s.height for s in sheets)), "white")
+    left = 0
     for sheet in sheets:
-        page.paste(sheet, (0, top))
-        top += sheet.height
+        page.paste(sheet, (left, 0))
+        left += sheet.width
     return page
 
 

@@ -16,7 +16,7 @@ import ipywidgets as w
 from hdpainter_nb import views
 
 from . import frames
-from .controls import Controls, status_line
+from .controls import Controls
 from .frames import Looks
 from .runner import BaseRunner, runner_for
 from .states import Failure, RunState, Status
@@ -130,15 +130,13 @@ class Player(w.VBox):
 
     def snapshot(self) -> Image:
         """What is on display as one picture, for pages that run no widgets."""
-        record, looks = self._shown, self._looks
-        title = f"{self._prompt!r} · {status_line(self.runner.state)}"
+        record, picture = self._shown, self._picture(self._shown)
         if record is None:
-            return views.grid([self._picture(None)], ["before the first step"], title=title)
-        picture = self._picture(record)
-        pictures, labels = [picture], [f"step {record.index}, t={record.timestep}"]
-        maps = frames.tiles(record, picture, looks)
-        first = views.grid(pictures, labels, tile=224, title=title)
-        return first if maps is None else frames.stacked([first, maps])
+            return views.grid([picture], ["before the first step"], tile=208, title=self._prompt)
+        label = f"after {record.index + 1} of {self.runner.state.total} steps"
+        left = views.grid([picture], [label], tile=208, title=self._prompt)
+        maps = frames.tiles(record, picture, self._looks)
+        return left if maps is None else frames.beside(left, maps)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The live widget, and the snapshot for GitHub, nbviewer and printing."""
