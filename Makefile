@@ -131,5 +131,5 @@ $(READY_LOWEST): constraints-lowest.txt pyproject.toml .ci/share_torch.py $(READ
 	rm -rf $(LOWEST)
 	$(BIN)/python -m venv $(LOWEST)
 	$(LOWEST)/bin/python .ci/share_torch.py $(VENV)
-	$(LOWEST)/bin/python $(PIP) -c constraints-lowest.txt -e . peft pytest hypothesis
+	$(LOWEST)/bin/python $(PIP) -c constraints-lowest.txt -e . beartype peft pytest hypothesis
 	@touch $@

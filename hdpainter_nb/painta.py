@@ -12,30 +12,31 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
 __all__ = ["c_scores", "key_scale", "mean_similarity", "painta_attention"]
 
 
 def c_scores(
-    q: Tensor,
-    k: Tensor,
+    q: Float[Tensor, "heads hw d"],
+    k: Float[Tensor, "heads tokens d"],
     indices: Sequence[int],
     shape: tuple[int, int],
     *,
     smooth: bool = True,
-) -> Tensor:
+) -> Float[Tensor, " hw"]:
     """c_j of every pixel: its cross-attention to ind(tau), smoothed and normalised.
 
     Args:
-        q: (heads, hw, d) pixel queries of the cross-attention that follows the self-attention.
-        k: (heads, L, d) keys of the text.
+        q: pixel queries of the cross-attention that follows the self-attention.
+        k: keys of the text.
         indices: ind(tau), positions of the prompt's own tokens and of EOT.
         shape: (h, w), with h * w = hw.
         smooth: 3x3 Gaussian over the map (switch 10).
 
     Returns:
-        (hw,) float32 in [0, 1]: ``clip((c - median c) / max c, 0, 1)``.
+        float32 in [0, 1]: ``clip((c - median c) / max c, 0, 1)``.
     """
     logits = q.float() @ k.float().transpose(-1, -2) * q.shape[-1] ** -0.5  # (heads, hw, L)
     probabilities = logits.softmax(-1).mean(0)  # (hw, L)
@@ -45,45 +46,50 @@ def c_scores(
     return ((c - c.median()) / c.max()).clamp(0, 1)
 
 
-def _gaussian(device: torch.device) -> Tensor:
-    """(1, 1, 3, 3): exp(-(x / (2 * 0.5))^2) in both directions, summing to 1."""
+def _gaussian(device: torch.device) -> Float[Tensor, "1 1 3 3"]:
+    """exp(-(x / (2 * 0.5))^2) in both directions, summing to 1."""
     g = torch.exp(-(torch.arange(-1.0, 2.0, device=device) ** 2))
     kernel = g[:, None] * g[None]
     return (kernel / kernel.sum())[None, None]
 
 
-def key_scale(c: Tensor, rows: Tensor) -> Tensor:
-    """The factor on each key as masked queries see it: c_j where known, 1 where masked. (hw,)."""
+def key_scale(c: Float[Tensor, " hw"], rows: Int[Tensor, " n"]) -> Float[Tensor, " hw"]:
+    """The factor on each key as masked queries see it: c_j where known, 1 where masked."""
     return c.index_fill(0, rows, 1.0)
 
 
-def painta_attention(q: Tensor, k: Tensor, v: Tensor, scale: Tensor, rows: Tensor) -> Tensor:
+def painta_attention(
+    q: Float[Tensor, "batch heads hw d"],
+    k: Float[Tensor, "batch heads hw d"],
+    v: Float[Tensor, "batch heads hw d"],
+    scale: Float[Tensor, " hw"],
+    rows: Int[Tensor, " n"],
+) -> Float[Tensor, "batch heads n d"]:
     """The masked rows of softmax(A~) V (eq. 5); the other rows are those of plain attention.
 
     Args:
-        q, k, v: (batch, heads, hw, d).
-        scale: (hw,) from `key_scale`.
-        rows: (n,) indices of the masked pixels.
-
-    Returns:
-        (batch, heads, n, d).
+        q, k, v: of the self-attention.
+        scale: from `key_scale`.
+        rows: indices of the masked pixels.
     """
     scaled = k * scale.to(k.dtype)[:, None]
     return F.scaled_dot_product_attention(q.index_select(2, rows), scaled, v)
 
 
-def mean_similarity(q: Tensor, k: Tensor, rows: Tensor) -> Tensor:
+def mean_similarity(
+    q: Float[Tensor, "heads hw d"], k: Float[Tensor, "heads hw d"], rows: Int[Tensor, " n"]
+) -> Float[Tensor, " hw"]:
     """Appendix B: self-similarity before softmax, averaged over the masked rows and the heads.
 
     Linear in the query, so the mean query does: O(hw d) instead of O(hw^2 d). Times `key_scale` it
     is the same after PAIntA.
 
     Args:
-        q, k: (heads, hw, d).
-        rows: (n,) indices of the masked pixels.
+        q, k: of the self-attention.
+        rows: indices of the masked pixels.
 
     Returns:
-        (hw,) float32.
+        float32.
     """
     mean_q = q.index_select(1, rows).float().mean(1)  # (heads, d)
     similarity = torch.einsum("hd,hnd->hn", mean_q, k.float()) * q.shape[-1] ** -0.5

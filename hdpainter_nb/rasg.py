@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from hdpainter_nb.types import GradStats, Settings
@@ -17,20 +18,27 @@ from hdpainter_nb.types import GradStats, Settings
 __all__ = ["attend_excite", "bce", "gradient_stats", "objective", "standardise", "vanilla"]
 
 
-def objective(scores: Tensor, mask: Tensor, settings: Settings) -> Tensor:
+def objective(
+    scores: Float[Tensor, "n h w"], mask: Float[Tensor, "h w"], settings: Settings
+) -> Float[Tensor, ""]:
     """S(x_t), the scalar that guidance descends, as `settings.objective` chooses.
 
     Args:
-        scores: (n, h, w) Abar^k for k in ind(tau): cross-attention scores before softmax at H/32,
-            conditional half, mean over layers and heads.
-        mask: (h, w), 1 = fill.
+        scores: Abar^k for the n tokens k in ind(tau): cross-attention scores before softmax at
+            H/32, conditional half, mean over layers and heads.
+        mask: 1 = fill.
     """
     if settings.objective == "attend_excite":
         return attend_excite(scores, mask)
     return bce(scores, mask, settings.logit_shift, settings.reduction)
 
 
-def bce(scores: Tensor, mask: Tensor, shift: float, reduction: Literal["mean", "sum"]) -> Tensor:
+def bce(
+    scores: Float[Tensor, "n h w"],
+    mask: Float[Tensor, "h w"],
+    shift: float,
+    reduction: Literal["mean", "sum"],
+) -> Float[Tensor, ""]:
     """Eq. 9: sum over tokens of the binary cross-entropy between sigmoid(Abar^k) and the mask.
 
     `shift` is subtracted from the scores first (switch 4); `reduction` is over pixels (switch 5).
@@ -42,7 +50,7 @@ def bce(scores: Tensor, mask: Tensor, shift: float, reduction: Literal["mean", "
     return (per_token.mean(1) if reduction == "mean" else per_token.sum(1)).sum()
 
 
-def attend_excite(scores: Tensor, mask: Tensor) -> Tensor:
+def attend_excite(scores: Float[Tensor, "n h w"], mask: Float[Tensor, "h w"]) -> Float[Tensor, ""]:
     """Eq. 11: minus the mean over tokens of the highest score inside the mask.
 
     A mask without any position at this resolution leaves nothing to excite; S is then 0.
@@ -53,8 +61,10 @@ def attend_excite(scores: Tensor, mask: Tensor) -> Tensor:
     return -best.where(inside.flatten(1).any(1), 0 * best).mean()
 
 
-def standardise(g: Tensor, how: Literal["global_std", "centred"]) -> Tensor:
-    """The gradient made comparable with unit noise (eq. 7, switch 6). Same shape as `g`.
+def standardise(
+    g: Float[Tensor, "*any"], how: Literal["global_std", "centred"]
+) -> Float[Tensor, "*any"]:
+    """The gradient made comparable with unit noise (eq. 7, switch 6).
 
     A gradient of zero stays zero instead of becoming NaN.
     """
@@ -64,16 +74,20 @@ def standardise(g: Tensor, how: Literal["global_std", "centred"]) -> Tensor:
     return g / g.std().clamp_min(1e-30)
 
 
-def vanilla(eps: Tensor, g: Tensor, alpha: Tensor, scale: float) -> Tensor:
+def vanilla(
+    eps: Float[Tensor, "*any"], g: Float[Tensor, "*any"], alpha: Float[Tensor, ""], scale: float
+) -> Float[Tensor, "*any"]:
     """Post-hoc guidance (eq. 6): eps + sqrt(1 - alpha_t) * s * grad S, which descends S."""
     return eps + (1 - alpha) ** 0.5 * scale * g.to(eps.dtype)
 
 
-def gradient_stats(g: Tensor, standard: Tensor, bins: int = 61) -> GradStats:
+def gradient_stats(
+    g: Float[Tensor, "*any"], standard: Float[Tensor, "*any"], bins: int = 61
+) -> GradStats:
     """Moments and histograms of the gradient before and after standardisation (figs. 12, 13).
 
     Args:
-        g, standard: any shape, the gradient and `standardise` of it.
+        g, standard: the gradient and `standardise` of it.
         bins: odd, so that one bin is centred on zero.
     """
     raw = g.detach().double().flatten().cpu().numpy()

@@ -74,8 +74,8 @@ class Settings:
     """6. Standardisation of g. Paper, official: divided by one standard deviation.
     Community: mean subtracted, standard deviation per sample."""
     score_mask: Literal["bicubic_binary", "nearest", "bicubic"] = "bicubic_binary"
-    """7. The mask inside S at H/32. Paper: nearest. Official: bicubic, > 0.5.
-    Community: bicubic, left soft."""
+    """7. The mask inside S at H/32. Paper: nearest. Official: dilated by one pixel, bicubic,
+    > 0.5. Community: bicubic, left soft."""
     unet_mask: Literal["dilate_any", "nearest"] = "dilate_any"
     """8. The UNet's mask channel. Paper, community: nearest. Official: dilated by one pixel,
     bicubic, 1 wherever not zero."""

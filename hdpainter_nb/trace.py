@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdpainter_nb import show
 from hdpainter_nb.errors import SettingsError, TraceError
 from hdpainter_nb.packing import pack_record, pack_words, unpack_record, unpack_words
 from hdpainter_nb.settings import Settings
@@ -173,6 +174,24 @@ class Trace:
     def __repr__(self) -> str:
         lengths = (f"{b.name}: {len(self.records(b.id))} steps" for b in self.branches.values())
         return f"Trace({', '.join(lengths) or 'empty'})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {
+                "branch": b.name,
+                "prompt": b.prompt,
+                "method": b.settings.method,
+                "steps": len(self.records(b.id)),
+                "from step": self.nodes[b.start].index,
+            }
+            for b in self.branches.values()
+        ]
+        found = self.picture() if self.branches else None
+        last = self.records()[-1:] if self.branches else []
+        if found is None and last:
+            found = last[0].x0_preview
+        shown = [] if found is None else [show.picture(found)]
+        return show.card(*shown, show.table(rows))
 
     # --- one file ----------------------------------------------------------------------------
 

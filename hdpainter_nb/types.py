@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdpainter_nb import show
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.settings import PRESETS, Preset, Settings
 
@@ -98,6 +99,22 @@ class Job:
         return (
             f"Job({width}x{height} px, {share:.0%} to fill, prompt={self.prompt!r}, "
             f"{self.settings.method}, {self.settings.steps} steps, seed {self.settings.seed})"
+        )
+
+    def _repr_html_(self) -> str:
+        height, width = self.mask.shape
+        changed = self.settings.differences(Settings())
+        return show.card(
+            show.picture(show.with_mask(self.image, self.mask)),
+            show.table(
+                {
+                    "prompt": self.prompt,
+                    "size": f"{width} x {height} px, {self.mask.mean():.0%} to fill",
+                    "method": self.settings.method,
+                    "steps, seed": f"{self.settings.steps}, {self.settings.seed}",
+                    "other than default": ", ".join(f"{k}={v[0]!r}" for k, v in changed.items()),
+                }
+            ),
         )
 
 
@@ -291,3 +308,16 @@ class Record:
         if self.score is not None:
             parts.append(f"S={self.score:.4g}")
         return f"Record({', '.join(parts)}, {self.seconds * 1000:.0f} ms)"
+
+    def _repr_html_(self) -> str:
+        facts: dict[str, Any] = {
+            "step, t": f"{self.index}, {self.timestep}",
+            "method": self.settings.method,
+            "words": ", ".join(word.text for word in self.cross.words),
+            "attention at": ", ".join(f"H/{level}" for level in self.cross.levels),
+            "sigma": self.sigma,
+            "time": f"{self.seconds * 1000:.0f} ms",
+        }
+        if self.score is not None and self.grad is not None:
+            facts |= {"S": self.score, "std of grad S": self.grad.std}
+        return show.card(show.picture(self.x0_preview), show.table(facts))

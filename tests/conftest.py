@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import builders
 from hdpainter_nb.models import Model, load
 from hdpainter_nb.types import Job
+
+# The models in tests are so small that a second thread only costs.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -92,13 +92,25 @@ def test_after_a_cancel_in_a_step(model: Model, job: Job) -> None:
 
 
 def test_cancel_from_another_thread_stops_a_run(model: Model, job: Job) -> None:
-    sampler = Sampler(model, job.replace(steps=200))
-    timer = threading.Timer(0.5, sampler.cancel)
-    timer.start()
-    with pytest.raises(SamplingCancelled):
-        sampler.run()
-    timer.join()
-    assert 0 < sampler.index < sampler.total
+    sampler = Sampler(model, job.replace(steps=200, rasg=False))
+    begun = threading.Event()
+    handle = model.unet.mid_block.register_forward_hook(
+        lambda *_: begun.set() if sampler.index == 2 else None
+    )
+
+    def cancel() -> None:
+        begun.wait(60)
+        sampler.cancel()
+
+    other = threading.Thread(target=cancel)
+    other.start()
+    try:
+        with pytest.raises(SamplingCancelled):
+            sampler.run()
+    finally:
+        handle.remove()
+        other.join()
+    assert 2 <= sampler.index < sampler.total
     assert len(sampler.records) == sampler.index
 
 

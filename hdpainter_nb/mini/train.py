@@ -131,6 +131,7 @@ class Trainee:
             "step": self.step,
             "seen": self.seen,
         }
+        self.plan.work.mkdir(parents=True, exist_ok=True)
         torch.save(state, self.plan.work / "denoiser.part")
         (self.plan.work / "denoiser.part").replace(self.plan.work / "denoiser.pt")
         self._put(raw)

@@ -122,6 +122,7 @@ def finish(vae: AutoencoderKL, out: Path) -> float:
 
 def _save(path: Path, vae: AutoencoderKL, optimizer: torch.optim.Optimizer, step: int) -> None:
     state = {"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+    path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, path.with_suffix(".part"))
     path.with_suffix(".part").replace(path)
 

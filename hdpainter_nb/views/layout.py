@@ -187,6 +187,8 @@ def _fitted(pictures: list[Image], tile: int | None) -> list[Image]:
         scale = side / max(picture.size)
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         how = pil.Resampling.LANCZOS if scale < 1 else pil.Resampling.BICUBIC
+        if scale >= 3:  # a map of a few values: show them as they are
+            how = pil.Resampling.NEAREST
         result.append(picture if size == picture.size else picture.resize(size, how))
     return result
 

@@ -171,7 +171,8 @@ def filmstrip(
     chosen = [records[i] for i in _spread(len(records), count)]
     pictures = [_below(r, None if picture is None else picture(r), crop) for r in chosen]
     tiles = [
-        Tile(p, f"step {r.index} · t={r.timestep}") for r, p in zip(chosen, pictures, strict=True)
+        Tile(_large(p), f"step {r.index} · t={r.timestep}")
+        for r, p in zip(chosen, pictures, strict=True)
     ]
     for word in words:
         maps = [_part(r.cross[word, level], r, crop) for r in chosen]

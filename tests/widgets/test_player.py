@@ -335,6 +335,9 @@ def test_chooser_offers_scenes_and_photographs() -> None:
     assert chooser.image.shape == chooser.mask.shape + (3,)
     assert chooser.preview.value != before
     assert "600 × 400" in chooser.share.value
+    for name in chooser.source.options:
+        chooser.source.value = name
+        assert chooser.image.ndim == 3
     if hasattr(type(chooser).__mro__[1], "_repr_mimebundle_"):
         bundle = chooser._repr_mimebundle_()
         assert "image/jpeg" in (bundle[0] if isinstance(bundle, tuple) else bundle)

@@ -14,7 +14,14 @@ from .frames import encoded, illustrated, placeholder
 __all__ = ["SceneChooser", "shape_mask"]
 
 _PHOTOGRAPHS = ("flower", "coffee", "chelsea", "china", "grass", "gravel", "brick", "rocket")
-_SCENES = (3, 7, 11, 19)
+# Scenes with room in the middle: a background and its objects, as (colour, shape, x, y, radius).
+_SCENES: dict[str, tuple[str, tuple[tuple[str, str, float, float, float], ...]]] = {
+    "hills": ("sky", (("pink", "heart", 52, 70, 34), ("yellow", "circle", 214, 54, 26))),
+    "wooden floor": ("wood", (("blue", "ring", 56, 58, 36), ("white", "star", 210, 206, 34))),
+    "brick wall": ("brick", (("green", "cross", 212, 66, 32),)),
+    "stripes": ("stripes", (("orange", "diamond", 48, 200, 32), ("purple", "heart", 208, 52, 32))),
+    "empty wall": ("plain", ()),
+}
 
 
 class SceneChooser(w.VBox):
@@ -58,12 +65,8 @@ class SceneChooser(w.VBox):
             description="picture", options=list(self._pictures), value=first, layout=_width()
         )
         self.text = w.Text(description="prompt", value=prompt, layout=_width())
-        self.shape = w.ToggleButtons(
-            description="hole",
-            options=["ellipse", "rectangle"],
-            value=shape,
-            style={"button_width": "100px"},
-            layout=_width(),
+        self.shape = w.Dropdown(
+            description="hole", options=["ellipse", "rectangle"], value=shape, layout=_width()
         )
         names = ("left", "top", "width", "height")
         self.sliders = {
@@ -153,11 +156,12 @@ def shape_mask(
 def _bundled() -> dict[str, Callable[[], NDArray[np.uint8]]]:
     """The offers by name; each is made or read when it is first looked at."""
 
-    def drawn(seed: int) -> Callable[[], NDArray[np.uint8]]:
+    def drawn(name: str) -> Callable[[], NDArray[np.uint8]]:
         def make() -> NDArray[np.uint8]:
-            from hdpainter_nb.mini import scene
+            from hdpainter_nb.mini import Thing, scene
 
-            return scene(seed).image
+            background, things = _SCENES[name]
+            return scene(7, background, [Thing(*thing) for thing in things]).image
 
         return make
 
@@ -172,7 +176,7 @@ def _bundled() -> dict[str, Callable[[], NDArray[np.uint8]]]:
 
         return open_
 
-    scenes = {f"scene {seed}": drawn(seed) for seed in _SCENES}
+    scenes = {f"scene: {name}": drawn(name) for name in _SCENES}
     return {**scenes, **{f"photograph: {name}": read(name) for name in _PHOTOGRAPHS}}
 
 

@@ -50,12 +50,12 @@ class Controls:
             step=0.05,
             readout=False,
             style={"description_width": "initial"},
-            layout=w.Layout(width="200px"),
+            layout=w.Layout(width="160px"),
         )
         self.shared = w.Checkbox(
             value=False, description="one scale", indent=False, layout=_narrow("110px")
         )
-        self.picture = w.Image(format="jpeg", layout=w.Layout(width="320px", height="auto"))
+        self.picture = w.Image(format="jpeg", layout=w.Layout(width="288px", height="auto"))
         self.maps = w.Image(format="jpeg", layout=w.Layout(max_width="100%", height="auto"))
         self.maps_note = w.HTML()
         self.detail = _choice("", DETAILS, "c", "104px")
@@ -64,6 +64,7 @@ class Controls:
         self.failure = w.HTML()
         self.messages = w.Output()
         gap = "6px 0 0 0"
+        shrinks = w.Layout(align_items="flex-start", min_width="0", margin="0 0 0 8px")
         self.rows = (
             _row(
                 self.back,
@@ -83,9 +84,9 @@ class Controls:
             w.HBox(
                 [
                     self.picture,
-                    w.VBox([self.maps, self.maps_note], layout=w.Layout(margin="0 0 0 8px")),
+                    w.VBox([self.maps, self.maps_note], layout=shrinks),
                 ],
-                layout=w.Layout(flex_flow="row wrap", align_items="flex-start", margin=gap),
+                layout=w.Layout(align_items="flex-start", margin=gap),
             ),
             w.VBox(
                 [self.detail, self.detail_picture, self.detail_note],

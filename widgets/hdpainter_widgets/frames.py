@@ -100,7 +100,7 @@ def tiles(record: Any, picture: Any, looks: Looks) -> Any:
         alpha=looks.alpha,
         shared=looks.shared,
         columns=min(3, len(words)),
-        tile=208 if len(words) > 1 else 320,
+        tile=192 if len(words) > 1 else 288,
     )
 
 
