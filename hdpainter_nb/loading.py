@@ -22,6 +22,7 @@ import torch
 from hdpainter_nb.card import Card, check_parts, check_pipeline, read_card
 from hdpainter_nb.devices import pick_device, pick_dtype
 from hdpainter_nb.errors import ModelError
+from hdpainter_nb.quiet import no_chatter
 from hdpainter_nb.resources import data_path
 
 __all__ = ["ALIASES", "Opened", "open_pipeline"]
@@ -93,6 +94,8 @@ def open_pipeline(
     Raises:
         ModelError: see `hdpainter_nb.models.load`.
     """
+    with no_chatter():
+        from diffusers import StableDiffusionInpaintPipeline  # noqa: F401 - imported aloud later
     if not isinstance(source, str | os.PathLike):
         _check_options("pipeline", options)
         check_pipeline(source)

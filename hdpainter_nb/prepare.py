@@ -15,6 +15,7 @@ from torch import Tensor
 from hdpainter_nb import masks, prompt, vae
 from hdpainter_nb.errors import HDPainterWarning, PromptWarning
 from hdpainter_nb.inputs import tell
+from hdpainter_nb.quiet import no_chatter
 from hdpainter_nb.types import Cond, Job, State
 
 if TYPE_CHECKING:
@@ -96,10 +97,12 @@ def _read_text(model: Model, parts: Any, job: Job) -> tuple[Tensor, prompt.Token
         negative = model.negative_prompt if adds else ""
     full = prompt.compose(job.prompt, suffix, settings.prompt_additions)
 
-    # A word that textual inversion learnt as several vectors stands for several tokens.
-    own, full = (parts.maybe_convert_prompt(text, parts.tokenizer) for text in (job.prompt, full))
-    tokens = prompt.read_prompt(parts.tokenizer, own, full)
-    cond, uncond = parts.encode_prompt(full, model.device, 1, True, negative)
+    with no_chatter():
+        # A word that textual inversion learnt as several vectors stands for several tokens.
+        convert, tokenizer = parts.maybe_convert_prompt, parts.tokenizer
+        own, full = convert(job.prompt, tokenizer), convert(full, tokenizer)
+        tokens = prompt.read_prompt(parts.tokenizer, own, full)
+        cond, uncond = parts.encode_prompt(full, model.device, 1, True, negative)
     return torch.cat([uncond, cond]).to(model.dtype), tokens
 
 

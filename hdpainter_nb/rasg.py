@@ -90,8 +90,8 @@ def gradient_stats(
         g, standard: the gradient and `standardise` of it.
         bins: odd, so that one bin is centred on zero.
     """
-    raw = g.detach().double().flatten().cpu().numpy()
-    unit = standard.detach().double().flatten().cpu().numpy()
+    raw = g.detach().cpu().double().flatten().numpy()
+    unit = standard.detach().cpu().double().flatten().numpy()
     mean, std = float(raw.mean()), float(raw.std())
     z = (raw - mean) / std if std > 0 else raw * 0
     reach = max(float(np.abs(raw).max()), 1e-30)

@@ -181,12 +181,13 @@ def train(team: Team, plan: Plan) -> None:
     start = team.elapsed()
     while True:
         done = trainee.step - first
-        if done % plan.meet_every == 0:
+        finished = done >= plan.max_steps
+        if finished or done % plan.meet_every == 0:
             if done:
                 team.average(trainee.parameters)
             now = team.elapsed()
             share = (now - start) / max(60 * plan.minutes - start, 1)
-            if share >= 1 or done >= plan.max_steps:
+            if share >= 1 or finished:
                 break
             if team.leads and now - told > plan.export_every:
                 told = now

@@ -36,6 +36,7 @@ class Plan:
     rate: float = 1.2e-3
     meet_every: int = 16
     max_steps: int = 10**9
+    measured: int = 64  # scenes for whitening and for the figures
     device: str = "cpu"
     seed: int = 100
 
@@ -100,12 +101,12 @@ def _scenes(count: int, seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def finish(vae: AutoencoderKL, out: Path) -> float:
+def finish(vae: AutoencoderKL, out: Path, count: int) -> float:
     """Whiten, measure the scaling factor, export fp16 to `out`; returns the mean PSNR in dB."""
     vae = vae.cpu().eval()
     encode = lambda xs: torch.cat([vae.encode(x[None]).latent_dist.mean for x in xs])  # noqa: E731
-    whiten(vae, encode(_scenes(64, 5)))
-    held_out = _scenes(48, 7)
+    whiten(vae, encode(_scenes(count, 5)))
+    held_out = _scenes(count, 7)
     latents = encode(held_out)
     scaling = 1 / float(latents.std())
     vae.register_to_config(scaling_factor=scaling)
@@ -145,11 +146,12 @@ def train(team: Team, plan: Plan) -> None:
     sources = [Crops(plan.seed + team.rank + 10 * step + k, s) for k, s in enumerate(plan.crops)]
     parameters, first, share, told = list(vae.parameters()), step, 0.0, time.monotonic()
     while True:
-        if (step - first) % plan.meet_every == 0:
+        finished = step - first >= plan.max_steps
+        if finished or (step - first) % plan.meet_every == 0:
             if step > first:
                 team.average(parameters)
             share = team.elapsed() / (60 * plan.minutes)
-            if share >= 1 or step - first >= plan.max_steps:
+            if share >= 1 or finished:
                 break
             if team.leads and time.monotonic() - told > 120:
                 told = time.monotonic()
@@ -171,7 +173,7 @@ def train(team: Team, plan: Plan) -> None:
             print(f"{step} loss {loss:.4f} mse {squared:.5f} left {left:.1f} min", flush=True)
     if team.leads:
         _save(checkpoint, vae, optimizer, step)
-        finish(vae, plan.out)
+        finish(vae, plan.out, plan.measured)
 
 
 def main() -> None:

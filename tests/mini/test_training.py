@@ -30,13 +30,13 @@ def _alone(folder: Path) -> Team:
 def test_autoencoder_trains_and_resumes(folder: Path) -> None:
     plan = train_vae.Plan(
         folder / "work", folder / "out" / "vae", minutes=5, max_steps=2, large_from=0.0,
-        crops=(32, 32), batches=(1, 1),
+        crops=(32, 32), batches=(1, 1), measured=4,
     )  # fmt: skip
     for expected in (2, 4):
         train_vae.train(_alone(folder), plan)
         assert torch.load(folder / "work" / "vae.pt")["step"] == expected
     config = json.loads((folder / "out" / "vae" / "config.json").read_text())
-    assert config["scaling_factor"] == pytest.approx(1, abs=0.2)
+    assert config["scaling_factor"] == pytest.approx(1, abs=0.4)
 
 
 def test_denoiser_trains_and_resumes(folder: Path) -> None:

@@ -312,6 +312,23 @@ def test_handlers_return_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     player.close()
 
 
+def test_running_a_cell_again_closes_its_old_players(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = {"cell": "a", "execution": "1"}
+    monkeypatch.setenv("HDPAINTER_SYNC", "1")
+    monkeypatch.setattr("hdpainter_widgets.cells._made", {})
+    monkeypatch.setattr("hdpainter_widgets.cells._running", lambda: tuple(where.values()))
+    first, second = Player(SyntheticSampler(2)), Player(SyntheticSampler(2))
+    where["cell"] = "b"
+    other = Player(SyntheticSampler(2))
+    assert not first.runner.closed, "one run of a cell may make two"
+    where.update(cell="a", execution="2")
+    third = Player(SyntheticSampler(2))
+    closed = [player.runner.closed for player in (first, second, other, third)]
+    assert closed == [True, True, False, False]
+    other.close()
+    third.close()
+
+
 def test_a_given_runner_is_left_running() -> None:
     runner = SyncRunner(SyntheticSampler(3))
     player = Player(runner.sampler, runner=runner)

@@ -49,7 +49,7 @@ class SceneChooser(w.VBox):
         *,
         choice: str | None = None,
         prompt: str = "a red star",
-        box: tuple[float, float, float, float] = (30, 30, 40, 40),
+        box: tuple[float, float, float, float] = (31, 34, 38, 38),
         shape: str = "ellipse",
     ) -> None:
         self._pictures = dict(_bundled() if pictures is None else pictures)

@@ -16,6 +16,7 @@ import ipywidgets as w
 from hdpainter_nb import views
 
 from . import frames
+from .cells import replace_earlier
 from .controls import Controls
 from .frames import Looks
 from .runner import BaseRunner, runner_for
@@ -33,8 +34,7 @@ class Player(w.VBox):
     """Buttons, a step slider, the picture, the words' heatmaps and one further view.
 
     >>> player = Player(sampler)
-    >>> player.play()
-    >>> player
+    >>> player  # shows itself
 
     Args:
         sampler: a `hdpainter_nb.Sampler`.
@@ -78,6 +78,7 @@ class Player(w.VBox):
         ]
         self._show(sampler.records[-1] if sampler.records else None)
         self._on_state(self.runner.state)
+        replace_earlier(self)
 
     # --- what a cell may call: as the buttons do -------------------------------------------------
 
@@ -232,8 +233,7 @@ class Player(w.VBox):
         self._sampler = sampler
         job, cond = sampler.job, getattr(sampler, "cond", None)
         self._prompt = job.prompt
-        self._looks.mask = job.mask
-        self._looks.crop = getattr(cond, "crop", None)
+        self._looks.mask, self._looks.crop = job.mask, getattr(cond, "crop", None)
         words = getattr(cond, "words", None) or frames.words_of(sampler.records)
         self._set(partial(self._fill, list(dict.fromkeys(word.text for word in words)), job))
 
