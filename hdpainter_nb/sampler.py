@@ -331,11 +331,16 @@ class Sampler:
             self.trace.pictures[self.node.id] = picture
         return self._paste(picture) if paste else picture
 
-    def decoded(self, record: Record) -> NDArray[np.uint8]:
-        """The x0 prediction of any kept record through the VAE: (H, W, 3)."""
+    def decoded(self, record: Record, *, paste: bool = False) -> NDArray[np.uint8]:
+        """The x0 prediction of any kept record through the VAE: (H, W, 3).
+
+        Args:
+            paste: as in `image`.
+        """
         x0 = torch.from_numpy(record.x0_latents)[None].to(self.model.device, self.model.dtype)
         with self._turn:
-            return self.model.decode(x0, self.cond)
+            picture = self.model.decode(x0, self.cond)
+        return self._paste(picture) if paste else picture
 
     def _paste(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         import cv2

@@ -234,6 +234,7 @@ def test_pasting_keeps_the_known_pixels(model: Model, job: Job) -> None:
         sampler.image()
     sampler.run(1)
     pasted, plain = sampler.image(paste=True), sampler.image()
+    np.testing.assert_array_equal(pasted, sampler.decoded(sampler.records[0], paste=True))
     far = np.ones((128, 128), bool)
     far[20:108, 20:108] = False
     np.testing.assert_array_equal(pasted[far], job.image[far])

@@ -46,6 +46,7 @@ def _pass_through(block: ResnetBlock2D) -> None:
 
 def _split(conv: nn.Conv2d, gain: float) -> None:
     """Three colours become six signed channels, and two channels hold +3 and -3."""
+    assert conv.bias is not None
     conv.weight[:_KEPT] = 0
     nn.init.zeros_(conv.bias)
     for k in range(3):
@@ -56,6 +57,7 @@ def _split(conv: nn.Conv2d, gain: float) -> None:
 
 def _merge(conv: nn.Conv2d) -> None:
     """Six signed channels become three colours again."""
+    assert conv.bias is not None
     conv.weight[:3] = 0
     nn.init.zeros_(conv.bias)
     for k in range(3):

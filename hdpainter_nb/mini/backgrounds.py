@@ -41,7 +41,8 @@ def _pair(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.flo
 def _cloud(rng: np.random.Generator, cells: tuple[int, int]) -> NDArray[np.float32]:
     """Smooth noise in about 0 to 1, `(256, 256)`, with `cells` bumps down and across."""
     coarse = rng.random(cells).astype(np.float32)
-    return cv2.resize(coarse, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(coarse, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(smooth, np.float32)
 
 
 def _sky(rng: np.random.Generator) -> Picture:
@@ -129,11 +130,12 @@ def _photo(rng: np.random.Generator) -> Picture:
     top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
     crop = picture[top : top + side, left : left + side].astype(np.float32)
     shrink = cv2.INTER_AREA if side > SIZE else cv2.INTER_CUBIC
-    crop = cv2.resize(crop, (SIZE, SIZE), interpolation=shrink)
+    crop = np.asarray(cv2.resize(crop, (SIZE, SIZE), interpolation=shrink), np.float32)
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
     if rng.random() < 0.35:
-        crop = cv2.GaussianBlur(np.ascontiguousarray(crop), (0, 0), rng.uniform(0.6, 2.5))
+        blurred = cv2.GaussianBlur(np.ascontiguousarray(crop), (0, 0), rng.uniform(0.6, 2.5))
+        crop = np.asarray(blurred, np.float32)
     if rng.random() < 0.5:  # mute: fewer saturated colours that compete with the objects
         grey = crop.mean(2, keepdims=True)
         crop = grey + (crop - grey) * rng.uniform(0.35, 0.9)

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import holes, tokenizer
+from .backgrounds import SIZE
 from .captions import Caption, describe
 from .holes import Mask
-from .world import SIZE, Image, Scene, Thing, beside, make_scene, other_name, spot
+from .world import Image, Scene, Thing, beside, make_scene, other_name, spot
 
 _KINDS = ("tidy", "wild", "near", "bare", "random", "full")
 _SHARES = (0.50, 0.20, 0.12, 0.05, 0.05, 0.08)

@@ -14,15 +14,14 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-import torch.multiprocessing as mp
 from numpy.typing import NDArray
+from torch.multiprocessing.spawn import spawn
 
 from hdpainter_nb import Capture, Job, Sampler, load
 
@@ -157,40 +156,58 @@ def _tile(task: Triple, image: Image) -> NDArray[np.uint8]:
     return np.vstack([*pair, label])
 
 
-def _work(rank: int, processes: int, model_folder: str, runs: list[Run], out: Path) -> None:
-    """One process' share: every `processes`-th task of every run."""
+def _work(
+    rank: int, processes: int, model_folder: str, runs: list[Run], out: Path, minutes: float
+) -> None:
+    """One process' share: every `processes`-th task, painted by every run, until time is up."""
     torch.set_num_threads(1)
     model = load(model_folder)
     oracle = judge.load(Path(model_folder) / "oracle.safetensors")
-    for number, run in enumerate(runs):
-        tasks = standard_set(run.count) if run.group == "standard" else provocation_set(run.count)
-        results: dict[int, dict[str, Any]] = {}
-        tiles: list[NDArray[np.uint8]] = []
-        for index in range(rank, run.count, processes):
-            image, seen = paint(model, tasks[index], run, seed=1000 + index)
-            results[index] = asdict(assess(oracle, tasks[index], image, seen))
-            if len(tiles) < 24:
-                tiles.append(_tile(tasks[index], image))
-        (out / f"part-{number}-{rank}.json").write_text(json.dumps(results))
-        tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 8)
-        rows = [np.hstack(tiles[i : i + 8]) for i in range(0, len(tiles), 8)]
-        cv2.imwrite(str(out / f"{run.name}-{rank}.png"), np.vstack(rows)[..., ::-1])
+    sets = {"standard": standard_set, "provocation": provocation_set}
+    tasks = {group: make(max(r.count for r in runs)) for group, make in sets.items()}
+    results: dict[str, list[dict[str, Any]]] = {run.name: [] for run in runs}
+    tiles: dict[str, list[NDArray[np.uint8]]] = {run.name: [] for run in runs}
+    started = time.monotonic()
+    for index in range(rank, max(r.count for r in runs), processes):
+        if time.monotonic() - started > 60 * minutes:
+            break
+        for run in (r for r in runs if index < r.count):
+            task = tasks[run.group][index]
+            image, seen = paint(model, task, run, seed=1000 + index)
+            results[run.name].append(asdict(assess(oracle, task, image, seen)))
+            if len(tiles[run.name]) < 24:
+                tiles[run.name].append(_tile(task, image))
+        (out / f"part-{rank}.json").write_text(json.dumps(results))
+        if len(results[runs[0].name]) % 8 == 0:
+            for name, pictures in tiles.items():
+                _sheet(pictures, out / f"{name} {rank}.png")
 
 
-def evaluate(model: str, runs: list[Run], out: Path, processes: int = 2) -> dict[str, Any]:
+def _sheet(tiles: list[NDArray[np.uint8]], path: Path) -> None:
+    """Write tiles, eight in a row, as one picture."""
+    full = [*tiles, *[np.zeros_like(tiles[0])] * (-len(tiles) % 8)]
+    rows = [np.hstack(full[i : i + 8]) for i in range(0, len(full), 8)]
+    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+
+
+def evaluate(
+    model: str, runs: list[Run], out: Path, processes: int = 2, minutes: float = 1e9
+) -> dict[str, Any]:
     """Paint and judge all runs; writes pictures and `evaluation.json` into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     if processes == 1:
-        _work(0, 1, model, runs, out)
+        _work(0, 1, model, runs, out, minutes)
     else:
-        mp.spawn(partial(_work), (processes, model, runs, out), nprocs=processes)
+        spawn(_work, (processes, model, runs, out, minutes), nprocs=processes)
+    return collect(runs, out)
+
+
+def collect(runs: list[Run], out: Path) -> dict[str, Any]:
+    """Summarise what the processes have written so far."""
+    parts = [json.loads(path.read_text()) for path in sorted(out.glob("part-*.json"))]
     report: dict[str, Any] = {}
-    for number, run in enumerate(runs):
-        results: list[Result] = []
-        for rank in range(processes):
-            part = out / f"part-{number}-{rank}.json"
-            results += [Result(**r) for r in json.loads(part.read_text()).values()]
-            part.unlink()
+    for run in runs:
+        results = [Result(**r) for part in parts for r in part[run.name]]
         report[run.name] = {**asdict(run), **summary(results)}
         for kind in sorted({r.kind for r in results}):
             chosen = [r for r in results if r.kind == kind]
@@ -235,13 +252,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/mini/evaluation"))
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after these")
     parser.add_argument("--settings", type=json.loads, default={}, help="json, given to Job")
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--skip-standard", action="store_true")
     given = parser.parse_args()
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     runs = plan(given.count, given.steps, given.settings, given.methods)
-    report = evaluate(given.model, runs[given.skip_standard :], given.out, given.processes)
+    runs = runs[given.skip_standard :]
+    report = evaluate(given.model, runs, given.out, given.processes, given.minutes)
     print(table(report))
     for name, entry in report.items():
         kinds = {k: v for k, v in entry.items() if k.startswith("success_")}

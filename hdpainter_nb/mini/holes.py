@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .world import SIZE, Box, Thing
+from .backgrounds import SIZE
+from .world import Box, Thing
 
 Mask = NDArray[np.bool_]
 
@@ -57,13 +58,13 @@ def wild(rng: np.random.Generator, x: float, y: float, radius: float) -> Mask:
         rows = np.arange(-1.05, 1.06, brush / radius * 0.9)
         ends = [
             along * radius * (-1) ** k * rng.uniform(0.9, 1.35) + across * radius * row
-            for k, row in enumerate(rows)
+            for k, row in enumerate(rows.tolist())
         ]
         path = (np.array(ends) + (x, y)).round().astype(np.int32)
         cv2.polylines(mask, [path], False, 1, brush)
     for _ in range(int(rng.integers(0, 3))):  # a slip of the brush
-        angle = rng.uniform(0, 2 * np.pi)
-        away = np.array([np.cos(angle), np.sin(angle)]) * radius
+        turn = rng.uniform(0, 2 * np.pi)
+        away = np.array([np.cos(turn), np.sin(turn)]) * radius
         start = (round(x + away[0]), round(y + away[1]))
         tip = (round(x + away[0] * 1.45), round(y + away[1] * 1.45))
         cv2.line(mask, start, tip, 1, int(rng.integers(10, 22)))

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 
 class Team:
@@ -60,7 +60,7 @@ def launch(work: Callable[..., None], folder: Path, processes: int, *args: objec
         work(Team(0, 1, meeting), *args)
         return
     try:
-        mp.spawn(_member, (work, processes, meeting, args), nprocs=processes)
+        spawn(_member, (work, processes, meeting, args), nprocs=processes)
     finally:
         meeting.unlink(missing_ok=True)
 

@@ -70,12 +70,13 @@ def _try(rng: np.random.Generator, kind: Kind) -> Triple | None:
     color, shape = other_name(rng, others) if others else (
         str(rng.choice(COLORS)), str(rng.choice(SHAPES))
     )  # fmt: skip
-    names = [(color, shape)]
-    if near and rng.random() < 0.5:
-        names.append((others[0].color, others[0].shape))
+    aside = near and rng.random() < 0.8
     thing = Thing(color, shape, *place, radius * 0.92, float(rng.uniform(-0.2, 0.2)))
     # the same stream paints both pictures, so they differ by the asked object alone
     background, stream = str(rng.choice(BACKGROUNDS)), int(rng.integers(2**31))
+    # naming what is already there as well is what makes a model forget the rest of the prompt
+    aside = aside or (kind == "background" and bool(others) and stream % 10 < 6)
+    names = [(color, shape), *((t.color, t.shape) for t in others[:1] if aside)]
     image, truth = (
         make_scene(np.random.default_rng(stream), background, objects).image
         for objects in (others, (*others, thing))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
@@ -41,6 +42,7 @@ class Plan:
     pointing: float = 0.02
     scoring: float = 0.01
     outside: float = 0.12  # weight of the loss where nothing is masked
+    smooth: float = 0.3  # weight of the picture's error averaged over 4 x 4 latents
     average: float = 0.998
     meet_every: int = 8
     export_every: float = 240.0  # seconds
@@ -81,8 +83,8 @@ class Trainee:
         empty = [ids[tokenizer.BOS]] + [ids[tokenizer.EOS]] * (tokenizer.MAX_LENGTH - 1)
         self.empty = torch.tensor(empty)
 
-    def loss(self, rows: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Weighted noise error, and the two pointing losses of `supervise`."""
+    def loss(self, rows: list[Tensor]) -> tuple[Tensor, ...]:
+        """Weighted noise error, its averages' error in the picture, the two pointing losses."""
         clean, masked, hole, ids, marks = (x.to(self.device) for x in rows)
         clean, masked, hole = clean.float(), masked.float(), hole.float()
         dropped = torch.rand(len(clean), device=self.device) < 0.1  # for guidance
@@ -99,17 +101,27 @@ class Trainee:
             packed = torch.cat([noisy, hole, masked], 1)
             guess = self.unet(packed.contiguous(memory_format=torch.channels_last), time_, context)
         weight = hole + self.plan.outside * (1 - hole)
-        error = (guess.sample.float() - noise).square().mean(1, keepdim=True) * weight
-        error = error.sum((1, 2, 3)) / weight.sum((1, 2, 3))
-        return error.mean(), *pointing_loss(self.kept, marks)
+        miss = guess.sample.float() - noise
+        # An error that is the same everywhere is a colour cast in the picture. Early in sampling it
+        # is tiny in the noise and large in what is left of it, so it counts as it shows there.
+        shows = (self.noise / self.signal).clamp_max(8)
+        broad = self._weigh(scale(shows) * F.avg_pool2d(miss, 4), F.avg_pool2d(weight, 4) + 0.2)
+        return self._weigh(miss, weight), broad, *pointing_loss(self.kept, marks)
 
-    def learn(self, rows: list[Tensor], rate: float) -> tuple[float, float, float]:
-        """One optimiser step; returns the three losses."""
+    @staticmethod
+    def _weigh(miss: Tensor, weight: Tensor) -> Tensor:
+        """Mean square, weighted by place, of errors `(b, 4, h, w)`."""
+        total = (miss.square().mean(1, keepdim=True) * weight).sum((1, 2, 3))
+        return (total / weight.sum((1, 2, 3))).mean()
+
+    def learn(self, rows: list[Tensor], rate: float) -> tuple[float, ...]:
+        """One optimiser step; returns the four losses."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        error, share, logits = self.loss(rows)
+        parts = self.loss(rows)
+        weights = (1.0, self.plan.smooth, self.plan.pointing, self.plan.scoring)
         self.optimizer.zero_grad()
-        (error + self.plan.pointing * share + self.plan.scoring * logits).backward()
+        torch.stack([w * part for w, part in zip(weights, parts, strict=True)]).sum().backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.step += 1
@@ -117,7 +129,7 @@ class Trainee:
         with torch.no_grad():
             torch._foreach_mul_(self.ema, keep)
             torch._foreach_add_(self.ema, [p.detach() for p in self.parameters], alpha=1 - keep)
-        return error.item(), share.item(), logits.item()
+        return tuple(part.item() for part in parts)
 
     def save(self) -> None:
         """Export the averaged weights as fp16 and write the checkpoint that a new run resumes."""
@@ -201,7 +213,7 @@ def train(team: Team, plan: Plan) -> None:
             means = " ".join(f"{sum(x) / len(losses):.4f}" for x in zip(*losses, strict=True))
             spent = time.strftime("%H:%M:%S")
             left = plan.minutes * (1 - share)
-            print(f"{spent} step {trainee.step} seen {trainee.seen} noise/share/score {means} "
+            print(f"{spent} step {trainee.step} seen {trainee.seen} losses {means} "
                   f"rate {rate:.1e} left {left:.1f} min", flush=True)  # fmt: skip
             losses.clear()
     if team.leads:

@@ -19,8 +19,9 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from .autoencoder import analytic_start, new_vae, psnr, whiten
+from .backgrounds import SIZE
 from .parallel import Team, launch
-from .world import SIZE, make_scene
+from .world import make_scene
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def test_one_batch_can_be_learnt(folder: Path) -> None:
     first = [trainee.learn(rows, 2e-3) for _ in range(4)]
     last = [trainee.learn(rows, 2e-3) for _ in range(14)][-4:]
     assert np.isfinite([*first, *last]).all()
-    assert np.mean([x[1] for x in last]) < np.mean([x[1] for x in first])
+    assert np.mean([x[2] for x in last]) < np.mean([x[2] for x in first])
 
 
 def test_whitening_changes_no_reconstruction() -> None:
