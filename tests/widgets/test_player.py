@@ -6,6 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from hdpainter_nb.errors import ModelError
+from hdpainter_nb.types import Word
 from hdpainter_widgets import Player, Runner, SceneChooser, SyncRunner
 from hdpainter_widgets.choosers import shape_mask
 from hdpainter_widgets.controls import status_line
@@ -202,6 +204,22 @@ def test_words_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     player.close()
 
 
+def test_words_of_another_prompt_are_refused() -> None:
+    sampler = SyntheticSampler(3)
+    sampler.step()
+    with pytest.raises(ValueError, match="'moon' is not a word of this prompt; its words are 'a'"):
+        Player(sampler, words=["star", "moon"])
+
+
+def test_a_branch_with_another_prompt_offers_its_words(player: Player) -> None:
+    player.step()
+    sampler: Any = player.sampler.branch()
+    sampler.cond = SimpleNamespace(words=(Word("blue", (1,)), Word("star", (2,))), crop=None)
+    player.runner.use(sampler)
+    assert [c.description for c in player.controls.words.children] == ["blue", "star"]
+    assert [c.value for c in player.controls.words.children] == [False, True]
+
+
 def test_decoding_only_when_asked_for(player: Player) -> None:
     player.step()
     assert player.sampler.decoding == 1
@@ -222,8 +240,6 @@ def test_slow_decoding_waits_for_the_pause(player: Player) -> None:
 
 
 def test_a_padded_picture_is_shown_without_its_padding(monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
-
     monkeypatch.setenv("HDPAINTER_SYNC", "1")
     sampler: Any = SyntheticSampler(3)
     sampler.cond = SimpleNamespace(crop=(0, 0, 200, 250), words=())

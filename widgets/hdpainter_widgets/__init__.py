@@ -1,7 +1,8 @@
 """Widgets that show a sampler at work; they know records and pictures, and nothing of diffusion.
 
-`Player` plays a sampler, `SceneChooser` chooses a picture and a mask, `Runner` keeps the work off
-the notebook's own thread. Each is imported when first asked for.
+`Player` plays a sampler, `SceneChooser` chooses a picture and a hole with sliders, `MaskPainter`
+with a brush; `Runner` keeps the work off the notebook's own thread. Each is imported when first
+asked for.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .choosers import SceneChooser
+    from .painter import MaskPainter
     from .player import Player
     from .runner import Runner, SyncRunner, runner_for
 
 _HOMES = {
+    "MaskPainter": "painter",
     "Player": "player",
     "Runner": "runner",
     "SceneChooser": "choosers",
@@ -22,7 +25,7 @@ _HOMES = {
     "runner_for": "runner",
 }
 
-__all__ = ["Player", "Runner", "SceneChooser", "SyncRunner", "runner_for"]
+__all__ = ["MaskPainter", "Player", "Runner", "SceneChooser", "SyncRunner", "runner_for"]
 
 
 def __getattr__(name: str) -> Any:

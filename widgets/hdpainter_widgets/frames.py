@@ -19,6 +19,7 @@ __all__ = [
     "DETAILS",
     "Looks",
     "beside",
+    "check_words",
     "detail",
     "encoded",
     "illustrated",
@@ -134,9 +135,21 @@ def detail(record: Any, records: Sequence[Any], picture: Any, looks: Looks) -> b
     return png or encoded(drawn)
 
 
-def words_of(records: Sequence[Any]) -> Sequence[Any]:
-    """The prompt's words as the newest record has them."""
-    return records[-1].cross.words if records else ()
+def words_of(sampler: Any) -> list[str]:
+    """The prompt's words, each once; empty before the first record where the sampler hides them."""
+    words = getattr(getattr(sampler, "cond", None), "words", ())
+    if not words and sampler.records:
+        words = sampler.records[-1].cross.words
+    return list(dict.fromkeys(word.text for word in words))
+
+
+def check_words(sampler: Any, wanted: Sequence[str]) -> None:
+    """Raise `ValueError` where one of the words is known not to be in the prompt."""
+    words = words_of(sampler)
+    for word in wanted:
+        if words and word not in words:
+            known = ", ".join(map(repr, words))
+            raise ValueError(f"{word!r} is not a word of this prompt; its words are {known}")
 
 
 def telling(words: Sequence[str]) -> list[str]:

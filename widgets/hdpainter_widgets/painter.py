@@ -32,6 +32,12 @@ def _received(value: Any, _widget: Any) -> bytes:
     return bytes(value)
 
 
+class _Array(t.Any):
+    """Whatever the painter's own validation makes an array of; None is not let through."""
+
+    allow_none = False
+
+
 class MaskPainter(anywidget.AnyWidget):
     """A picture to paint a mask on, and the mask as an array.
 
@@ -67,6 +73,8 @@ class MaskPainter(anywidget.AnyWidget):
     _esm = _STATIC / "painter.js"
     _css = _STATIC / "painter.css"
 
+    _ipython_display_ = None  # ipywidgets 7 would not ask for the mimebundle
+
     _picture = t.Bytes(b"").tag(sync=True, echo_update=False)
     _size = t.List(t.Int(), default_value=[0, 0]).tag(sync=True)
     _mask = t.Bytes(b"").tag(sync=True, echo_update=False, from_json=_received)
@@ -78,8 +86,8 @@ class MaskPainter(anywidget.AnyWidget):
     color = t.Unicode("#ff2d87").tag(sync=True)
     opacity = t.Float(0.5, min=0.0, max=1.0).tag(sync=True)
 
-    image = t.Any(help="(H, W, 3) uint8: the picture; assigning another empties the mask")
-    mask = t.Any(help="(H, W) bool, read-only: True where to fill")
+    image = _Array(help="(H, W, 3) uint8: the picture; assigning another empties the mask")
+    mask = _Array(help="(H, W) bool, read-only: True where to fill")
     long_side = t.Int(None, allow_none=True, min=64, max=8192)
 
     def __init__(

@@ -20,7 +20,7 @@ from .cells import replace_earlier
 from .controls import Controls
 from .frames import Looks
 from .runner import BaseRunner, runner_for
-from .states import Failure, RunState, Status
+from .states import RunState, Status
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,6 +44,9 @@ class Player(w.VBox):
             it up, and always when it pauses. Otherwise the eighth-size previews.
         runner: what carries out the steps; None makes one, which `close` then ends.
 
+    Raises:
+        ValueError: one of `words` is not in the prompt.
+
     Handlers of buttons and sliders only put commands in the runner's queue; drawing happens on its
     publisher's thread.
     """
@@ -57,6 +60,7 @@ class Player(w.VBox):
         decode: bool = True,
         runner: BaseRunner | None = None,
     ) -> None:
+        frames.check_words(sampler, words or ())
         self.runner = runner_for(sampler) if runner is None else runner
         self._own_runner = runner is None
         self._looks = Looks(level=level)
@@ -74,7 +78,7 @@ class Player(w.VBox):
         self._unsubscribe = [
             self.runner.on_record(self._on_record),
             self.runner.on_state(self._on_state),
-            self.runner.on_error(self._on_error),
+            self.runner.on_error(self.controls.tell_failure),
         ]
         self._show(sampler.records[-1] if sampler.records else None)
         self._on_state(self.runner.state)
@@ -156,7 +160,7 @@ class Player(w.VBox):
             (controls.back, self.back),
             (controls.restart, self.restart),
         ):
-            button.on_click(partial(_press, command))
+            button.on_click(lambda _button, command=command: command())
         for widget in (controls.level, controls.alpha, controls.shared, controls.detail):
             widget.observe(self._on_looks, "value")
         controls.decode.observe(self._on_looks, "value")
@@ -225,21 +229,19 @@ class Player(w.VBox):
         elif state.status is not Status.RUNNING and self._shown is not None:
             self._want_decoded(self._shown)
 
-    def _on_error(self, failure: Failure) -> None:
-        self.controls.tell_failure(failure)
-
     def _adopt(self, sampler: Any) -> None:
         """Take over what belongs to a sampler: its words, mask and method."""
         self._sampler = sampler
         job, cond = sampler.job, getattr(sampler, "cond", None)
         self._prompt = job.prompt
+        names = frames.words_of(sampler)
         self._looks.mask, self._looks.crop = job.mask, getattr(cond, "crop", None)
-        words = getattr(cond, "words", None) or frames.words_of(sampler.records)
-        self._set(partial(self._fill, list(dict.fromkeys(word.text for word in words)), job))
+        self._set(partial(self._fill, names, job))
 
     def _fill(self, words: list[str], job: Any) -> None:
         if words:
-            chosen = self._looks.words or self._wanted or frames.telling(words)
+            kept = [word for word in self._looks.words if word in words]
+            chosen = kept or self._wanted or frames.telling(words)
             self.controls.offer(words, chosen, self._on_looks)
         self.controls.painta.value = job.settings.painta
         self.controls.rasg.value = job.settings.rasg
@@ -294,7 +296,3 @@ class Player(w.VBox):
         controls.show_maps(b"" if maps is None else frames.encoded(maps), why)
         records = [r for r in self.runner.records if r.index <= record.index] or [record]
         controls.show_detail(frames.detail(record, records, picture, self._looks))
-
-
-def _press(command: Callable[[], object], _button: Any) -> None:
-    command()

@@ -48,6 +48,18 @@ export class History {
     return true;
   }
 
+  /**
+   * Takes back what changed within `rect` since the last step.
+   * @param {Rect} rect
+   */
+  revert(rect) {
+    const { width, data } = this.mask;
+    for (let y = rect.y0; y < rect.y1; y++) {
+      const from = y * width + rect.x0;
+      data.set(this.base.subarray(from, y * width + rect.x1), from);
+    }
+  }
+
   /** @returns {Rect | null} where pixels changed, null if there is nothing to undo */
   undo() {
     const step = this.past.pop();

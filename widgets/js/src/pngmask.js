@@ -1,0 +1,59 @@
+// A picture as a mask, by the same rules as `hdpainter_nb.inputs.read_mask`.
+
+/** @typedef {import("./flood.js").Pixels} Pixels */
+
+/**
+ * White masks, black does not; a drawing of one colour on a transparent ground is read by its
+ * transparency. Another size than the mask's is scaled by nearest neighbour.
+ * @param {Pixels} picture
+ * @param {number} width of the mask
+ * @param {number} height
+ * @returns {Uint8Array<ArrayBuffer>} 0 or 1
+ */
+export function maskOfPicture(picture, width, height) {
+  const byAlpha = isDrawing(picture.data);
+  const rgba = picture.data;
+  const pixels = new Uint8Array(width * height);
+  for (let y = 0, at = 0; y < height; y++) {
+    const row = Math.floor(((y + 0.5) * picture.height) / height) * picture.width;
+    for (let x = 0; x < width; x++, at++) {
+      const i = 4 * (row + Math.floor(((x + 0.5) * picture.width) / width));
+      const grey = (299 * rgba[i] + 587 * rgba[i + 1] + 114 * rgba[i + 2]) / 1000;
+      const alpha = rgba[i + 3];
+      pixels[at] = (byAlpha ? alpha : (grey * alpha) / 255) >= 127.5 ? 1 : 0;
+    }
+  }
+  return pixels;
+}
+
+/**
+ * Whether transparency varies and what is opaque has one colour.
+ * @param {Pixels["data"]} rgba
+ */
+function isDrawing(rgba) {
+  const low = [255, 255, 255, 255];
+  const high = [0, 0, 0, 0];
+  for (let i = 0; i < rgba.length; i += 4) {
+    low[3] = Math.min(low[3], rgba[i + 3]);
+    high[3] = Math.max(high[3], rgba[i + 3]);
+    if (rgba[i + 3] < 128) continue;
+    for (let c = 0; c < 3; c++) {
+      low[c] = Math.min(low[c], rgba[i + c]);
+      high[c] = Math.max(high[c], rgba[i + c]);
+    }
+  }
+  const spread = Math.max(high[0] - low[0], high[1] - low[1], high[2] - low[2]);
+  return high[3] > low[3] && spread <= 2;
+}
+
+/**
+ * The reverse: white where masked, for a PNG.
+ * @param {Uint8Array} pixels 0 or 1
+ * @returns {Uint8ClampedArray<ArrayBuffer>} RGBA
+ */
+export function pictureOfMask(pixels) {
+  const rgba = new Uint8ClampedArray(4 * pixels.length);
+  const words = new Uint32Array(rgba.buffer);
+  for (let i = 0; i < pixels.length; i++) words[i] = pixels[i] ? 0xffffffff : 0xff000000;
+  return rgba;
+}
