@@ -50,7 +50,9 @@ def test_oracle_sees_empty_holes() -> None:
 
 @pytest.mark.diffusers
 def test_stock_pipeline_paints() -> None:
-    pipe = StableDiffusionInpaintPipeline.from_pretrained(MINI, safety_checker=None)
+    pipe = StableDiffusionInpaintPipeline.from_pretrained(
+        MINI, safety_checker=None, torch_dtype=torch.float32
+    )
     pipe.set_progress_bar_config(disable=True)
     task = triple(3)
     output = pipe(
