@@ -1,7 +1,8 @@
 """Train the denoiser and the text encoder: `python -m hdpainter_nb.mini.train --minutes 75`.
 
 Needs the autoencoder of `train_vae` in the output folder. The learning rate is annealed over the
-wall-clock budget; run it again to go on from the averaged weights with a new budget.
+wall-clock budget; run it again to go on from the averaged weights with a new budget, or on another
+machine with `--start data/mini`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Plan:
     pointing: float = 0.02
     scoring: float = 0.01
     outside: float = 0.12  # weight of the loss where nothing is masked
+    early: float = 0.0  # share of examples drawn at t >= 750, where colours are decided
     smooth: float = 0.3  # weight of the picture's error averaged over 4 x 4 latents
     average: float = 0.998
     meet_every: int = 8
@@ -49,6 +51,7 @@ class Plan:
     max_steps: int = 10**9
     device: str = "cpu"
     seed: int = 9000
+    start: Path | None = None  # folder of exported weights to begin with, without a checkpoint
 
 
 class Trainee:
@@ -72,13 +75,20 @@ class Trainee:
             self.text.load_state_dict(state["text"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.seen = int(state["step"]), int(state["seen"])
+        elif plan.start is not None:
+            begun = UNet2DConditionModel.from_pretrained(plan.start / "unet")
+            self.unet.load_state_dict(begun.float().state_dict())
+            told = CLIPTextModel.from_pretrained(plan.start / "text_encoder")
+            self.text.load_state_dict(told.float().state_dict())
         self.ema = [p.detach().clone() for p in self.parameters]
         self.kept = watch(self.unet)
         cumulative = nets.new_scheduler().alphas_cumprod.to(self.device)
         self.signal, self.noise = cumulative.sqrt(), (1 - cumulative).sqrt()
         # min-SNR with gamma 5, by drawing the timesteps that matter more often
         ratio = cumulative / (1 - cumulative)
-        self.chances = (ratio.clamp_max(5) / ratio).clamp_min(0.12)
+        chances = (ratio.clamp_max(5) / ratio).clamp_min(0.12)
+        first = (torch.arange(len(chances), device=self.device) >= 0.75 * len(chances)).float()
+        self.chances = (1 - plan.early) * chances / chances.sum() + plan.early * first / first.sum()
         ids, _ = tokenizer.vocabulary()
         empty = [ids[tokenizer.BOS]] + [ids[tokenizer.EOS]] * (tokenizer.MAX_LENGTH - 1)
         self.empty = torch.tensor(empty)
@@ -233,6 +243,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=8e-4)
     parser.add_argument("--last-rate", type=float, default=1e-5)
     parser.add_argument("--neglect", type=float, default=0.75)
+    parser.add_argument("--early", type=float, default=0.0)
+    parser.add_argument("--smooth", type=float, default=0.3)
+    parser.add_argument("--start", type=Path, help="begin with the weights exported in this folder")
     parser.add_argument("--warm-rows", type=int, default=800)
     given = vars(parser.parse_args())
     processes = given.pop("processes")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hdpainter_nb.mini import train, train_vae
 from hdpainter_nb.mini.autoencoder import analytic_start, new_vae, psnr, whiten
@@ -16,6 +17,7 @@ from hdpainter_nb.mini.data import Examples, footprints
 from hdpainter_nb.mini.parallel import Team
 from hdpainter_nb.mini.supervise import coarser
 from hdpainter_nb.mini.tokenizer import encode
+from hdpainter_nb.resources import data_path
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,17 @@ def test_denoiser_trains_and_resumes(folder: Path) -> None:
         assert any((out / part).iterdir())
     index = json.loads((out / "model_index.json").read_text())
     assert index["_class_name"] == "StableDiffusionInpaintPipeline"
+
+
+def test_denoiser_starts_from_exported_weights(folder: Path) -> None:
+    shipped = data_path("mini")
+    trainee = train.Trainee(train.Plan(folder / "none", folder / "none", 1, start=shipped))
+    stored = load_file(shipped / "unet" / "diffusion_pytorch_model.safetensors")
+    for name, tensor in trainee.unet.state_dict().items():
+        torch.testing.assert_close(tensor, stored[name].float(), rtol=0, atol=0)
+    early = train.Trainee(train.Plan(folder / "none", folder / "none", 1, early=0.5)).chances
+    assert early[750:].sum() > 0.5
+    assert early.sum() == pytest.approx(1)
 
 
 def test_one_batch_can_be_learnt(folder: Path) -> None:
