@@ -44,7 +44,7 @@ class Stepper:
 
     @property
     def timesteps(self) -> list[int]:
-        """T of every step, descending (switch 13)."""
+        """The timestep t of every step, descending (switch 13)."""
         return schedule.timesteps(
             self.settings.steps, self.settings.grid, len(self.model.alphas_cumprod)
         )
@@ -116,6 +116,7 @@ class Stepper:
         x_prev = schedule.ddim_step(x0, eps, alpha_prev, sigma, noise)
         x0, x_prev = self._keep_known(x0, x_prev, state.index)
 
+        seen = self._seen(said, standard)  # before the clock is read: it is part of the step
         record = Record(
             index=state.index,
             timestep=t,
@@ -126,7 +127,7 @@ class Stepper:
             alpha=float(alpha),
             seconds=time.perf_counter() - started,
             settings=settings,
-            **self._seen(said, standard),
+            **seen,
         )
         return State(state.index + 1, x_prev, rng, x0), record
 
