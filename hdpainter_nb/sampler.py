@@ -65,7 +65,7 @@ class Sampler:
 
     def __init__(self, model: Model, job: Job, capture: Capture | None = None) -> None:
         cond, state = model.prepare(job)
-        trace = Trace(job.image, job.mask, cond.words, cond.tokens, model.name)
+        trace = Trace(job.image, job.mask, cond.words, cond.tokens, model.name, cond.crop)
         self._begin(model, job, job.prompt, job.settings, cond, capture, trace)
         root = trace.root(to_array(state.latents[0]), state.rng.numpy())
         self._open([root], {root.id: state}, parent=None)

@@ -71,6 +71,7 @@ class Trace:
         words: tuple[Word, ...] = (),
         tokens: tuple[str, ...] = (),
         model: str = "",
+        crop: tuple[int, int, int, int] | None = None,
     ) -> None:
         self.image = image
         """(H, W, 3): the picture that was given."""
@@ -80,6 +81,8 @@ class Trace:
         self.tokens = tokens
         self.model = model
         """Name of the model that made it."""
+        self.crop = crop
+        """Top, left, height, width of the picture inside the padded one that maps cover."""
         self.nodes: dict[int, Node] = {}
         self.branches: dict[int, Branch] = {}
         self.tips: dict[int, int] = {}
@@ -271,6 +274,7 @@ def _pack(trace: Trace) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     header = {
         "version": FORMAT_VERSION,
         "model": trace.model,
+        "crop": trace.crop,
         "words": pack_words(trace.words),
         "tokens": list(trace.tokens),
         "nodes": nodes,
@@ -293,6 +297,7 @@ def _unpack(arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> Tr
         unpack_words(header["words"]),
         tuple(header["tokens"]),
         header["model"],
+        tuple(header["crop"]) if header.get("crop") else None,
     )
     for entry in header["nodes"]:
         prefix = f"node.{entry['id']}"

@@ -53,7 +53,7 @@ def new_text_encoder() -> CLIPTextModel:
 
 
 def new_scheduler() -> DDIMScheduler:
-    """Stable Diffusion's noise schedule."""
+    """Stable Diffusion's noise schedule, predicting v as SD2 does."""
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
@@ -62,6 +62,7 @@ def new_scheduler() -> DDIMScheduler:
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,
+        prediction_type="v_prediction",
     )
 
 

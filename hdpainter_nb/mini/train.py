@@ -43,8 +43,7 @@ class Plan:
     pointing: float = 0.02
     scoring: float = 0.01
     outside: float = 0.12  # weight of the loss where nothing is masked
-    early: float = 0.0  # share of examples drawn at t >= 750, where colours are decided
-    smooth: float = 0.3  # weight of the picture's error averaged over 4 x 4 latents
+    smooth: float = 0.3  # weight of the error averaged over 4 x 4 latents: of colour casts
     average: float = 0.998
     meet_every: int = 8
     export_every: float = 240.0  # seconds
@@ -84,17 +83,20 @@ class Trainee:
         self.kept = watch(self.unet)
         cumulative = nets.new_scheduler().alphas_cumprod.to(self.device)
         self.signal, self.noise = cumulative.sqrt(), (1 - cumulative).sqrt()
-        # min-SNR with gamma 5, by drawing the timesteps that matter more often
+        # fewer examples where little noise is left to tell from the picture (SNR above 5)
         ratio = cumulative / (1 - cumulative)
-        chances = (ratio.clamp_max(5) / ratio).clamp_min(0.12)
-        first = (torch.arange(len(chances), device=self.device) >= 0.75 * len(chances)).float()
-        self.chances = (1 - plan.early) * chances / chances.sum() + plan.early * first / first.sum()
+        self.chances = (ratio.clamp_max(5) / ratio).clamp_min(0.12)
         ids, _ = tokenizer.vocabulary()
         empty = [ids[tokenizer.BOS]] + [ids[tokenizer.EOS]] * (tokenizer.MAX_LENGTH - 1)
         self.empty = torch.tensor(empty)
 
     def loss(self, rows: list[Tensor]) -> tuple[Tensor, ...]:
-        """Weighted noise error, its averages' error in the picture, the two pointing losses."""
+        """Weighted error of v, the same of its averages, the two pointing losses.
+
+        The network predicts v = sqrt(abar) eps - sqrt(1 - abar) x0 (Salimans and Ho,
+        arXiv 2202.00512). With nearly pure noise that asks for the picture itself, in the known
+        region too, where predicting eps lets a colour cast pass unnoticed.
+        """
         clean, masked, hole, ids, marks = (x.to(self.device) for x in rows)
         clean, masked, hole = clean.float(), masked.float(), hole.float()
         dropped = torch.rand(len(clean), device=self.device) < 0.1  # for guidance
@@ -111,11 +113,8 @@ class Trainee:
             packed = torch.cat([noisy, hole, masked], 1)
             guess = self.unet(packed.contiguous(memory_format=torch.channels_last), time_, context)
         weight = hole + self.plan.outside * (1 - hole)
-        miss = guess.sample.float() - noise
-        # An error that is the same everywhere is a colour cast in the picture. Early in sampling it
-        # is tiny in the noise and large in what is left of it, so it counts as it shows there.
-        shows = (self.noise / self.signal).clamp_max(8)
-        broad = self._weigh(scale(shows) * F.avg_pool2d(miss, 4), F.avg_pool2d(weight, 4) + 0.2)
+        miss = guess.sample.float() - (scale(self.signal) * noise - scale(self.noise) * clean)
+        broad = self._weigh(F.avg_pool2d(miss, 4), F.avg_pool2d(weight, 4))
         return self._weigh(miss, weight), broad, *pointing_loss(self.kept, marks)
 
     @staticmethod
@@ -243,7 +242,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=8e-4)
     parser.add_argument("--last-rate", type=float, default=1e-5)
     parser.add_argument("--neglect", type=float, default=0.75)
-    parser.add_argument("--early", type=float, default=0.0)
+    parser.add_argument("--outside", type=float, default=0.12)
     parser.add_argument("--smooth", type=float, default=0.3)
     parser.add_argument("--start", type=Path, help="begin with the weights exported in this folder")
     parser.add_argument("--warm-rows", type=int, default=800)

@@ -1,0 +1,188 @@
+// A run as it is watched: steps by node, lines of steps by branch, maps as bytes.
+
+/**
+ * @typedef {object} Still an encoded picture
+ * @property {number} buffer
+ * @property {string} mime
+ * @property {[number, number]} size height and width in pixels
+ *
+ * @typedef {object} Branch
+ * @property {number} id
+ * @property {string} name
+ * @property {string} prompt
+ * @property {string} method
+ * @property {number | null} parent the branch that it left
+ * @property {number} start the node that it grows from
+ * @property {number} tip its newest node
+ * @property {Record<string, string>} settings those that differ from the defaults
+ *
+ * @typedef {object} Opening what belongs to the whole run; sizes are height and width in pixels
+ * @property {number} version
+ * @property {string} model
+ * @property {[number, number]} size of the given picture
+ * @property {[number, number]} frame of the padded picture, which the maps cover
+ * @property {[number, number, number, number]} crop top, left, height and width inside the frame
+ * @property {Still | null} image
+ * @property {Still | null} mask
+ * @property {Branch[]} branches
+ *
+ * @typedef {object} MapData maps `shape` (..., h, w); each has its own lowest and highest value
+ * @property {string} kind cross, scores, c, similarity or similarity_painta
+ * @property {number} level 8, 16 or 32
+ * @property {string} layer "mean" where layers were averaged
+ * @property {number[]} shape
+ * @property {number[]} low
+ * @property {number[]} high
+ * @property {number} buffer
+ * @property {Uint8Array} [bytes]
+ *
+ * @typedef {object} Gradient
+ * @property {number} mean
+ * @property {number} std
+ * @property {number} skewness
+ * @property {number} kurtosis excess: 0 for a normal distribution
+ * @property {number[]} hist
+ * @property {[number, number]} edges
+ * @property {number[]} standard_hist
+ * @property {[number, number]} standard_edges
+ *
+ * @typedef {object} Frame one step
+ * @property {number} node
+ * @property {number} parent
+ * @property {number} branch
+ * @property {number} index from 0
+ * @property {number} timestep
+ * @property {number} seconds
+ * @property {number | null} score
+ * @property {number} sigma
+ * @property {number} alpha
+ * @property {number} guided_norm
+ * @property {string} method
+ * @property {[string, number[]][]} words text and token positions
+ * @property {string[]} tokens
+ * @property {Gradient | null} grad
+ * @property {Still | null} preview
+ * @property {Still | null} picture
+ * @property {MapData[]} maps
+ */
+
+export class Film {
+  /**
+   * @param {Opening} opening
+   * @param {DataView[]} buffers those that the opening's stills name
+   */
+  constructor(opening, buffers) {
+    this.opening = opening;
+    /** @type {Map<number, Branch>} */
+    this.branches = new Map();
+    /** @type {Map<number, Frame>} */
+    this.frames = new Map();
+    /** @type {Map<Still, Blob>} */
+    this.blobs = new Map();
+    this.#keep(opening.image, buffers);
+    this.#keep(opening.mask, buffers);
+    this.setBranches(opening.branches);
+  }
+
+  /** @param {Branch[]} branches all of them, as they are now */
+  setBranches(branches) {
+    this.branches = new Map(branches.map((branch) => [branch.id, branch]));
+  }
+
+  /**
+   * @param {Frame[]} frames
+   * @param {DataView[]} buffers those that these frames name
+   */
+  add(frames, buffers) {
+    for (const frame of frames) {
+      for (const map of frame.maps) map.bytes = bytesOf(buffers[map.buffer]);
+      this.#keep(frame.preview, buffers);
+      this.#keep(frame.picture, buffers);
+      this.frames.set(frame.node, frame);
+    }
+  }
+
+  /**
+   * A picture that was decoded after its step had been sent.
+   * @param {number} node
+   * @param {Still} picture
+   * @param {DataView[]} buffers
+   */
+  addPicture(node, picture, buffers) {
+    const frame = this.frames.get(node);
+    if (!frame) return;
+    if (frame.picture) this.blobs.delete(frame.picture);
+    frame.picture = picture;
+    this.#keep(picture, buffers);
+  }
+
+  /**
+   * The steps of a branch from the first one on, those shared with its parents included.
+   * @param {number} id
+   * @returns {Frame[]}
+   */
+  path(id) {
+    const found = [];
+    let frame = this.frames.get(this.branches.get(id)?.tip ?? -1);
+    while (frame) {
+      found.push(frame);
+      frame = this.frames.get(frame.parent);
+    }
+    return found.reverse();
+  }
+
+  /**
+   * The encoded file of a still, for an <img> or `createImageBitmap`.
+   * @param {Still | null} still
+   */
+  blob(still) {
+    return still ? (this.blobs.get(still) ?? null) : null;
+  }
+
+  /**
+   * @param {Still | null} still
+   * @param {DataView[]} buffers
+   */
+  #keep(still, buffers) {
+    if (still)
+      this.blobs.set(still, new Blob([bytesOf(buffers[still.buffer])], { type: still.mime }));
+  }
+}
+
+/**
+ * The maps of one kind in one step.
+ * @param {Frame} frame
+ * @param {string} kind
+ * @param {number} level
+ * @returns {MapData[]} one for each layer that was kept
+ */
+export function mapsOf(frame, kind, level) {
+  return frame.maps.filter((map) => map.kind === kind && map.level === level);
+}
+
+/**
+ * One map as numbers.
+ * @param {MapData} map
+ * @param {number} [index] which of the maps in it: `head * tokens + token`, say
+ * @returns {Float32Array} h * w values
+ */
+export function valuesOf(map, index = 0) {
+  const [height, width] = map.shape.slice(-2);
+  const [low, high] = [map.low[index], map.high[index]];
+  const scale = (high - low) / 255;
+  const bytes = /** @type {Uint8Array} */ (map.bytes).subarray(
+    index * height * width,
+    (index + 1) * height * width,
+  );
+  return Float32Array.from(bytes, (byte) => low + byte * scale);
+}
+
+/**
+ * @param {DataView | ArrayBuffer} value
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+export function bytesOf(value) {
+  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  const { buffer, byteOffset, byteLength } = value;
+  return new Uint8Array(/** @type {ArrayBuffer} */ (buffer), byteOffset, byteLength);
+}
