@@ -1,19 +1,34 @@
 // Bundles each widget into one script and one style sheet, or checks that the committed ones are
 // current: node scripts/build.js [--check]
 
+import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const HERE = dirname(dirname(fileURLToPath(import.meta.url)));
-const OUT = join(HERE, "..", "hdpainter_widgets", "static");
-const WIDGETS = ["painter"];
+const ROOT = join(HERE, "..", "..");
+const WIDGETS = "widgets/hdpainter_widgets/static";
+const LIBRARY = "hdpainter_nb/static";
+/** What becomes of each entry, and where: the saved page belongs to the library. */
+const ENTRIES = {
+  painter: WIDGETS,
+  heatmap: WIDGETS,
+  histogram: WIDGETS,
+  timeline: WIDGETS,
+  compare: WIDGETS,
+  page: LIBRARY,
+};
 
 const { outputFiles } = await build({
   absWorkingDir: HERE,
-  entryPoints: WIDGETS.flatMap((name) => [`src/${name}.js`, `src/${name}.css`]),
-  outdir: OUT,
+  entryPoints: Object.entries(ENTRIES).flatMap(([name, folder]) =>
+    [".js", ".css"]
+      .filter((ending) => existsSync(join(HERE, "src", name + ending)))
+      .map((ending) => ({ in: `src/${name}${ending}`, out: `${folder}/${name}` })),
+  ),
+  outdir: ROOT,
   bundle: true,
   minify: true,
   format: "esm",
@@ -34,8 +49,8 @@ if (process.argv.includes("--check")) {
     process.exit(1);
   }
 } else {
-  await mkdir(OUT, { recursive: true });
   for (const { path, contents } of outputFiles) {
+    await mkdir(dirname(path), { recursive: true });
     await writeFile(path, contents);
     console.log(`${relative(HERE, path)}  ${(contents.length / 1024).toFixed(1)} kB`);
   }
