@@ -20,15 +20,20 @@ def _canvas() -> NDArray[np.uint8]:
     return np.zeros((SIZE, SIZE), np.uint8)
 
 
-def tidy(rng: np.random.Generator, box: Box, margin: tuple[float, float] = (4, 15)) -> Mask:
-    """A rectangle (or, a third of the time, an ellipse) around a box of pixels."""
+def tidy(
+    rng: np.random.Generator,
+    box: Box,
+    margin: tuple[float, float] = (4, 15),
+    square: float = 0.67,
+) -> Mask:
+    """A rectangle, `square` of the time, or an ellipse around a box of pixels."""
     mask = _canvas()
     left, top, right, bottom = box
     dx, dy = rng.uniform(*margin, 2)
     jx, jy = rng.uniform(-3, 3, 2)
     x, y = (left + right) / 2 + jx, (top + bottom) / 2 + jy
     wide, high = (right - left) / 2 + dx, (bottom - top) / 2 + dy
-    if rng.random() < 0.67:
+    if rng.random() < square:
         corners = (round(x - wide), round(y - high)), (round(x + wide), round(y + high))
         cv2.rectangle(mask, *corners, 1, -1)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,9 +63,28 @@ def test_denoiser_starts_from_exported_weights(folder: Path) -> None:
     stored = load_file(shipped / "unet" / "diffusion_pytorch_model.safetensors")
     for name, tensor in trainee.unet.state_dict().items():
         torch.testing.assert_close(tensor, stored[name].float(), rtol=0, atol=0)
-    early = train.Trainee(train.Plan(folder / "none", folder / "none", 1, early=0.5)).chances
-    assert early[750:].sum() > 0.5
-    assert early.sum() == pytest.approx(1)
+
+
+def test_loss_asks_for_v(folder: Path) -> None:
+    trainee = train.Trainee(train.Plan(folder / "none", folder / "none", minutes=1))
+    clean = torch.randn(3, 4, 8, 8)
+    rows = [clean, clean, torch.ones(3, 1, 8, 8), torch.zeros(3, 24, dtype=torch.long)]
+    rows.append(torch.zeros(3, 24, 4, 4, dtype=torch.bool))
+    wrong = 0.0
+
+    def knowing(packed: torch.Tensor, time: torch.Tensor, context: torch.Tensor) -> SimpleNamespace:
+        """A denoiser that has seen the picture."""
+        a, s = (x[time].view(-1, 1, 1, 1) for x in (trainee.signal, trainee.noise))
+        eps = (packed[:, :4] - a * clean) / s
+        for kept in trainee.kept.values():
+            kept.append(torch.zeros(3, 1, 16 if kept is trainee.kept[16] else 4, 24))
+        return SimpleNamespace(sample=a * eps - s * clean + wrong)
+
+    trainee.unet = knowing
+    assert trainee.loss(rows)[0] < 1e-6
+    wrong = 0.5
+    assert trainee.loss(rows)[0] == pytest.approx(0.25, rel=1e-3)
+    assert trainee.loss(rows)[1] == pytest.approx(0.25, rel=1e-3)
 
 
 def test_one_batch_can_be_learnt(folder: Path) -> None:
