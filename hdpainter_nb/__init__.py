@@ -15,12 +15,16 @@ from hdpainter_nb._version import __version__
 
 if TYPE_CHECKING:
     from hdpainter_nb import errors, mini, views
+    from hdpainter_nb.ablation import upscale_ablation
     from hdpainter_nb.capture import Capture, Estimate
     from hdpainter_nb.models import Model, load
+    from hdpainter_nb.painting import paint
     from hdpainter_nb.resources import data_path
     from hdpainter_nb.sampler import Sampler
     from hdpainter_nb.trace import Trace
     from hdpainter_nb.types import PRESETS, Job, Record, Settings
+    from hdpainter_nb.upscale import Upscaler
+    from hdpainter_nb.upscale_model import UpscaleJob, load_upscaler
 
 # Where each public name lives. It is imported when first asked for, so that this package opens at
 # once and reading a trace or drawing it never loads torch.
@@ -34,8 +38,13 @@ _HOMES = {
     "Sampler": "sampler",
     "Settings": "types",
     "Trace": "trace",
+    "UpscaleJob": "upscale_model",
+    "Upscaler": "upscale",
     "data_path": "resources",
     "load": "models",
+    "load_upscaler": "upscale_model",
+    "paint": "painting",
+    "upscale_ablation": "ablation",
 }
 _MODULES = ("errors", "mini", "views")
 
@@ -49,11 +58,16 @@ __all__ = [
     "Sampler",
     "Settings",
     "Trace",
+    "UpscaleJob",
+    "Upscaler",
     "__version__",
     "data_path",
     "errors",
     "load",
+    "load_upscaler",
     "mini",
+    "paint",
+    "upscale_ablation",
     "views",
 ]
 

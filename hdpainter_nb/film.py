@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdpainter_nb.settings import Settings
-
 if TYPE_CHECKING:
     from hdpainter_nb.trace import Branch, Node, Trace
     from hdpainter_nb.types import GradStats, Record
@@ -42,7 +40,7 @@ def opening(trace: Trace, buffers: Buffers) -> Json:
     """
     found: Json = {"version": FILM_VERSION, "model": trace.model, "branches": branches(trace)}
     root = next((node for node in trace.nodes.values() if node.record is None), None)
-    height, width = (0, 0) if root is None else (8 * n for n in root.latents.shape[-2:])
+    height, width = (0, 0) if root is None else (trace.factor * n for n in root.latents.shape[-2:])
     found |= {"frame": [height, width], "crop": [0, 0, height, width], "size": [height, width]}
     found |= {"image": None, "mask": None}
     if trace.crop is not None:
@@ -60,7 +58,6 @@ def branches(trace: Trace) -> list[Json]:
 
 
 def _branch(trace: Trace, branch: Branch) -> Json:
-    changed = branch.settings.differences(Settings())
     return {
         "id": branch.id,
         "name": branch.name,
@@ -69,7 +66,7 @@ def _branch(trace: Trace, branch: Branch) -> Json:
         "parent": branch.parent,
         "start": branch.start,
         "tip": trace.tips[branch.id],
-        "settings": {name: repr(value) for name, (value, _) in changed.items()},
+        "settings": {n: repr(value) for n, value in branch.settings.changed().items()},
     }
 
 

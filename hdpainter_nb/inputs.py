@@ -29,7 +29,7 @@ _Array = NDArray[Any]
 _Bytes = NDArray[np.uint8]
 
 
-def read_image(image: Any) -> NDArray[np.uint8]:
+def read_image(image: Any, *, smallest: int = SMALLEST) -> NDArray[np.uint8]:
     """A picture as (H, W, 3) uint8, a copy of what was given.
 
     Args:
@@ -37,18 +37,19 @@ def read_image(image: Any) -> NDArray[np.uint8]:
             float in 0..1; torch tensor (3, H, W) or (1, 3, H, W) in 0..1 or, if any value is
             negative, -1..1; PIL image of any mode; path or bytes of a file. The EXIF rotation is
             applied, alpha is laid over white, grey becomes RGB.
+        smallest: the shortest side that will do, in pixels.
 
     Raises:
-        ImageError: not a picture, unreadable, NaN, out of range, or below 64 px on a side.
+        ImageError: not a picture, unreadable, NaN, out of range, or below `smallest` on a side.
     """
     name = "The picture"
     array = _as_uint8(_channels(_raw(image, name, ImageError), name, ImageError), name, ImageError)
     height, width = array.shape[:2]
-    if min(height, width) < SMALLEST:
-        scale = SMALLEST / min(height, width)
-        larger = (max(SMALLEST, round(width * scale)), max(SMALLEST, round(height * scale)))
+    if min(height, width) < smallest:
+        scale = smallest / min(height, width)
+        larger = (max(smallest, round(width * scale)), max(smallest, round(height * scale)))
         raise ImageError(
-            f"The picture is {width}x{height} px; the smallest usable size is {SMALLEST} px on "
+            f"The picture is {width}x{height} px; the smallest usable size is {smallest} px on "
             f"each side. Enlarge it, for instance with image.resize({larger}, Image.LANCZOS)."
         )
     colour, alpha = _split(array)

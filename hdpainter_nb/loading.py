@@ -19,22 +19,16 @@ from typing import Any
 
 import torch
 
-from hdpainter_nb.card import Card, check_parts, check_pipeline, read_card
+from hdpainter_nb.card import Card, read_card
 from hdpainter_nb.devices import pick_device, pick_dtype
 from hdpainter_nb.errors import ModelError
+from hdpainter_nb.families import INPAINTING, UPSCALING, Family, check_parts, check_pipeline
 from hdpainter_nb.quiet import no_chatter
 from hdpainter_nb.resources import data_path
 
 __all__ = ["ALIASES", "Opened", "open_pipeline"]
 
-ALIASES: Mapping[str, str] = MappingProxyType(
-    {
-        "mini": "the bundled miniature",
-        "dreamshaper-8": "Lykon/dreamshaper-8-inpainting",
-        "sd15": "stable-diffusion-v1-5/stable-diffusion-inpainting",
-        "sd2": "sd2-community/stable-diffusion-2-inpainting",
-    }
-)
+ALIASES: Mapping[str, str] = INPAINTING.aliases
 """Short names of models, and the hub ids that they stand for."""
 
 _RETIRED = {  # ids and names that older code uses -> what to ask for today
@@ -77,16 +71,18 @@ def open_pipeline(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     options: Mapping[str, Any] = MappingProxyType({}),
+    family: Family = INPAINTING,
 ) -> Opened:
     """Load `source`, or take it as it is where it is a pipeline already.
 
     Args:
-        source: an alias (`ALIASES`), a hub id, a folder, a .safetensors or .ckpt file, or a
+        source: one of the family's aliases, a hub id, a folder, a .safetensors or .ckpt file, or a
             diffusers pipeline. An existing path comes before a hub id; an alias before both.
         device: None takes CUDA, else MPS, else the CPU; leaves a ready pipeline where it is.
         dtype: None takes float16 on CUDA, else float32; leaves a ready pipeline as it is.
         options: `variant`, `revision`, `token`, `cache_dir`, `local_files_only`; for a single file
             also `config` (a folder in diffusers layout) and `original_config` (a .yaml).
+        family: what kind of model it shall be.
 
     Returns:
         The pipeline, on its device, without a safety checker where it was loaded here.
@@ -95,36 +91,38 @@ def open_pipeline(
         ModelError: see `hdpainter_nb.models.load`.
     """
     with no_chatter():
-        from diffusers import StableDiffusionInpaintPipeline  # noqa: F401 - imported aloud later
+        import diffusers
+
+        getattr(diffusers, family.pipeline)  # imported aloud later
     if not isinstance(source, str | os.PathLike):
-        _check_options("pipeline", options)
-        check_pipeline(source)
+        _check_options(family, "pipeline", options)
+        check_pipeline(family, source)
         _move(source, device, dtype)
         folder = Path(str(getattr(source, "name_or_path", "") or "."))
         name = folder.name or type(source).__name__
-        return Opened(source, name, read_card(folder) if folder.name else Card())
+        return Opened(source, name, read_card(folder, family.card) if folder.name else family.card)
 
     name = os.fspath(source)
-    kind, place = _locate(name)
-    _check_options(kind, options)
+    kind, place = _locate(family, name)
+    _check_options(family, kind, options)
     where = pick_device(device)
     wanted = {_dtype_option(): pick_dtype(dtype, where), **options}
-    pipe = (_from_file if kind == "file" else _from_pretrained)(name, place, kind, wanted)
-    check_pipeline(pipe)
+    pipe = (_from_file if kind == "file" else _from_pretrained)(family, name, place, kind, wanted)
+    check_pipeline(family, pipe)
     pipe.to(where)
-    card = read_card(Path(place)) if kind == "folder" else Card()
-    return Opened(pipe, name if kind == "hub" or name in ALIASES else Path(place).stem, card)
+    card = read_card(Path(place), family.card) if kind == "folder" else family.card
+    return Opened(pipe, name if kind == "hub" or name in family.aliases else Path(place).stem, card)
 
 
-def _locate(name: str) -> tuple[str, str]:
+def _locate(family: Family, name: str) -> tuple[str, str]:
     """What kind of source a string names (folder, file or hub), and its path or hub id."""
-    if name == "mini":
+    if name == "mini" and name in family.aliases:
         try:
             return "folder", str(data_path("mini"))
         except FileNotFoundError as error:
             raise ModelError(f"The bundled model is not there: {error}") from error
-    if name in ALIASES:
-        return "hub", ALIASES[name]
+    if name in family.aliases:
+        return "hub", family.aliases[name]
     path = Path(name).expanduser()
     if path.is_dir():
         return "folder", str(path)
@@ -142,17 +140,19 @@ def _locate(name: str) -> tuple[str, str]:
         )
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return "hub", name
-    near = _OFFICIAL_NAMES.get(name) or next(
-        iter(difflib.get_close_matches(name.lower(), ALIASES, n=1)), None
-    )
-    hint = f"Did you mean {near!r}?" if near else f"Known names: {', '.join(ALIASES)}."
+    for other in (INPAINTING, UPSCALING):
+        if other is not family and name in other.aliases:
+            raise ModelError(f"{name!r} is loaded with {other.load}({name!r}).")
+    near = _OFFICIAL_NAMES.get(name) if family is INPAINTING else None
+    near = near or next(iter(difflib.get_close_matches(name.lower(), family.aliases, n=1)), None)
+    hint = f"Did you mean {near!r}?" if near else f"Known names: {', '.join(family.aliases)}."
     raise ModelError(
         f"There is no model {name!r}. {hint} A hub id (owner/name), a folder, a .safetensors file "
         "or a diffusers pipeline will do as well."
     )
 
 
-def _check_options(kind: str, options: Mapping[str, Any]) -> None:
+def _check_options(family: Family, kind: str, options: Mapping[str, Any]) -> None:
     allowed = _OPTIONS[kind]
     for name in options:
         if name not in allowed:
@@ -161,7 +161,7 @@ def _check_options(kind: str, options: Mapping[str, Any]) -> None:
             known = ", ".join(("device", "dtype", *allowed))
             what = {"pipeline": "ready pipeline", "hub": "hub id", "file": "single file"}
             raise ModelError(
-                f"load() knows no option {name!r} for a {what.get(kind, kind)}.{hint} "
+                f"{family.load}() knows no option {name!r} for a {what.get(kind, kind)}.{hint} "
                 f"Known here: {known}."
             )
 
@@ -188,9 +188,12 @@ def _move(pipe: Any, device: str | torch.device | None, dtype: str | torch.dtype
     pipe.to(**{k: v for k, v in (("device", where), ("dtype", kind)) if v is not None})
 
 
-def _from_pretrained(name: str, place: str, kind: str, options: dict[str, Any]) -> Any:
-    from diffusers import StableDiffusionInpaintPipeline as Pipeline
+def _from_pretrained(
+    family: Family, name: str, place: str, kind: str, options: dict[str, Any]
+) -> Any:
+    import diffusers
 
+    Pipeline: Any = getattr(diffusers, family.pipeline)
     if kind == "folder" and not (Path(place) / "model_index.json").is_file():
         raise ModelError(
             f"The folder {name!r} holds no model_index.json, so it is no diffusers pipeline: pass "
@@ -204,7 +207,8 @@ def _from_pretrained(name: str, place: str, kind: str, options: dict[str, Any]) 
         else f"The model_index.json of {name!r} cannot be read: copy or download the folder again"
     ):
         index = Pipeline.load_config(place, **{k: options[k] for k in _HUB if k in options})
-    check_parts(repr(name), str(index.get("_class_name")), [k for k in index if k[0] != "_"])
+    parts = [part for part in index if part[0] != "_"]
+    check_parts(family, repr(name), str(index.get("_class_name")), parts)
     with (
         _quiet(kind == "folder"),
         _explained(
@@ -214,16 +218,15 @@ def _from_pretrained(name: str, place: str, kind: str, options: dict[str, Any]) 
     ):
         return Pipeline.from_pretrained(
             place,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
+            **family.options,
             **options,
         )
 
 
-def _from_file(name: str, place: str, kind: str, options: dict[str, Any]) -> Any:
-    from diffusers import StableDiffusionInpaintPipeline as Pipeline
+def _from_file(family: Family, name: str, place: str, kind: str, options: dict[str, Any]) -> Any:
+    import diffusers
 
+    Pipeline: Any = getattr(diffusers, family.pipeline)
     with (
         _quiet(True),
         _explained(
@@ -236,9 +239,7 @@ def _from_file(name: str, place: str, kind: str, options: dict[str, Any]) -> Any
     ):
         return Pipeline.from_single_file(
             place,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
+            **family.options,
             **options,
         )
 

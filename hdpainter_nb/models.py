@@ -7,7 +7,7 @@ stock `StableDiffusionInpaintPipeline`. The pipeline itself is never moved, cast
 from __future__ import annotations
 
 import html
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from hdpainter_nb.errors import HDPainterWarning, ModelError
 from hdpainter_nb.inputs import tell
 from hdpainter_nb.loading import open_pipeline
 from hdpainter_nb.prepare import prepare
-from hdpainter_nb.types import Cond, Job, State
+from hdpainter_nb.types import Cond, Conditions, Job, State
 
 __all__ = ["Model", "load"]
 
@@ -71,6 +71,9 @@ class Model:
         guidance_scale, positive_suffix, negative_prompt: the model's defaults.
     """
 
+    factor: ClassVar[int] = 8  # pixels per latent position
+    channels: ClassVar[tuple[int, ...]] = (4, 9)  # input channels that its UNet may have
+
     def __init__(
         self,
         *,
@@ -96,10 +99,8 @@ class Model:
         self._preview = None if card.preview is None else np.asarray(card.preview, np.float32)
 
     @classmethod
-    def from_pipeline(
-        cls, pipe: Any, *, name: str | None = None, card: Card | None = None
-    ) -> Model:
-        """Wrap a pipeline that `card.check_pipeline` has accepted; `load` does both."""
+    def from_pipeline(cls, pipe: Any, *, name: str | None = None, card: Card | None = None) -> Self:
+        """Wrap a pipeline that `families.check_pipeline` has accepted; `load` does both."""
         schedule = _ddim(pipe.scheduler)
         return cls(
             unet=pipe.unet,
@@ -115,7 +116,7 @@ class Model:
     @classmethod
     def from_unet(
         cls, unet: Any, *, betas: Tensor | None = None, prediction_type: Prediction = "epsilon"
-    ) -> Model:
+    ) -> Self:
         """Wrap a bare UNet: it can be sampled from a ready `Cond`, but neither prepare nor decode.
 
         Args:
@@ -126,8 +127,9 @@ class Model:
         Raises:
             ModelError: other channels, another prediction type, betas outside 0 .. 1.
         """
-        if unet.config.in_channels not in (4, 9):
-            raise ModelError(f"A UNet needs 4 or 9 input channels, not {unet.config.in_channels}.")
+        if unet.config.in_channels not in cls.channels:
+            known, found = " or ".join(map(str, cls.channels)), unet.config.in_channels
+            raise ModelError(f"A UNet needs {known} input channels, not {found}.")
         if prediction_type not in ("epsilon", "v_prediction"):
             raise ModelError(f"{prediction_type=} is neither 'epsilon' nor 'v_prediction'.")
         if betas is None:
@@ -174,7 +176,7 @@ class Model:
     def native_size(self) -> int:
         """Side in pixels of the pictures that the model was made for."""
         size = self.unet.config.sample_size or 64
-        return 8 * int(size if isinstance(size, int) else max(size))
+        return self.factor * int(size if isinstance(size, int) else max(size))
 
     # --- in and out ------------------------------------------------------------------------------
 
@@ -195,7 +197,7 @@ class Model:
         return prepare(self, job)
 
     def decode(
-        self, latents: Tensor | NDArray[Any], cond: Cond | None = None, *, exact: bool = True
+        self, latents: Tensor | NDArray[Any], cond: Conditions | None = None, *, exact: bool = True
     ) -> NDArray[np.uint8]:
         """The picture that latents stand for, without the padding that `prepare` added.
 
@@ -231,7 +233,7 @@ class Model:
         return picture[top : top + height, left : left + width]
 
     def preview(self, latents: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
-        """A linear RGB reading of latents, an eighth of the picture's size; costs next to nothing.
+        """A linear RGB reading of latents, of their size; costs next to nothing.
 
         The first call fits the reading to the model's VAE. For a bare UNet it is a fixed one.
 
@@ -243,7 +245,7 @@ class Model:
         """
         if self._preview is None:
             bare = self.pipe is None
-            self._preview = vae.NEUTRAL if bare else vae.fit_preview(self.parts())
+            self._preview = vae.NEUTRAL if bare else vae.fit_preview(self.parts(), self.factor)
         return vae.to_rgb(latents, self._preview)
 
     def __repr__(self) -> str:

@@ -8,14 +8,40 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from hdpainter_nb.settings import Settings
+from hdpainter_nb.options import Options
+from hdpainter_nb.settings import Settings, UpscaleSettings
 from hdpainter_nb.types import CrossMaps, GradStats, LevelMaps, Record, Word
 
-__all__ = ["pack_record", "pack_words", "unpack_record", "unpack_words"]
+__all__ = [
+    "pack_record",
+    "pack_settings",
+    "pack_words",
+    "unpack_record",
+    "unpack_settings",
+    "unpack_words",
+]
 
 _MAPS = ("c", "similarity", "similarity_painta")
-_ARRAYS = ("latents", "x0_latents", "x0_preview", "scores")
+_ARRAYS = ("latents", "x0_latents", "x0_preview", "scores", "x0_unblended")
+_KINDS: Mapping[str, Options] = {"upscale": UpscaleSettings()}  # those without a name: Settings
 _PLAIN = ("index", "timestep", "score", "sigma", "alpha", "guided_norm", "seconds")
+
+
+def pack_settings(settings: Options) -> dict[str, Any]:
+    """The settings by name; ``kind`` says what they belong to, where it is not inpainting."""
+    kinds = [name for name, kind in _KINDS.items() if type(settings) is type(kind)]
+    return {**({"kind": kinds[0]} if kinds else {}), **settings.to_dict()}
+
+
+def unpack_settings(values: Mapping[str, Any]) -> Options:
+    """The reverse of `pack_settings`.
+
+    Raises:
+        KeyError, SettingsError: they are of a kind, or have a name or value, that is not known.
+    """
+    named = dict(values)
+    start = _KINDS[named.pop("kind")] if "kind" in named else Settings()
+    return start.replace(**named)
 
 
 def pack_words(words: tuple[Word, ...]) -> list[Any]:
@@ -42,7 +68,7 @@ def pack_record(record: Record, prefix: str, arrays: dict[str, NDArray[Any]]) ->
         for name in ("hist", "edges", "standard_hist", "standard_edges"):
             arrays[f"{prefix}.grad.{name}"] = grad.pop(name)
         entry["grad"] = grad
-    entry["settings"] = record.settings.to_dict()
+    entry["settings"] = pack_settings(record.settings)
     return entry
 
 
@@ -83,5 +109,5 @@ def unpack_record(
         **fields,
         cross=CrossMaps(maps("cross"), words, tuple(entry["tokens"])),
         grad=grad,
-        settings=Settings().replace(**entry["settings"]),
+        settings=unpack_settings(entry["settings"]),
     )

@@ -39,6 +39,13 @@ class Prediction:
             return self.cond
         return self.uncond + scale * (self.cond - self.uncond)
 
+    @property
+    def guided_norm(self) -> float:
+        """Root mean square of the guidance term, 0 without guidance."""
+        if self.uncond is None:
+            return 0.0
+        return float((self.cond - self.uncond).float().square().mean() ** 0.5)
+
 
 def predict(
     unet: nn.Module,

@@ -16,12 +16,12 @@ from hdpainter_nb import masks, prompt, vae
 from hdpainter_nb.errors import HDPainterWarning, PromptWarning
 from hdpainter_nb.inputs import tell
 from hdpainter_nb.quiet import no_chatter
-from hdpainter_nb.types import Cond, Job, State
+from hdpainter_nb.types import Cond, Job, State, Task
 
 if TYPE_CHECKING:
     from hdpainter_nb.models import Model
 
-__all__ = ["prepare"]
+__all__ = ["prepare", "read_text"]
 
 
 def prepare(model: Model, job: Job) -> tuple[Cond, State]:
@@ -36,7 +36,7 @@ def _prepare(model: Model, job: Job) -> tuple[Cond, State]:
     side = settings.long_side or model.native_size
     fitted = masks.fit(job.image, job.mask, how=settings.size, long_side=side)
     (height, width), crop = fitted.mask.shape, fitted.crop
-    context, tokens = _read_text(model, parts, job)
+    context, tokens = read_text(model, parts, job)
 
     rng = torch.Generator("cpu").manual_seed(settings.seed)
 
@@ -81,7 +81,7 @@ def _prepare(model: Model, job: Job) -> tuple[Cond, State]:
     return cond, State(index=0, latents=latents, rng=rng.get_state())
 
 
-def _read_text(model: Model, parts: Any, job: Job) -> tuple[Tensor, prompt.Tokens]:
+def read_text(model: Model, parts: Any, job: Task[Any]) -> tuple[Tensor, prompt.Tokens]:
     """The text embeddings (2, L, d), unconditional first, and what each token is."""
     settings, adds = job.settings, job.settings.prompt_additions != "none"
     suffix, negative = settings.positive_suffix, settings.negative_prompt

@@ -1,25 +1,22 @@
-"""`Settings`: everything that decides how a job is sampled, and the 17 points of disagreement."""
+"""What decides how a job is sampled: `Settings`, with 17 disagreements, and `UpscaleSettings`."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, get_args, get_type_hints
-
-import numpy as np
+from typing import Any, ClassVar, Literal
 
 from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.options import Options, between
 
-__all__ = ["PRESETS", "Preset", "Settings"]
+__all__ = ["PRESETS", "Preset", "Settings", "UpscaleSettings"]
 
 Preset = Literal["official", "paper", "community"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Options):
     """Everything that decides how a job is sampled, and every point on which sources disagree.
 
     The defaults are the preset ``official``. Switches numbered 1 to 17 name what the paper
@@ -29,6 +26,19 @@ class Settings:
     Raises:
         SettingsError: a value is outside its range or not one of its choices.
     """
+
+    prepared: ClassVar[frozenset[str]] = frozenset(
+        {
+            "negative_prompt",
+            "painta_mask",
+            "positive_suffix",
+            "prompt_additions",
+            "score_mask",
+            "unet_mask",
+            "vae_encoding",
+        }
+    )
+    fixed: ClassVar[frozenset[str]] = Options.fixed | {"long_side", "size"}
 
     # --- what is run -----------------------------------------------------------------------------
     steps: int = 30
@@ -106,25 +116,13 @@ class Settings:
     squashed to the model's square. The paper does not say; its preset pads."""
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                raise SettingsError(
-                    f"{name}={value!r} is not one of {', '.join(map(repr, choices))}."
-                )
-        for name in ("painta", "rasg"):
-            if not isinstance(getattr(self, name), bool):
-                raise SettingsError(f"{name} must be True or False, not {getattr(self, name)!r}.")
-        _between("steps", self.steps, 1, 1000, integer=True)
-        _between("seed", self.seed, 0, 2**63 - 1, integer=True)
-        _between("eta", self.eta, 0.0, 1.0)
-        _between("ddim_eta", self.ddim_eta, 0.0, 1.0)
-        _between("vanilla_scale", self.vanilla_scale, 0.0, 1e6)
-        _between("logit_shift", self.logit_shift, -100.0, 100.0)
-        if self.guidance_scale is not None:
-            _between("guidance_scale", self.guidance_scale, 0.0, 100.0)
+        super().__post_init__()
+        between("eta", self.eta, 0.0, 1.0)
+        between("ddim_eta", self.ddim_eta, 0.0, 1.0)
+        between("vanilla_scale", self.vanilla_scale, 0.0, 1e6)
+        between("logit_shift", self.logit_shift, -100.0, 100.0)
         if self.long_side is not None:
-            _between("long_side", self.long_side, 64, 8192, integer=True)
+            between("long_side", self.long_side, 64, 8192, integer=True)
 
     @classmethod
     def preset(cls, name: Preset = "official", **changes: Any) -> Settings:
@@ -137,43 +135,65 @@ class Settings:
             raise SettingsError(f"preset={name!r} is not one of {', '.join(map(repr, PRESETS))}.")
         return cls().replace(**{**PRESETS[name], **changes})
 
-    def replace(self, **changes: Any) -> Settings:
-        """A copy with `changes`; an unknown name raises `SettingsError` with the nearest match."""
-        for name in changes:
-            if name not in _FIELDS:
-                near = difflib.get_close_matches(name, _FIELDS, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(_FIELDS)}."
-                raise SettingsError(f"There is no setting {name!r}.{hint}")
-        return dataclasses.replace(self, **changes)
-
-    def differences(self, other: Settings) -> dict[str, tuple[Any, Any]]:
-        """The settings on which the two differ: ``name -> (mine, theirs)``."""
-        pairs = {name: (getattr(self, name), getattr(other, name)) for name in _FIELDS}
-        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for json."""
-        return dataclasses.asdict(self)
-
     @property
     def method(self) -> str:
         """``baseline``, ``painta``, ``rasg`` or ``painta+rasg``."""
         return "+".join(n for n in ("painta", "rasg") if getattr(self, n)) or "baseline"
 
 
-def _between(name: str, value: Any, low: float, high: float, *, integer: bool = False) -> None:
-    kind = "a whole number" if integer else "a number"
-    wanted = (int, np.integer) if integer else (int, float, np.integer, np.floating)
-    if isinstance(value, bool) or not isinstance(value, wanted) or not low <= value <= high:
-        raise SettingsError(f"{name} must be {kind} from {low:g} to {high:g}, not {value!r}.")
+@dataclass(frozen=True, kw_only=True)
+class UpscaleSettings(Options):
+    """Everything that decides how a picture is made four times as large (sec. 3.5, eq. 10).
 
+    The defaults are what the official code does.
 
-_FIELDS = tuple(f.name for f in dataclasses.fields(Settings))
-_CHOICES = {
-    name: get_args(hint)
-    for name, hint in get_type_hints(Settings).items()
-    if get_args(hint) and all(isinstance(choice, str) for choice in get_args(hint))
-}
+    Raises:
+        SettingsError: a value is outside its range or not one of its choices.
+    """
+
+    factor: ClassVar[int] = 4
+    prepared: ClassVar[frozenset[str]] = frozenset(
+        {"negative_prompt", "noise_level", "positive_suffix", "prompt_additions"}
+    )
+
+    steps: int = 20
+    """Number of DDIM steps asked for, 1 to 1000. The official grid may take more."""
+    seed: int = 1
+    """Seed of the starting noise and of the noise on the small picture."""
+    guidance_scale: float | None = None
+    """Classifier-free guidance scale; None takes the model's own (7.5)."""
+    noise_level: int = 20
+    """How much noise the small picture gets before the UNet sees it, in training steps."""
+    blend: bool = True
+    """Eq. 10: in every step the known region of the x0 prediction becomes the original's."""
+    soft: bool = True
+    """Eq. 10's mask has a wide soft edge. If not, it is 1 wherever a masked pixel falls."""
+    poisson: bool = True
+    """The decoded picture is blended into the original by Poisson's equation."""
+    poisson_bounds: Literal["hole", "box"] = "hole"
+    """Where it may change pixels: in the hole and 24 pixels around it, or, as in the official code,
+    in the whole bounding box of that."""
+    negative_prompt: str | None = None
+    """Prompt of the unconditional half; None takes the model's default, which is empty."""
+    positive_suffix: str | None = None
+    """Words appended to the prompt; None takes the model's default."""
+    prompt_additions: Literal["comma", "none", "bare"] = "comma"
+    """How the suffix is joined to the prompt: by ", ", not at all, or by nothing."""
+    grid: Literal["official", "leading"] = "official"
+    """Timesteps: ``range(999, 0, -(1000 // steps))``, or the stock scheduler's leading ones."""
+    decode: Literal["x0", "latent"] = "x0"
+    """What is decoded: the last x0 prediction (official), or the last latent (stock pipeline)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        between("noise_level", self.noise_level, 0, 999, integer=True)
+
+    @property
+    def method(self) -> str:
+        """``x4``, and what of ``blend``, ``soft`` and ``poisson`` is on: ``x4+blend+soft``."""
+        on = {"blend": self.blend, "soft": self.blend and self.soft, "poisson": self.poisson}
+        return "+".join(["x4", *(name for name, value in on.items() if value)])
+
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {

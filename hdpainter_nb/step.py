@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -18,28 +18,33 @@ from torch import Tensor
 
 from hdpainter_nb import rasg, schedule
 from hdpainter_nb.capture import Capture
+from hdpainter_nb.options import Options
 from hdpainter_nb.predict import Prediction, predict
 from hdpainter_nb.settings import Settings
-from hdpainter_nb.taps import Plan
-from hdpainter_nb.types import Cond, CrossMaps, LevelMaps, Record, State
+from hdpainter_nb.taps import Plan, Seen
+from hdpainter_nb.types import Cond, Conditions, CrossMaps, LevelMaps, Record, State
 
 if TYPE_CHECKING:
     from hdpainter_nb.models import Model
 
-__all__ = ["Stepper", "to_array"]
+__all__ = ["BaseStepper", "Stepper", "never", "to_array"]
+
+C = TypeVar("C", bound=Conditions)
+S = TypeVar("S", bound=Options)
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Nobody cancels."""
     return False
 
 
 @dataclass(frozen=True, eq=False)
-class Stepper:
+class BaseStepper(Generic[C, S]):
     """What all steps of a branch share. It has no state of its own."""
 
     model: Model
-    cond: Cond
-    settings: Settings
+    cond: C
+    settings: S
     capture: Capture
 
     @property
@@ -65,7 +70,39 @@ class Stepper:
         """Tokens from SOT to EOT, what is kept of the text axis."""
         return len(self.cond.tokens) or self.cond.context.shape[1]
 
-    def plan(self, index: int, cancelled: Callable[[], bool] = _never) -> Plan:
+    def alphas(self, timestep: int) -> tuple[Tensor, Tensor]:
+        """Cumulative alpha at a timestep of the run, and at the one that its step leads to."""
+        known = self.model.alphas_cumprod
+        prev = schedule.previous(timestep, self.settings.steps, len(known))
+        final = self.model.final_alpha
+        return schedule.alpha_at(known, timestep), schedule.alpha_at(known, prev, final)
+
+    def advance(self, state: State, cancelled: Callable[[], bool] = never) -> tuple[State, Record]:
+        """One step: from a state to the next, and what was seen on the way.
+
+        Raises:
+            SamplingCancelled: `cancelled` said so while the UNet ran.
+        """
+        raise NotImplementedError
+
+    def seen_of_text(self, seen: Seen) -> dict[str, Any]:
+        """The part of a record that comes from cross-attention."""
+        cross = {
+            level: {name: to_array(a).astype(np.float16) for name, a in named.items()}
+            for level, named in seen.cross.items()
+        }
+        scores = None
+        if self.capture.scores and seen.scores:
+            scores = to_array(seen.mean_scores()[: self.tokens])
+        maps = CrossMaps(LevelMaps(cross), self.cond.words, self.cond.tokens)
+        return {"cross": maps, "scores": scores}
+
+
+@dataclass(frozen=True, eq=False)
+class Stepper(BaseStepper[Cond, Settings]):
+    """The steps of HD-Painter's inpainting."""
+
+    def plan(self, index: int, cancelled: Callable[[], bool] = never) -> Plan:
         """What the attention taps do in step `index`."""
         settings, timesteps = self.settings, self.timesteps
         window = schedule.painta_window(settings, index, len(timesteps), timesteps[index])
@@ -82,7 +119,7 @@ class Stepper:
             cancelled=cancelled,
         )
 
-    def advance(self, state: State, cancelled: Callable[[], bool] = _never) -> tuple[State, Record]:
+    def advance(self, state: State, cancelled: Callable[[], bool] = never) -> tuple[State, Record]:
         """x_t to x_{t-1} (eq. 3), the gradient of S in the noise's place (eq. 7).
 
         Raises:
@@ -91,9 +128,8 @@ class Stepper:
         started = time.perf_counter()
         model, settings, x = self.model, self.settings, state.latents
         t = self.timesteps[state.index]
-        alpha = schedule.alpha_at(model.alphas_cumprod, t)
         prev = schedule.previous(t, settings.steps, len(model.alphas_cumprod))
-        alpha_prev = schedule.alpha_at(model.alphas_cumprod, prev, model.final_alpha)
+        alpha, alpha_prev = self.alphas(t)
 
         plan = self.plan(state.index, cancelled)
         said = predict(model.unet, self.cond, x, t, settings, plan, guided=self.guided)
@@ -153,28 +189,17 @@ class Stepper:
 
     def _seen(self, said: Prediction, standard: Tensor | None) -> dict[str, Any]:
         """The part of a record that comes from the taps and the gradient."""
-        seen, capture = said.seen, self.capture
-        apart = 0.0
-        if said.uncond is not None:
-            apart = float((said.cond - said.uncond).float().square().mean() ** 0.5)
-        grad, scores = None, None
+        seen, grad = said.seen, None
         if said.grad is not None and standard is not None:
             grad = rasg.gradient_stats(said.grad, standard)
-        if capture.scores and seen.scores:
-            scores = to_array(seen.mean_scores()[: self.tokens])
-        cross = {
-            level: {name: to_array(a).astype(np.float16) for name, a in named.items()}
-            for level, named in seen.cross.items()
-        }
         return {
-            "cross": CrossMaps(LevelMaps(cross), self.cond.words, self.cond.tokens),
-            "c": self._maps(seen.c if capture.c else {}),
+            **self.seen_of_text(seen),
+            "c": self._maps(seen.c if self.capture.c else {}),
             "similarity": self._maps(seen.similarity),
             "similarity_painta": self._maps(seen.similarity_painta),
-            "scores": scores,
             "score": None if said.score is None else float(said.score),
             "grad": grad,
-            "guided_norm": apart,
+            "guided_norm": said.guided_norm,
         }
 
     def _maps(self, maps: Mapping[int, Mapping[str, Tensor]]) -> LevelMaps:

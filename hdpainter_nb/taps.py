@@ -45,10 +45,11 @@ class Layer:
     block: BasicTransformerBlock
 
 
-def attention_layers(unet: nn.Module) -> list[Layer]:
+def attention_layers(unet: nn.Module, factor: int = 8) -> list[Layer]:
     """The UNet's transformer blocks in the order in which they run.
 
-    The level follows from the place: down block i works at 8 * 2^i pixels per position.
+    The level follows from the place: down block i works at factor * 2^i pixels per position,
+    `factor` being the pixels per latent position.
 
     Raises:
         ModelError: the UNet is not laid out as Stable Diffusion's.
@@ -69,7 +70,7 @@ def attention_layers(unet: nn.Module) -> list[Layer]:
             "Diffusion's can be watched."
         ) from error
     found = [
-        Layer(f"{prefix}.{name}", 8 * 2**depth, module)
+        Layer(f"{prefix}.{name}", factor * 2**depth, module)
         for prefix, depth, part in parts
         for name, module in part.named_modules()
         if isinstance(module, BasicTransformerBlock) and module.attn2 is not None
@@ -92,6 +93,7 @@ class Plan:
     residual: bool = True  # switch 11
     smooth: bool = True  # switch 10
     scores: bool = False  # keep the graph of Abar for a gradient
+    factor: int = 8  # pixels per latent position
     queries: bool = False  # keep q and k of the self-attention at H/16 and H/32
     cancelled: Callable[[], bool] = lambda: False
 
@@ -124,7 +126,7 @@ class Taps:
         self.plan = plan
         self.seen = Seen()
         self.half: Half = "both"
-        self._layers = attention_layers(unet)
+        self._layers = attention_layers(unet, plan.factor)
         self._undo: list[Callable[[], None]] = []
         scored = [layer.name for layer in self._layers if layer.level == SCORE_LEVEL]
         self._last_scored = scored[-1] if scored else None

@@ -18,8 +18,15 @@ from numpy.typing import NDArray
 
 from hdpainter_nb import show
 from hdpainter_nb.errors import SettingsError, TraceError
-from hdpainter_nb.packing import pack_record, pack_words, unpack_record, unpack_words
-from hdpainter_nb.settings import Settings
+from hdpainter_nb.options import Options
+from hdpainter_nb.packing import (
+    pack_record,
+    pack_settings,
+    pack_words,
+    unpack_record,
+    unpack_settings,
+    unpack_words,
+)
 from hdpainter_nb.types import Record, Word
 
 __all__ = ["FORMAT_VERSION", "Branch", "Node", "Trace"]
@@ -52,7 +59,7 @@ class Branch:
     id: int
     name: str
     prompt: str
-    settings: Settings
+    settings: Options
     parent: int | None  # branch
     start: int  # node it grows from
 
@@ -72,6 +79,7 @@ class Trace:
         tokens: tuple[str, ...] = (),
         model: str = "",
         crop: tuple[int, int, int, int] | None = None,
+        low: NDArray[np.uint8] | None = None,
     ) -> None:
         self.image = image
         """(H, W, 3): the picture that was given."""
@@ -83,6 +91,8 @@ class Trace:
         """Name of the model that made it."""
         self.crop = crop
         """Top, left, height, width of the picture inside the padded one that maps cover."""
+        self.low = low
+        """(h, w, 3): the small picture that was made larger; None where the run does not."""
         self.nodes: dict[int, Node] = {}
         self.branches: dict[int, Branch] = {}
         self.tips: dict[int, int] = {}
@@ -97,7 +107,7 @@ class Trace:
         return self.keep(Node(self._next_id(), None, -1, latents, rng, None))
 
     def open_branch(
-        self, prompt: str, settings: Settings, start: Node, parent: int | None, name: str = ""
+        self, prompt: str, settings: Options, start: Node, parent: int | None, name: str = ""
     ) -> Branch:
         """A new line of steps growing from `start`."""
         number = len(self.branches)
@@ -160,6 +170,11 @@ class Trace:
         raise KeyError(f"no branch {branch!r}; there are {names}")
 
     @property
+    def factor(self) -> int:
+        """Pixels of the picture per latent position: 8, or 4 where a picture was made larger."""
+        return next((b.settings.factor for b in self.branches.values()), 8)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         arrays, _ = _pack(self)
@@ -213,6 +228,32 @@ class Trace:
         partial.replace(path)
         return path
 
+    def to_html(
+        self,
+        path: str | Path,
+        *,
+        title: str | None = None,
+        other: Trace | None = None,
+        maps: bool = True,
+    ) -> Path:
+        """Write one file of HTML to look through the run anywhere: no kernel, no network.
+
+        An existing one is replaced at once, and only when the new one is complete.
+
+        Args:
+            path: by habit ``*.html``.
+            title: of the page; None takes the prompt.
+            other: a second trace to compare with.
+            maps: with attention maps and previews; the file is much smaller without.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        from hdpainter_nb.page import write_page
+
+        traces = [self] if other is None else [self, other]
+        return write_page(path, traces, title=title, maps=maps)
+
     @classmethod
     def load(cls, path: str | Path) -> Trace:
         """Read a file written by `save`.
@@ -247,7 +288,7 @@ class Trace:
             ) from error
 
 
-def _name_change(old: Branch, prompt: str, settings: Settings) -> str:
+def _name_change(old: Branch, prompt: str, settings: Options) -> str:
     """What is different, as a name: ``painta=False``."""
     changes = [f"{k}={new!r}" for k, (_, new) in old.settings.differences(settings).items()]
     if prompt != old.prompt:
@@ -266,7 +307,7 @@ def _pack(trace: Trace) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         if node.record is not None:
             entry["record"] = pack_record(node.record, prefix, arrays)
         nodes.append(entry)
-    for name in ("image", "mask"):
+    for name in ("image", "mask", "low"):
         value = getattr(trace, name)
         if value is not None:
             arrays[name] = value
@@ -282,7 +323,7 @@ def _pack(trace: Trace) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         "branches": [
             {
                 **{f.name: getattr(b, f.name) for f in dataclasses.fields(b)},
-                "settings": b.settings.to_dict(),
+                "settings": pack_settings(b.settings),
             }
             for b in trace.branches.values()
         ],
@@ -298,6 +339,7 @@ def _unpack(arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> Tr
         tuple(header["tokens"]),
         header["model"],
         tuple(header["crop"]) if header.get("crop") else None,
+        arrays.get("low"),
     )
     for entry in header["nodes"]:
         prefix = f"node.{entry['id']}"
@@ -313,7 +355,7 @@ def _unpack(arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> Tr
             )
         )
     for b in header["branches"]:
-        settings = Settings().replace(**b["settings"])
+        settings = unpack_settings(b["settings"])
         trace.branches[b["id"]] = Branch(**{**b, "settings": settings})
     trace.tips = {int(k): v for k, v in header["tips"].items()}
     known = {f"picture.{number}": number for number in trace.nodes}

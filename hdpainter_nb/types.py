@@ -8,15 +8,18 @@ Records hold NumPy arrays only, so whatever draws them needs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb import show
 from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.maps import CrossMaps, Float, LevelMaps, Word
+from hdpainter_nb.options import Options
 from hdpainter_nb.settings import PRESETS, Preset, Settings
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ __all__ = [
     "LEVELS",
     "PRESETS",
     "Cond",
+    "Conditions",
     "CrossMaps",
     "GradStats",
     "Job",
@@ -34,17 +38,77 @@ __all__ = [
     "Record",
     "Settings",
     "State",
+    "Task",
     "Word",
 ]
 
 LEVELS = (8, 16, 32)
 """Attention resolutions counted from the image: level 16 has (H/16) x (W/16) positions."""
 
-Float = NDArray[np.floating[Any]]
+S = TypeVar("S", bound=Options)
 
 
 @dataclass(frozen=True, init=False, eq=False)
-class Job:
+class Task(Generic[S]):
+    """A picture with a hole, what to paint there, and the settings: base of every kind of job."""
+
+    image: NDArray[np.uint8]  # (H, W, 3)
+    mask: NDArray[np.bool_]  # (H, W)
+    prompt: str
+    settings: S
+
+    def __init__(self, image: Any, mask: Any, prompt: str, settings: S) -> None:
+        from hdpainter_nb.inputs import read_image, read_mask
+
+        picture = read_image(image)
+        object.__setattr__(self, "image", picture)
+        object.__setattr__(self, "mask", read_mask(mask, size=picture.shape[:2]))
+        object.__setattr__(self, "prompt", _text("prompt", prompt))
+        object.__setattr__(self, "settings", settings)
+
+    def replace(self, *, prompt: str | None = None, **settings: Any) -> Self:
+        """The same picture and mask with another prompt or other settings."""
+        job = copy.copy(self)
+        if prompt is not None:
+            object.__setattr__(job, "prompt", _text("prompt", prompt))
+        object.__setattr__(job, "settings", self.settings.replace(**settings))
+        return job
+
+    def part(self, window: tuple[slice, slice]) -> Self:
+        """The same job on a window (rows, columns) of its picture."""
+        job = copy.copy(self)
+        object.__setattr__(job, "image", self.image[window].copy())
+        object.__setattr__(job, "mask", self.mask[window].copy())
+        return job
+
+    def __repr__(self) -> str:
+        height, width = self.mask.shape
+        share = self.mask.mean()
+        return (
+            f"{type(self).__name__}({width}x{height} px, {share:.0%} to fill, "
+            f"prompt={self.prompt!r}, "
+            f"{self.settings.method}, {self.settings.steps} steps, seed {self.settings.seed})"
+        )
+
+    def _repr_html_(self) -> str:
+        height, width = self.mask.shape
+        changed = self.settings.changed()
+        return show.card(
+            show.picture(show.with_mask(self.image, self.mask)),
+            show.table(
+                {
+                    "prompt": self.prompt,
+                    "size": f"{width} x {height} px, {self.mask.mean():.0%} to fill",
+                    "method": self.settings.method,
+                    "steps, seed": f"{self.settings.steps}, {self.settings.seed}",
+                    "other than default": ", ".join(f"{k}={v!r}" for k, v in changed.items()),
+                }
+            ),
+        )
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Job(Task[Settings]):
     """What to paint: an image, a mask (1 = fill), a prompt and the `Settings`.
 
     Args:
@@ -60,11 +124,6 @@ class Job:
         SettingsError: unknown or impossible setting.
     """
 
-    image: NDArray[np.uint8]  # (H, W, 3)
-    mask: NDArray[np.bool_]  # (H, W)
-    prompt: str
-    settings: Settings
-
     def __init__(
         self,
         image: Any,
@@ -74,48 +133,7 @@ class Job:
         preset: Preset = "official",
         **settings: Any,
     ) -> None:
-        from hdpainter_nb.inputs import read_image, read_mask
-
-        picture = read_image(image)
-        object.__setattr__(self, "image", picture)
-        object.__setattr__(self, "mask", read_mask(mask, size=picture.shape[:2]))
-        object.__setattr__(self, "prompt", _text("prompt", prompt))
-        object.__setattr__(self, "settings", Settings.preset(preset, **settings))
-
-    def replace(self, *, prompt: str | None = None, **settings: Any) -> Job:
-        """The same picture and mask with another prompt or other settings."""
-        job = object.__new__(Job)
-        object.__setattr__(job, "image", self.image)
-        object.__setattr__(job, "mask", self.mask)
-        object.__setattr__(
-            job, "prompt", self.prompt if prompt is None else _text("prompt", prompt)
-        )
-        object.__setattr__(job, "settings", self.settings.replace(**settings))
-        return job
-
-    def __repr__(self) -> str:
-        height, width = self.mask.shape
-        share = self.mask.mean()
-        return (
-            f"Job({width}x{height} px, {share:.0%} to fill, prompt={self.prompt!r}, "
-            f"{self.settings.method}, {self.settings.steps} steps, seed {self.settings.seed})"
-        )
-
-    def _repr_html_(self) -> str:
-        height, width = self.mask.shape
-        changed = self.settings.differences(Settings())
-        return show.card(
-            show.picture(show.with_mask(self.image, self.mask)),
-            show.table(
-                {
-                    "prompt": self.prompt,
-                    "size": f"{width} x {height} px, {self.mask.mean():.0%} to fill",
-                    "method": self.settings.method,
-                    "steps, seed": f"{self.settings.steps}, {self.settings.seed}",
-                    "other than default": ", ".join(f"{k}={v[0]!r}" for k, v in changed.items()),
-                }
-            ),
-        )
+        super().__init__(image, mask, prompt, Settings.preset(preset, **settings))
 
 
 def _text(name: str, value: Any) -> str:
@@ -124,35 +142,30 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-@dataclass(frozen=True)
-class Word:
-    """A word of the prompt and the token positions that spell it.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Conditions:
+    """What every UNet is told of a job: the text, and what part of the frame is the picture."""
 
-    The end-of-text token is the word ``<eot>``; it counts in ind(tau) though nobody typed it.
-    """
+    context: torch.Tensor  # (2, L, d): unconditional, conditional
+    indices: tuple[int, ...]  # ind(tau)
+    words: tuple[Word, ...] = ()
+    tokens: tuple[str, ...] = ()  # readable, SOT .. EOT
+    size: tuple[int, int] = (0, 0)  # (H, W) of the padded picture in pixels
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, left, height, width of the picture
 
-    text: str
-    tokens: tuple[int, ...]
 
-
-@dataclass(frozen=True, eq=False)
-class Cond:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Cond(Conditions):
     """A job as the UNet needs it. h, w = H/8, W/8; L = number of text tokens.
 
     ``latent_mask`` and ``masked_image_latents`` are the UNet's extra channels when it has 9.
     A 4-channel UNet is held to the known region by ``known_latents`` and ``known_noise``.
     """
 
-    context: torch.Tensor  # (2, L, d): unconditional, conditional
     latent_mask: torch.Tensor  # (1, 1, h, w)
     masked_image_latents: torch.Tensor  # (1, 4, h, w)
     painta_masks: Mapping[int, torch.Tensor]  # level -> (H/level, W/level) bool
     score_mask: torch.Tensor  # (H/32, W/32) float
-    indices: tuple[int, ...]  # ind(tau)
-    words: tuple[Word, ...] = ()
-    tokens: tuple[str, ...] = ()  # readable, SOT .. EOT
-    size: tuple[int, int] = (0, 0)  # (H, W) of the padded picture in pixels
-    crop: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, left, height, width of the picture
     known_latents: torch.Tensor | None = None  # (1, 4, h, w)
     known_noise: torch.Tensor | None = None  # (1, 4, h, w)
     added: Mapping[str, torch.Tensor] = field(default_factory=dict)  # further UNet conditions
@@ -182,88 +195,6 @@ class GradStats:
     standard_edges: Float  # (bins + 1,) from -5 to 5, in standard deviations
 
 
-class LevelMaps(Mapping[int, Float]):
-    """Maps by level and layer; ``maps[16]`` is the mean over the layers of H/16.
-
-    ``maps.layers[16]`` gives ``{layer name: (..., h, w)}``.
-    """
-
-    def __init__(self, layers: Mapping[int, Mapping[str, Float]]) -> None:
-        self.layers = {int(level): dict(named) for level, named in sorted(layers.items()) if named}
-
-    def __getitem__(self, level: int) -> Float:
-        if level not in self.layers:
-            raise KeyError(f"no maps at level {level}; captured levels: {list(self.layers)}")
-        stack = np.stack([np.asarray(a, np.float32) for a in self.layers[level].values()])
-        mean: Float = stack.mean(0)
-        return mean
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.layers)
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __repr__(self) -> str:
-        inside = ", ".join(f"{level}: {len(named)} layers" for level, named in self.layers.items())
-        return f"{type(self).__name__}({{{inside}}})"
-
-
-class CrossMaps:
-    """Cross-attention probabilities of the conditional half, by word or token and level.
-
-    >>> record.cross["star"]          # (H/16, W/16), mean over heads, layers and the word's tokens
-    >>> record.cross["star", 32]      # at H/32
-    >>> record.cross[3, 8]            # token at position 3, at H/8
-    >>> record.cross.layers(16)       # {layer: (tokens, h, w)}, or (heads, tokens, h, w) per head
-
-    A word that stands twice in the prompt gives the mean of both. Looking is exact: no word
-    is lower-cased or stemmed beyond the tokenizer's own lower-casing.
-    """
-
-    def __init__(self, maps: LevelMaps, words: tuple[Word, ...], tokens: tuple[str, ...]) -> None:
-        self.maps = maps
-        self.words = words
-        self.tokens = tokens
-
-    @property
-    def levels(self) -> tuple[int, ...]:
-        """The captured resolutions."""
-        return tuple(self.maps)
-
-    def layers(self, level: int) -> dict[str, Float]:
-        """``{layer name: (tokens, h, w)}``, with a leading heads axis where heads were kept."""
-        return dict(self.maps.layers[level])
-
-    def __contains__(self, word: object) -> bool:
-        return any(w.text == word for w in self.words)
-
-    def __getitem__(self, key: str | int | tuple[str | int, int]) -> Float:
-        which, level = key if isinstance(key, tuple) else (key, self._default_level())
-        stack = self.maps[level]  # ([heads,] tokens, h, w)
-        if stack.ndim == 4:
-            stack = stack.mean(0)
-        chosen: Float = stack[list(self._positions(which))].mean(0)
-        return chosen
-
-    def _default_level(self) -> int:
-        return 16 if 16 in self.maps else next(iter(self.maps))
-
-    def _positions(self, which: str | int) -> tuple[int, ...]:
-        if isinstance(which, str):
-            found = tuple(t for word in self.words if word.text == which for t in word.tokens)
-            if not found:
-                known = ", ".join(repr(w.text) for w in self.words)
-                raise KeyError(f"{which!r} is not a word of this prompt; its words are {known}")
-            return found
-        if not 0 <= which < len(self.tokens):
-            raise KeyError(f"token {which} is outside 0 .. {len(self.tokens) - 1}")
-        return (which,)
-
-    def __repr__(self) -> str:
-        return f"CrossMaps(words={[w.text for w in self.words]}, levels={list(self.levels)})"
-
-
 @dataclass(frozen=True, eq=False)
 class Record:
     """What was seen in one step, from x_t to x_{t-1}. NumPy arrays only."""
@@ -277,7 +208,7 @@ class Record:
     x0_latents: Float
     """(4, h, w): the x0 prediction."""
     x0_preview: NDArray[np.uint8]
-    """(h, w, 3): a linear RGB reading of `x0_latents`, an eighth of the picture's size."""
+    """(h, w, 3): a linear RGB reading of `x0_latents`, of their size."""
     cross: CrossMaps
     """Cross-attention probabilities (conditional half)."""
     c: LevelMaps
@@ -300,8 +231,10 @@ class Record:
     """Root mean square of the classifier-free guidance term eps_cond - eps_uncond."""
     seconds: float
     """Wall-clock time of the step."""
-    settings: Settings
+    settings: Options
     """The settings under which this step was made."""
+    x0_unblended: Float | None = None
+    """(4, h, w): the x0 prediction before eq. 10 blended the original in; None where it did not."""
 
     def __repr__(self) -> str:
         parts = [f"step {self.index}", f"t={self.timestep}", self.settings.method]

@@ -1,11 +1,13 @@
 """Between pictures and latents: encode, decode, and a cheap linear look at latents.
 
-`parts` is a diffusers pipeline with a VAE and an image processor. h, w = H/8, W/8.
+`parts` is a diffusers pipeline with a VAE and an image processor. h, w = H/8, W/8, or H/4, W/4
+for the VAE of an x4 upscaler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,9 @@ NEUTRAL: Matrix = np.array(
 """A look at latents whose VAE is unknown: lightness from channel 0, hues from 1 and 2."""
 
 
-def encode(parts: Any, picture: Tensor, how: str, rng: torch.Generator) -> Tensor:
+def encode(
+    parts: Any, picture: Tensor, how: str, rng: torch.Generator, *, tiled: bool = False
+) -> Tensor:
     """Latents of pictures, times the VAE's scaling factor.
 
     Args:
@@ -34,12 +38,14 @@ def encode(parts: Any, picture: Tensor, how: str, rng: torch.Generator) -> Tenso
         picture: (n, 3, H, W), -1 .. 1.
         how: ``mean`` of the posterior, or one ``sample`` of it (switch 15).
         rng: generator of the sample.
+        tiled: see `decode`.
 
     Returns:
         (n, 4, h, w) in the VAE's dtype.
 
     Raises:
         ModelError: the VAE gives no finite numbers, in float32 neither.
+        torch.OutOfMemoryError: try `tiled`.
     """
     vae, device, state = parts.vae, parts._execution_device, rng.get_state()
 
@@ -54,7 +60,8 @@ def encode(parts: Any, picture: Tensor, how: str, rng: torch.Generator) -> Tenso
         scaled: Tensor = vae.config.scaling_factor * mean
         return scaled
 
-    return _finite(vae, run)
+    with _tiles(vae, tiled):
+        return _finite(vae, run)
 
 
 def decode(parts: Any, latents: Tensor, *, tiled: bool = False) -> NDArray[np.uint8]:
@@ -82,15 +89,22 @@ def decode(parts: Any, latents: Tensor, *, tiled: bool = False) -> NDArray[np.ui
         image: Tensor = vae.decode(scaled, return_dict=False)[0]
         return image
 
+    with _tiles(vae, tiled):
+        image = _finite(vae, run)
+    return np.asarray(parts.image_processor.postprocess(image, output_type="pil")[0])
+
+
+@contextmanager
+def _tiles(vae: Any, tiled: bool) -> Iterator[None]:
+    """The VAE works in tiles inside, and as it did before outside."""
     was = getattr(vae, "use_tiling", False)
     try:
         if tiled:
             vae.use_tiling = True
-        image = _finite(vae, run)
+        yield
     finally:
         if tiled:
             vae.use_tiling = was
-    return np.asarray(parts.image_processor.postprocess(image, output_type="pil")[0])
 
 
 def _finite(vae: Any, run: Callable[[], Tensor]) -> Tensor:
@@ -116,20 +130,21 @@ def _finite(vae: Any, run: Callable[[], Tensor]) -> Tensor:
     return out.to(dtype)
 
 
-def fit_preview(parts: Any, size: int = 256) -> Matrix:
+def fit_preview(parts: Any, factor: int = 8, size: int = 256) -> Matrix:
     """Fit RGB = latents @ M + b to what the VAE encodes a smooth colour chart to.
 
     Args:
         parts: the pipeline.
-        size: side of the chart in pixels, a multiple of 8.
+        factor: pixels per latent position.
+        size: side of the chart in pixels, a multiple of `factor`.
 
     Returns:
-        (5, 3), by least squares over the chart's (size / 8)^2 colours; RGB in 0 .. 1.
+        (5, 3), by least squares over the chart's (size / factor)^2 colours; RGB in 0 .. 1.
     """
     chart = _chart(size)  # (1, 3, H, W), 0 .. 1
     latents = encode(parts, 2 * chart - 1, "mean", torch.Generator("cpu")).float().cpu()
     rows = latents[0].flatten(1).T.numpy()  # (hw, 4)
-    colours = torch.nn.functional.avg_pool2d(chart, 8)[0].flatten(1).T.numpy()  # (hw, 3)
+    colours = torch.nn.functional.avg_pool2d(chart, factor)[0].flatten(1).T.numpy()  # (hw, 3)
     matrix, *_ = np.linalg.lstsq(np.c_[rows, np.ones(len(rows))], colours, rcond=None)
     return matrix.astype(np.float32)
 

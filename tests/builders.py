@@ -78,13 +78,15 @@ def make_unet(width: int = 32, second: bool = False, *, channels: int = 9, size:
     )
 
 
-def make_vae(size: int = 128) -> Any:
+def make_vae(size: int = 128, *, levels: int = 4, scale: float = 0.18215) -> Any:
+    """A VAE that scales down by 2^(levels - 1)."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
-        block_out_channels=(8, 8, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8,) * levels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        scaling_factor=scale,
         layers_per_block=1,
         norm_num_groups=4,
         latent_channels=4,
@@ -120,6 +122,71 @@ def make_scheduler(prediction_type: str = "epsilon") -> Any:
         beta_schedule="scaled_linear",
         set_alpha_to_one=False,
         skip_prk_steps=True,
+        steps_offset=1,
+        prediction_type=prediction_type,
+    )
+
+
+def make_upscaler_folder(path: Path, *, size: int = 64, seed: int = 0) -> Path:
+    """An x4 upscaler: `size` is the side of its small picture and of its latents."""
+    from diffusers import DDPMScheduler
+
+    path = Path(path)
+    torch.manual_seed(seed)
+    tokenizer = make_tokenizer(path / "tokenizer", WORDS, pad="!", max_length=LENGTH)
+    make_text_encoder(32, len(tokenizer), tokenizer).save_pretrained(path / "text_encoder")
+    make_upscaler_unet(size).save_pretrained(path / "unet")
+    make_vae(4 * size, levels=3, scale=0.08333).save_pretrained(path / "vae")
+    make_ddim("v_prediction").save_pretrained(path / "scheduler")
+    DDPMScheduler(beta_start=0.0001, beta_end=0.02, beta_schedule="scaled_linear").save_pretrained(
+        path / "low_res_scheduler"
+    )
+    index = {
+        "_class_name": "StableDiffusionUpscalePipeline",
+        "_diffusers_version": "0.31.0",
+        "max_noise_level": 350,
+        "low_res_scheduler": ["diffusers", "DDPMScheduler"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    (path / "model_index.json").write_text(json.dumps(index, indent=2))
+    return path
+
+
+def make_upscaler_unet(size: int = 64) -> Any:
+    """7 channels, a noise level as class, cross-attention at H/8, H/16 and H/32 of the picture."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=size,
+        in_channels=7,
+        out_channels=4,
+        block_out_channels=(8, 16, 16, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 3,
+        up_block_types=("CrossAttnUpBlock2D",) * 3 + ("UpBlock2D",),
+        norm_num_groups=4,
+        cross_attention_dim=32,
+        attention_head_dim=4,
+        use_linear_projection=True,
+        only_cross_attention=(True, True, True, False),
+        num_class_embeds=1000,
+    )
+
+
+def make_ddim(prediction_type: str) -> Any:
+    """The scheduler of the x4 upscaler."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        beta_start=0.0001,
+        beta_end=0.02,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
         steps_offset=1,
         prediction_type=prediction_type,
     )

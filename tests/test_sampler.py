@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hdpainter_nb import Capture, Job, Sampler
+from hdpainter_nb.blending import grown, poisson
 from hdpainter_nb.errors import SamplingFinished, SettingsError
 from hdpainter_nb.models import Model, load
 from hdpainter_nb.painta import c_scores
@@ -239,6 +240,13 @@ def test_pasting_keeps_the_known_pixels(model: Model, job: Job) -> None:
     far[20:108, 20:108] = False
     np.testing.assert_array_equal(pasted[far], job.image[far])
     np.testing.assert_array_equal(pasted[40:88, 40:88], plain[40:88, 40:88])
+    blended = sampler.image(paste="poisson")
+    np.testing.assert_array_equal(blended, poisson(job.image, plain, job.mask))
+    far = ~grown(job.mask)
+    assert far.any()
+    np.testing.assert_array_equal(blended[far], job.image[far])
+    with pytest.raises(SettingsError, match="'poisson'"):
+        sampler.image(paste="feather")  # type: ignore[arg-type]
 
 
 def test_self_attention_of_any_pixel(model: Model, job: Job) -> None:

@@ -211,7 +211,7 @@ def _below(record: Record, picture: Any, crop: Crop | None) -> Picture:
 
 def _part(values: Float, record: Record, crop: Crop | None) -> Float:
     """The part of a map that the picture shows."""
-    height, width = (8 * n for n in record.latents.shape[1:])
+    height, width = (record.settings.factor * n for n in record.latents.shape[1:])
     if crop is None or crop == (0, 0, height, width):
         return values
     top, left, h, w = crop
@@ -222,7 +222,8 @@ def _absent(picture: Any, record: Record) -> Tile:
     """Stands where PAIntA's map would be."""
     grey = upsample(picture_array(_large(picture)).mean(axis=2), _large(picture).shape[:2])
     pale = jet(grey * 0.3 + 178, 0, 255, colormap="gray")
-    why = "switched off" if not record.settings.painta else "not in this part of the run"
+    off = "painta" not in record.settings.method
+    why = "switched off" if off else "not in this part of the run"
     return Tile(pale, "PAIntA did not act", note=why)
 
 

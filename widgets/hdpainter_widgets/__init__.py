@@ -1,8 +1,10 @@
 """Widgets that show a sampler at work; they know records and pictures, and nothing of diffusion.
 
-`Player` plays a sampler, `SceneChooser` chooses a picture and a hole with sliders, `MaskPainter`
-with a brush; `Runner` keeps the work off the notebook's own thread. Each is imported when first
-asked for.
+`Studio` is all of it in one cell. Of its parts each also stands alone: `MaskPainter` paints the
+hole, `Timeline` steps, plays and branches, `HeatmapViewer` shows what every pixel attends to,
+`GradientHistogram` the gradient, `Compare` two branches or traces. `Player` and `SceneChooser` do
+with stock widgets. `Runner` keeps the work off the notebook's own thread. Each is imported when
+first asked for.
 """
 
 from __future__ import annotations
@@ -12,20 +14,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .choosers import SceneChooser
+    from .compare import Compare
+    from .heatmap import HeatmapViewer
+    from .histogram import GradientHistogram
     from .painter import MaskPainter
     from .player import Player
     from .runner import Runner, SyncRunner, runner_for
+    from .studio import Studio
+    from .timeline import Timeline
 
 _HOMES = {
+    "Compare": "compare",
+    "GradientHistogram": "histogram",
+    "HeatmapViewer": "heatmap",
     "MaskPainter": "painter",
     "Player": "player",
     "Runner": "runner",
     "SceneChooser": "choosers",
+    "Studio": "studio",
     "SyncRunner": "runner",
+    "Timeline": "timeline",
     "runner_for": "runner",
 }
 
-__all__ = ["MaskPainter", "Player", "Runner", "SceneChooser", "SyncRunner", "runner_for"]
+__all__ = [
+    "Compare",
+    "GradientHistogram",
+    "HeatmapViewer",
+    "MaskPainter",
+    "Player",
+    "Runner",
+    "SceneChooser",
+    "Studio",
+    "SyncRunner",
+    "Timeline",
+    "runner_for",
+]
 
 
 def __getattr__(name: str) -> Any:

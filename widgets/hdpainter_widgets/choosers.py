@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .frames import encoded, illustrated, placeholder
 
-__all__ = ["SceneChooser", "shape_mask"]
+__all__ = ["SceneChooser", "bundled_pictures", "shape_mask"]
 
 _PHOTOGRAPHS = ("flower", "coffee", "chelsea", "china", "grass", "gravel", "brick", "rocket")
 # Scenes with room in the middle: a background and its objects, as (colour, shape, x, y, radius).
@@ -52,7 +52,7 @@ class SceneChooser(w.VBox):
         box: tuple[float, float, float, float] = (31, 34, 38, 38),
         shape: str = "ellipse",
     ) -> None:
-        self._pictures = dict(_bundled() if pictures is None else pictures)
+        self._pictures = dict(bundled_pictures() if pictures is None else pictures)
         if not self._pictures:
             raise ValueError("there are no pictures to choose from")
         first = next(iter(self._pictures)) if choice is None else choice
@@ -153,7 +153,7 @@ def shape_mask(
     return mask
 
 
-def _bundled() -> dict[str, Callable[[], NDArray[np.uint8]]]:
+def bundled_pictures() -> dict[str, Callable[[], NDArray[np.uint8]]]:
     """The offers by name; each is made or read when it is first looked at."""
 
     def drawn(name: str) -> Callable[[], NDArray[np.uint8]]:

@@ -14,7 +14,15 @@ from typing import Any, TypeVar
 
 from hdpainter_nb.errors import SamplingCancelled
 
-from .states import Failure, Listeners, RunState, SamplerLike, Status
+from .states import (
+    Failure,
+    Listeners,
+    RunState,
+    SamplerLike,
+    Status,
+    let_go,
+    out_of_memory,
+)
 from .threads import Turns
 
 __all__ = ["BaseRunner"]
@@ -107,19 +115,23 @@ class BaseRunner(ABC):
 
     def back(self, n: int = 1) -> None:
         """Undo `n` steps, as far as there are any; a run pauses."""
-        self._change(lambda s: s.back(min(n, s.index)) if s.index else s)
+        self.change(lambda s: s.back(min(n, s.index)) if s.index else s)
 
     def restart(self) -> None:
         """Go back before the first step."""
-        self._change(lambda s: s.restart())
+        self.change(lambda s: s.restart())
 
     def branch(self, **changes: Any) -> None:
         """Go on from here with other settings, on a branch of its own; `sampler` is then that."""
-        self._change(lambda s: s.branch(**changes))
+        self.change(lambda s: s.branch(**changes))
 
     def use(self, sampler: SamplerLike) -> None:
         """Go on with another sampler."""
-        self._change(lambda _: sampler)
+        self.change(lambda _: sampler)
+
+    def change(self, change: Callable[[Any], SamplerLike | None]) -> None:
+        """Go on with the sampler that ``change(sampler)`` gives, called between steps."""
+        self._enqueue(partial(self._changed, change))
 
     def do(
         self,
@@ -215,9 +227,6 @@ class BaseRunner(ABC):
         self._announce("record", record)
         self._tell()
 
-    def _change(self, change: Callable[[Any], SamplerLike | None]) -> None:
-        self._enqueue(partial(self._changed, change))
-
     def _changed(self, change: Callable[[Any], SamplerLike | None]) -> None:
         self._left = 0.0
         try:
@@ -257,7 +266,9 @@ class BaseRunner(ABC):
 
     def _fail(self, error: Exception) -> None:
         self._left = 0.0
-        self._failure = Failure.of(error)
+        if out_of_memory(error):
+            let_go(error)
+        self._failure = Failure.of(error, self._sampler)
         self._announce("error", self._failure)
         self._tell()
 

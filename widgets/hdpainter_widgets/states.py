@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +14,15 @@ from hdpainter_nb.errors import HDPainterError
 
 from .threads import call_safely
 
-__all__ = ["Failure", "Listeners", "RunState", "SamplerLike", "Status"]
+__all__ = [
+    "Failure",
+    "Listeners",
+    "RunState",
+    "SamplerLike",
+    "Status",
+    "let_go",
+    "out_of_memory",
+]
 
 
 class SamplerLike(Protocol):
@@ -79,19 +88,68 @@ class Failure:
         return f"{name}: {said}\n{self.remedy}" if said else f"{name}\n{self.remedy}"
 
     @classmethod
-    def of(cls, error: Exception) -> Failure:
-        """The failure with a remedy that fits it."""
+    def of(cls, error: Exception, sampler: Any = None) -> Failure:
+        """The failure with a remedy that fits it.
+
+        Args:
+            error: what was raised.
+            sampler: what it was raised by; with it the remedy for want of memory has numbers.
+        """
         kept = "The steps before are kept."
         if isinstance(error, HDPainterError):  # these say themselves what to do
             return cls(error, kept)
-        memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
-        if memory or "out of memory" in str(error).lower():
-            return cls(
-                error,
-                f"{kept} Memory ran out: make the picture smaller (long_side=512), keep less "
-                "(a smaller capture), or close other models; then step again.",
-            )
+        if out_of_memory(error):
+            return cls(error, f"{kept} {_lighter(error, sampler)}")
         return cls(error, f"{kept} Step again, go back a step, or restart.")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in the computer or on its accelerator."""
+    named = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+    return named or "out of memory" in str(error).lower()
+
+
+def let_go(error: BaseException) -> None:
+    """Empty the frames that the error has come through.
+
+    They hold every tensor of the step that failed; as long as the error is kept to be shown, so
+    would they be, and the next attempt would find as little memory.
+    """
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
+
+
+_SIDES = (64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096)
+
+
+def _lighter(error: Exception, sampler: Any) -> str:
+    """What to lower when memory has run out, and by how much."""
+    settings = getattr(sampler, "settings", None)
+    side = max(getattr(getattr(sampler, "cond", None), "size", (0, 0)))
+    smaller = [n for n in _SIDES if n <= 0.75 * side]
+    if settings is None or not smaller:
+        return (
+            "Memory ran out: make the picture smaller (long_side=512), keep less "
+            "(a smaller capture), or close other models; then step again."
+        )
+    less = smaller[-1]
+    says = (
+        f"Memory ran out at {side} px: a new run with long_side={less} needs about "
+        f"{(less / side) ** 2:.0%} of the memory for what the layers hold, which grows with the "
+        "picture's area."
+    )
+    if getattr(settings, "rasg", False):
+        says += (
+            " Or go on from here with rasg=False: without its gradient nothing of a step is held "
+            "until its end."
+        )
+    if isinstance(error, MemoryError):
+        says += " Or keep less of each step: capture=Capture.nothing()."
+    return says + " Other models in this kernel take their share too."
 
 
 @dataclass(frozen=True)

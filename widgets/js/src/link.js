@@ -1,5 +1,6 @@
 // Between the editor and Python: the mask goes both ways, grids come on request.
 
+import { bytesOf } from "./film.js";
 import { decodeMask, encodeMask } from "./packing.js";
 
 /** @typedef {import("./editor.js").Editor} Editor */
@@ -106,15 +107,4 @@ export class Link {
     const { mask } = this.editor;
     return decodeMask(bytesOf(this.model.get("_mask")), mask.width * mask.height);
   }
-}
-
-/**
- * What comes from Python as a DataView.
- * @param {DataView | ArrayBuffer} value
- * @returns {Uint8Array<ArrayBuffer>}
- */
-export function bytesOf(value) {
-  if (value instanceof ArrayBuffer) return new Uint8Array(value);
-  const { buffer, byteOffset, byteLength } = value;
-  return new Uint8Array(/** @type {ArrayBuffer} */ (buffer), byteOffset, byteLength);
 }

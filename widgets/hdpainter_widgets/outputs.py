@@ -1,0 +1,192 @@
+"""What a studio shows: the run's viewers, its result, and the files made of it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets as w
+
+from hdpainter_nb.trace import Trace
+
+from .compare import Compare
+from .heatmap import HeatmapViewer
+from .histogram import GradientHistogram
+from .runs import Renewing
+from .saving import SUFFIXES, stem_of
+from .timeline import Timeline
+
+__all__ = ["Files", "Result", "Viewers", "png"]
+
+_HERE = "this run's branches"
+
+
+class Viewers:
+    """Everything that shows the trace of the runner's sampler, looking at one step together.
+
+    Attributes:
+        timeline, heatmaps, histogram, compare: the viewers.
+        beside: chooses what `compare` shows beside the run.
+    """
+
+    def __init__(self, runner: Renewing) -> None:
+        self._runner = runner
+        self._earlier: dict[str, tuple[Trace, int]] = {}
+        sampler = runner.sampler
+        self.timeline = Timeline(runner)
+        self.heatmaps = HeatmapViewer(sampler, runner=runner)
+        self.histogram = GradientHistogram(sampler, runner=runner)
+        self.compare = Compare(sampler, runner=runner)
+        self.beside = w.Dropdown(
+            description="beside",
+            options=[_HERE],
+            value=_HERE,
+            style={"description_width": "initial"},
+            layout=w.Layout(width="auto", max_width="420px"),
+        )
+        self.beside.observe(self._choose, "value")
+        self.comparison = w.VBox([self.beside, self.compare])
+        # In the browser: whoever scrubs along the steps asks no kernel.
+        self._links = [
+            w.jslink((self.timeline, name), (viewer, name))
+            for viewer in (self.heatmaps, self.histogram)
+            for name in ("step", "branch")
+        ]
+
+    @property
+    def all(self) -> tuple[Any, ...]:
+        """Every viewer, to be closed."""
+        return (self.timeline, self.heatmaps, self.histogram, self.compare, *self._links)
+
+    def refresh(self) -> None:
+        """Send what is new, such as pictures decoded later."""
+        for viewer in (self.timeline, self.heatmaps, self.histogram, self.compare):
+            viewer.refresh()
+
+    def offer(self, earlier: Sequence[Trace]) -> None:
+        """Offer these runs for comparison: their last branches."""
+        self._earlier = {}
+        for number, trace in enumerate(earlier, 1):
+            branch = trace.branches[max(trace.branches)]
+            name = f"run {number}: {branch.prompt or '(no words)'}, seed {branch.settings.seed}"
+            self._earlier[name] = (trace, branch.id)
+        if list(self.beside.options) != [_HERE, *self._earlier]:
+            value = self.beside.value
+            self.beside.options = [_HERE, *self._earlier]
+            self.beside.value = value
+
+    def _choose(self, change: Any) -> None:
+        sampler, old = self._runner.sampler, self.compare
+        if change["new"] == _HERE:
+            self.compare = Compare(sampler, runner=self._runner)
+        elif change["new"] in self._earlier:
+            earlier = self._earlier[change["new"]]
+            self.compare = Compare(earlier, sampler, runner=self._runner)
+        else:
+            return
+        self.comparison.children = (self.beside, self.compare)
+        old.close()
+
+
+class Result:
+    """The picture before and after, with the original pasted back around the hole."""
+
+    def __init__(self) -> None:
+        self.before, self.after = _picture(), _picture()
+        self.caption = w.HTML("<span class='hdp-note'>Nothing is painted yet: press ▶.</span>")
+        pair = w.HBox(
+            [self.before, self.after], layout=w.Layout(flex_flow="row wrap", margin="4px 0 0 0")
+        )
+        self.panel = w.VBox([self.caption, pair])
+        self.picture: Any = None
+
+    def show(self, before: Any, after: Any, caption: str) -> None:
+        """Show a pair of pictures, (H, W, 3) uint8 each."""
+        self.picture = after
+        for image, picture in ((self.before, before), (self.after, after)):
+            image.value = png(picture)
+            image.layout.display = None
+        self.caption.value = f"<span class='hdp-note'>{html.escape(caption)}</span>"
+
+    def clear(self) -> None:
+        """Show that there is none yet."""
+        self.picture = None
+        for image in (self.before, self.after):
+            image.layout.display = "none"
+        self.caption.value = "<span class='hdp-note'>Nothing is painted yet.</span>"
+
+
+class Files:
+    """A name, a button for each kind of file, and what came of it.
+
+    Args:
+        save: called as ``save(stem, suffix)``.
+    """
+
+    def __init__(self, save: Callable[[str, str], object]) -> None:
+        self.name = w.Text(
+            description="save as",
+            style={"description_width": "initial"},
+            layout=w.Layout(width="240px"),
+        )
+        kinds = {
+            ".png": ("Save PNG", "The picture, the original pasted back around the hole"),
+            ".hdp": ("Save trace", "Everything seen in every step: Trace.load opens it"),
+            ".html": ("Save page (HTML)", "The run as one page that needs no kernel, to send"),
+        }
+        self.buttons = {}
+        for suffix in SUFFIXES:
+            text, tooltip = kinds[suffix]
+            button = w.Button(
+                description=text, tooltip=tooltip, icon="download", layout=w.Layout(width="auto")
+            )
+            button.on_click(lambda _button, suffix=suffix: save(self.stem, suffix))
+            self.buttons[suffix] = button
+        self.told = w.HTML()
+        row = w.HBox(
+            [self.name, *self.buttons.values(), self.told],
+            layout=w.Layout(flex_flow="row wrap", align_items="center"),
+        )
+        self.panel = row
+        self._prompt = ""
+
+    @property
+    def stem(self) -> str:
+        """The name to save under, without suffix; no folders."""
+        name = self.name.value.strip().replace("/", "-").replace("\\", "-").strip(".")
+        return name or stem_of(self._prompt)
+
+    def suggest(self, prompt: str) -> None:
+        """Name it after the prompt, unless a person has named it."""
+        if self.name.value.strip() in ("", stem_of(self._prompt)):
+            self.name.value = stem_of(prompt)
+        self._prompt = prompt
+
+    def tell(self, text: str) -> None:
+        """Show html below the buttons."""
+        self.told.value = f"<span class='hdp-note'>{text}</span>" if text else ""
+
+
+def _picture() -> Any:
+    layout = w.Layout(
+        display="none", width="49%", max_width="512px", height="auto", object_fit="contain"
+    )
+    layout.margin = "0 1% 0 0"
+    layout.min_width = "150px"
+    return w.Image(format="png", layout=layout)
+
+
+def png(picture: Any, colours: int | None = None) -> bytes:
+    """An array (H, W, 3) or a `PIL.Image` as PNG, 1024 px at most; with few colours it is small."""
+    import io
+
+    from PIL import Image
+
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image = image.convert("RGB")
+    image.thumbnail((1024, 1024), Image.Resampling.LANCZOS)
+    image = image if colours is None else image.quantize(colours)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=colours is not None)
+    return buffer.getvalue()

@@ -1,0 +1,98 @@
+"""A run as files: the picture, the trace, a page for the browser; and links to download them."""
+
+from __future__ import annotations
+
+import html
+import re
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from hdpainter_nb.errors import HDPainterError, SettingsError, TraceError
+
+__all__ = ["SUFFIXES", "check", "download", "free_path", "offer", "stem_of", "write"]
+
+SUFFIXES = {".png": "image/png", ".hdp": "application/octet-stream", ".html": "text/html"}
+"""What can be written, and its media type."""
+
+_LARGEST_LINK = 8_000_000  # bytes: a link holds the whole file, and so does the notebook
+
+
+def write(sampler: Any, path: str | Path) -> Path:
+    """Write what the suffix of `path` says.
+
+    ``.png`` is the picture with the original pasted back around the hole, ``.hdp`` the trace,
+    ``.html`` a page that shows the run without a kernel. Call it on the model's thread: a picture
+    is decoded, and a trace must not grow meanwhile.
+
+    Raises:
+        ValueError: another suffix.
+        SettingsError: nothing to save yet.
+    """
+    path = check(path)
+    if not sampler.records:
+        raise SettingsError("There is nothing to save before the first step: press ▶ first.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".png":
+        from hdpainter_nb import views
+
+        return views.save_png(sampler.image(paste="poisson"), path)
+    if path.suffix == ".hdp":
+        return Path(sampler.trace.save(path))
+    to_html = getattr(sampler.trace, "to_html", None)
+    if to_html is None:
+        raise TraceError("This version of the library cannot write pages.")
+    to_html(path)
+    return path
+
+
+def check(path: str | Path) -> Path:
+    """The path, if its suffix is one of `SUFFIXES`.
+
+    Raises:
+        ValueError: it is not.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
+        raise ValueError(f"The name {path.name!r} should end in one of {known}.")
+    return path
+
+
+def stem_of(prompt: str) -> str:
+    """A file name for a prompt: ``a-red-star``."""
+    words = re.findall(r"[^\W_]+", prompt.lower())
+    return "-".join(words)[:40].strip("-") or "run"
+
+
+def free_path(stem: str, suffix: str, folder: Path | None = None) -> Path:
+    """``stem.suffix``, or ``stem-2.suffix`` and so on where that exists already."""
+    folder = Path.cwd() if folder is None else folder
+    path, number = folder / f"{stem}{suffix}", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}{suffix}"
+    return path
+
+
+def offer(sampler: Any, path: Path) -> str:
+    """Write, and say as html what came of it: a `download` link, or why there is no file."""
+    try:
+        return download(write(sampler, path))
+    except (HDPainterError, OSError) as error:
+        return f"<span class='hdp-wrong'>{html.escape(str(error))}</span>"
+
+
+def download(path: Path) -> str:
+    """HTML: a link that holds the file if it is small, and where it lies on disk."""
+    size = path.stat().st_size
+    where = f"<code>{html.escape(str(path))}</code>"
+    if size > _LARGEST_LINK:
+        return f"Saved as {where} ({size / 1e6:.0f} MB, too large to hold in a link)"
+    data = b64encode(path.read_bytes()).decode()
+    name = html.escape(path.name, quote=True)
+    address = f"data:{SUFFIXES[path.suffix]};name={quote(path.name)};base64,{data}"
+    size_text = f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB"
+    link = f"<a download='{name}' href='{address}'>Download {name}</a>"
+    return f"{link} ({size_text}) · saved as {where}"
