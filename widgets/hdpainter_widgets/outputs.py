@@ -53,11 +53,13 @@ class Viewers:
             for viewer in (self.heatmaps, self.histogram)
             for name in ("step", "branch")
         ]
+        self._led = self._lead()
 
     @property
     def all(self) -> tuple[Any, ...]:
         """Every viewer, to be closed."""
-        return (self.timeline, self.heatmaps, self.histogram, self.compare, *self._links)
+        viewers = (self.timeline, self.heatmaps, self.histogram, self.compare)
+        return (*viewers, *self._links, self._led)
 
     def refresh(self) -> None:
         """Send what is new, such as pictures decoded later."""
@@ -76,6 +78,11 @@ class Viewers:
             self.beside.options = [_HERE, *self._earlier]
             self.beside.value = value
 
+    def _lead(self) -> Any:
+        """Branches differ in length, so the comparison follows the timeline and does not lead."""
+        self.compare.step = self.timeline.step
+        return w.jsdlink((self.timeline, "step"), (self.compare, "step"))
+
     def _choose(self, change: Any) -> None:
         sampler, old = self._runner.sampler, self.compare
         if change["new"] == _HERE:
@@ -85,6 +92,8 @@ class Viewers:
             self.compare = Compare(earlier, sampler, runner=self._runner)
         else:
             return
+        self._led.close()
+        self._led = self._lead()
         self.comparison.children = (self.beside, self.compare)
         old.close()
 

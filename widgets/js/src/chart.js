@@ -1,5 +1,7 @@
 // Charts without a library: scales, ticks, paths and short numbers, and SVG in one line each.
 
+import { keepKeys } from "./dom.js";
+
 /** @typedef {(value: number) => number} Scale */
 /** @typedef {{value: number, text: string}} Tick */
 
@@ -18,6 +20,7 @@ const LEAST = 0.5;
 export function s(tag, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, tag);
   put(element, attributes);
+  if ("tabindex" in attributes) keepKeys(element);
   element.append(...children);
   return element;
 }

@@ -2,7 +2,7 @@
 
 import { createCompare } from "./compare-view.js";
 import { modelState } from "./state.js";
-import { initialize, storeOf } from "./store.js";
+import { storeOf } from "./store.js";
 
 /**
  * @param {{model: import("./link.js").Model, el: HTMLElement}} given
@@ -18,4 +18,4 @@ function render({ model, el }) {
   };
 }
 
-export default { initialize, render };
+export default { render };

@@ -1,5 +1,8 @@
 // Elements in one line each.
 
+/** Tags that take the focus by themselves. */
+const FOCUSABLE = new Set(["a", "button", "input", "select", "textarea", "summary"]);
+
 /**
  * @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag
@@ -14,8 +17,18 @@ export function h(tag, attributes = {}, ...children) {
     if (typeof value === "function") element.addEventListener(name, value);
     else if (value !== false) element.setAttribute(name, value === true ? "" : String(value));
   }
+  if (FOCUSABLE.has(tag) || "tabindex" in attributes) keepKeys(element);
   element.append(...children);
   return element;
+}
+
+/**
+ * Marks an element that can have the focus, so that a notebook's shortcuts leave its keys alone.
+ * The notebook looks at the focused element first, so marking only the widget's root is too late.
+ * @param {Element} element
+ */
+export function keepKeys(element) {
+  element.setAttribute("data-lm-suppress-shortcuts", "true");
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { bytesOf, valuesOf } from "./film.js";
 import { modelState } from "./state.js";
-import { initialize, storeOf } from "./store.js";
+import { storeOf } from "./store.js";
 import { createViewer } from "./viewer.js";
 
 /** @typedef {import("./link.js").Model} Model */
@@ -49,4 +49,4 @@ function render({ model, el }) {
   };
 }
 
-export default { initialize, render };
+export default { render };

@@ -69,7 +69,7 @@ export function createScrubber(moved) {
       slider.disabled = last < 0;
       const frame = frames[step];
       const text = frame
-        ? `step ${step} of ${last}, t = ${frame.timestep}`
+        ? `step ${step + 1} of ${last + 1}, t = ${frame.timestep}`
         : "before the first step";
       slider.setAttribute("aria-valuetext", text);
       place.replaceChildren(

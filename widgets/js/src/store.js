@@ -1,4 +1,4 @@
-// The films of one widget model: filled by messages from Python, shared by all views of the model.
+// The films of one view: filled by messages from Python.
 
 import { Film } from "./film.js";
 
@@ -10,7 +10,8 @@ import { Film } from "./film.js";
 const stores = new WeakMap();
 
 /**
- * The store of a model; made, and asked for its films, by whoever comes first.
+ * The store of a model; made, and asked for its films, by the first view that is drawn. anywidget
+ * hands each view of a model an object of its own, so a second view has a store of its own.
  * @param {Model} model
  */
 export function storeOf(model) {
@@ -20,12 +21,6 @@ export function storeOf(model) {
     stores.set(model, store);
   }
   return store;
-}
-
-/** anywidget's hook: runs once for each model on a page, before any view. */
-/** @param {{model: Model}} given */
-export function initialize({ model }) {
-  storeOf(model);
 }
 
 export class Store {

@@ -1,7 +1,7 @@
 // Timeline: what anywidget loads.
 
 import { modelState } from "./state.js";
-import { initialize, storeOf } from "./store.js";
+import { storeOf } from "./store.js";
 import { createTimeline } from "./timeline-view.js";
 
 /**
@@ -23,4 +23,4 @@ function render({ model, el }) {
   };
 }
 
-export default { initialize, render };
+export default { render };
