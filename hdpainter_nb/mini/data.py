@@ -25,7 +25,7 @@ from .holes import Mask
 from .world import Image, Scene, Thing, beside, make_scene, other_name, spot
 
 _KINDS = ("tidy", "wild", "near", "bare", "random", "full")
-_SHARES = (0.56, 0.18, 0.12, 0.03, 0.04, 0.07)
+_OTHERS = (0.41, 0.27, 0.07, 0.09, 0.16)  # how often each of them, where it is not a tidy one
 _CLEAR = 12.0  # pixels between a tidy hole and the nearest other object
 _NEAR = 6.0
 
@@ -57,11 +57,15 @@ class _Draft:
 
 
 class Examples:
-    """An endless source of examples of one crop size (a multiple of 64, at most 256)."""
+    """An endless source of examples of one crop size (a multiple of 64, at most 256).
 
-    def __init__(self, seed: int, size: int, neglect: float) -> None:
+    `tidy` is the share of tidy holes; `neglect` that of misleading captions among wild and near.
+    """
+
+    def __init__(self, seed: int, size: int, neglect: float, tidy: float = 0.56) -> None:
         self.rng = np.random.default_rng(seed)
         self.size, self.neglect = size, neglect
+        self.shares = (tidy, *((1 - tidy) * share for share in _OTHERS))
 
     def _lie(self, things: tuple[Thing, ...], near: tuple[Thing, ...]) -> tuple[
         tuple[Thing, ...], tuple[str, str] | None
@@ -137,7 +141,7 @@ class Examples:
         """One example from a scene with at least one object."""
         draft = None
         while draft is None:
-            kind = _KINDS[int(self.rng.choice(len(_KINDS), p=_SHARES))]
+            kind = _KINDS[int(self.rng.choice(len(_KINDS), p=self.shares))]
             draft = getattr(self, f"_{kind}")(view)
         return self._crop(view, draft)
 

@@ -38,6 +38,7 @@ class Plan:
     rate: float = 8e-4
     last_rate: float = 1e-5
     neglect: float = 0.75
+    tidy: float = 0.56  # share of examples with a tidy hole, which hold what their caption says
     fresh: float = 0.12  # new examples per example trained on
     warm_rows: int = 800
     pointing: float = 0.02
@@ -196,7 +197,7 @@ def train(team: Team, plan: Plan) -> None:
     first, share, told, losses = trainee.step, 0.0, 0.0, []
     seed = plan.seed + 100 * team.rank + 1000 * first
     torch.manual_seed(seed)
-    buffer = Buffer(Examples(seed, plan.size, plan.neglect), vae)
+    buffer = Buffer(Examples(seed, plan.size, plan.neglect, plan.tidy), vae)
     while len(buffer.rows) < plan.warm_rows:
         buffer.add()
     start = team.elapsed()
@@ -242,6 +243,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=8e-4)
     parser.add_argument("--last-rate", type=float, default=1e-5)
     parser.add_argument("--neglect", type=float, default=0.75)
+    parser.add_argument("--tidy", type=float, default=0.56)
     parser.add_argument("--outside", type=float, default=0.12)
     parser.add_argument("--smooth", type=float, default=0.3)
     parser.add_argument("--start", type=Path, help="begin with the weights exported in this folder")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import shutil
 import time
@@ -47,7 +48,10 @@ class Model {
     this.saved = performance.now();
     toPython(JSON.stringify({method: "update", state}));
   }
-  send(content) { toPython(JSON.stringify({method: "custom", content})); }
+  send(content, _callbacks, buffers = []) {
+    const given = buffers.map((b) => coded(new DataView(b)));
+    toPython(JSON.stringify({method: "custom", content, given}));
+  }
   on(event, handler) { this.handlers.push([event, handler]); }
   off(event, handler) {
     this.handlers = this.handlers.filter(([e, h]) => e !== event || h !== handler);
@@ -93,7 +97,8 @@ class Page:
 
     def _receive(self, text: str) -> None:
         data = json.loads(text)
-        buffers, paths = [], []
+        buffers = [memoryview(base64.b64decode(b["b64"])) for b in data.pop("given", ())]
+        paths = []
         for name, value in list(data.get("state", {}).items()):
             if isinstance(value, dict) and "b64" in value:
                 buffers.append(memoryview(base64.b64decode(value["b64"])))
@@ -373,3 +378,33 @@ def test_masks_from_files(open_page: Callable[..., Page], tmp_path: Any) -> None
         page.page.get_by_role("button", name="Save the mask as PNG").click()
     with Image.open(download.value.path()) as saved:
         np.testing.assert_array_equal(np.asarray(saved.convert("L")) > 127, hole)
+
+
+def test_dropped_files_are_told_apart(open_page: Callable[..., Page]) -> None:
+    from PIL import Image
+
+    def drop(array: NDArray[Any]) -> None:
+        file = io.BytesIO()
+        Image.fromarray(array).save(file, "PNG")
+        coded = base64.b64encode(file.getvalue()).decode()
+        page.stage.evaluate(
+            """(element, coded) => {
+              const bytes = Uint8Array.from(atob(coded), (c) => c.charCodeAt(0));
+              const dataTransfer = new DataTransfer();
+              dataTransfer.items.add(new File([bytes], "a.png", {type: "image/png"}));
+              element.dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true}));
+            }""",
+            coded,
+        )
+
+    hole = discs((192, 256), 90, 80, 40)
+    page = open_page(MaskPainter(picture()))
+    np.testing.assert_array_equal(page.changed_by(lambda: drop(hole)), hole)
+    other = picture(128, 160)
+    drop(other)
+    page.until(lambda: page.painter.image.shape == other.shape)
+    np.testing.assert_array_equal(page.painter.image, other)
+    assert page.painter.mask.shape == other.shape[:2]
+    assert not page.painter.mask.any()
+    shown = page.page.get_by_label("Picture of 160 by 128 pixels", exact=False)
+    page.until(shown.is_visible)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .compare import Compare
     from .heatmap import HeatmapViewer
     from .histogram import GradientHistogram
+    from .opening import open_sample
     from .painter import MaskPainter
     from .player import Player
     from .runner import Runner, SyncRunner, runner_for
@@ -34,6 +35,7 @@ _HOMES = {
     "Studio": "studio",
     "SyncRunner": "runner",
     "Timeline": "timeline",
+    "open_sample": "opening",
     "runner_for": "runner",
 }
 
@@ -48,6 +50,7 @@ __all__ = [
     "Studio",
     "SyncRunner",
     "Timeline",
+    "open_sample",
     "runner_for",
 ]
 

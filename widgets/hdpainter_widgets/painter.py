@@ -48,7 +48,8 @@ class MaskPainter(anywidget.AnyWidget):
     >>> painter.observe(lambda change: print(change.new.mean()), "mask")
 
     `mask` is (H, W) bool, True where to fill, at the picture's own size. It is read-only: assign
-    a whole one. Observers hear of every stroke, undo and assignment.
+    a whole one. Observers hear of every stroke, undo and assignment. A mask dropped on it as a file
+    replaces the mask, any other picture the picture.
 
     Args:
         image: what `hdpainter_nb.Job` takes as a picture: array, tensor, PIL image, path or bytes;
@@ -186,10 +187,16 @@ class MaskPainter(anywidget.AnyWidget):
             self.mask = self._array
         self._answer()
 
-    def _heard(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        if isinstance(content, dict) and content.get("type") == "grids":
+    def _heard(self, _widget: Any, content: Any, buffers: Any) -> None:
+        kind = content.get("type") if isinstance(content, dict) else None
+        if kind == "grids":
             self._asked = (int(content.get("revision", 0)), str(content.get("preset", "")))
             self._answer()
+        elif kind == "picture" and buffers:
+            try:
+                self.image = bytes(buffers[0])
+            except ImageError as error:
+                self.send({"type": "note", "text": str(error)})
 
     def _answer(self) -> None:
         """Send the grids that were asked for, once the mask that they were asked for is here."""

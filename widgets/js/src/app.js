@@ -232,11 +232,21 @@ export async function openPainter(model, parent) {
   surface.addEventListener("blur", () => {
     pointing.space = false;
   });
-  takeFiles(root, chooser, editor.mask, (pixels, complaint) => {
-    ui.note = complaint;
-    if (pixels) editor.replace(pixels);
+  takeFiles(
+    root,
+    chooser,
+    editor.mask,
+    (pixels, complaint) => {
+      ui.note = complaint;
+      if (pixels) editor.replace(pixels);
+      redraw();
+    },
+    (file) => model.send({ type: "picture" }, undefined, [file]),
+  );
+  link.onNote = (text) => {
+    ui.note = text;
     redraw();
-  });
+  };
 
   editor.onDraw = (rect) => stage.refresh(rect);
   editor.onStep = () => {

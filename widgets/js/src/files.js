@@ -1,7 +1,7 @@
 // Masks from picture files and back.
 
 import { h, sheet } from "./dom.js";
-import { maskOfPicture, pictureOfMask } from "./pngmask.js";
+import { isMask, maskOfPicture, pictureOfMask } from "./pngmask.js";
 
 /** @typedef {import("./bitmap.js").Bitmap} Bitmap */
 
@@ -11,9 +11,7 @@ import { maskOfPicture, pictureOfMask } from "./pngmask.js";
  * @returns {Promise<Uint8Array<ArrayBuffer>>}
  */
 async function readMask(file, { width, height }) {
-  const picture = await createImageBitmap(file).catch(() => {
-    throw new Error("This file is not a picture that the browser can read.");
-  });
+  const picture = await open(file);
   const { width: w, height: t } = picture;
   if (Math.abs(t * width - w * height) > Math.max(t, w, height, width)) {
     throw new Error(
@@ -23,6 +21,25 @@ async function readMask(file, { width, height }) {
   const pixels = pixelsOf(picture, w, t);
   picture.close();
   return maskOfPicture(pixels, width, height);
+}
+
+/** @param {Blob} file */
+function open(file) {
+  return createImageBitmap(file).catch(() => {
+    throw new Error("This file is not a picture that the browser can read.");
+  });
+}
+
+/**
+ * Whether a file is a mask: black and white, or a drawing of one colour.
+ * @param {Blob} file
+ */
+async function holdsMask(file) {
+  const picture = await open(file);
+  const side = Math.min(256, picture.width, picture.height); // enough to tell
+  const found = isMask(pixelsOf(picture, side, side).data);
+  picture.close();
+  return found;
 }
 
 /**
@@ -52,18 +69,20 @@ export function saveMask({ width, height, data }) {
 }
 
 /**
- * Takes pictures from a file chooser and pictures dropped on an element.
+ * Takes masks from a file chooser, and masks and pictures dropped on an element.
  * @param {HTMLElement} root
  * @param {HTMLInputElement} chooser
  * @param {{width: number, height: number}} size of the mask
  * @param {(pixels: Uint8Array | null, complaint: string) => void} taken
+ * @param {(file: ArrayBuffer) => void} opened is given a picture that was dropped
  */
-export function takeFiles(root, chooser, size, taken) {
-  /** @param {Blob | undefined} file */
-  async function take(file) {
+export function takeFiles(root, chooser, size, taken, opened) {
+  /** @param {Blob | undefined} file @param {boolean} [dropped] */
+  async function take(file, dropped = false) {
     if (!file) return;
     try {
-      taken(await readMask(file, size), "");
+      if (dropped && !(await holdsMask(file))) opened(await file.arrayBuffer());
+      else taken(await readMask(file, size), "");
     } catch (error) {
       taken(null, error instanceof Error ? error.message : String(error));
     }
@@ -76,7 +95,9 @@ export function takeFiles(root, chooser, size, taken) {
     root.addEventListener(type, (event) => {
       event.preventDefault();
       event.stopPropagation();
-      if (type === "drop") take(/** @type {DragEvent} */ (event).dataTransfer?.files[0]);
+      if (type === "drop") {
+        take(/** @type {DragEvent} */ (event).dataTransfer?.files[0], true);
+      }
     });
   }
 }

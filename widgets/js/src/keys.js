@@ -75,4 +75,5 @@ export const HELP = [
   ["Arrows, Enter", "Move the pointer, press and release; Shift: ten times as far"],
   ["Backspace", "Remove the polygon's last corner"],
   ["Escape", "Cancel what is being drawn"],
+  ["Drop a file", "A black and white picture is a mask, any other the picture to paint on"],
 ];

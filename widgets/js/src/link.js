@@ -12,7 +12,7 @@ import { decodeMask, encodeMask } from "./packing.js";
  * @property {() => void} save_changes
  * @property {(event: string, handler: (...args: any[]) => void) => void} on
  * @property {(event: string, handler: (...args: any[]) => void) => void} off
- * @property {(content: unknown) => void} send
+ * @property {(content: unknown, callbacks?: unknown, buffers?: ArrayBuffer[]) => void} send
  */
 
 export class Link {
@@ -32,6 +32,8 @@ export class Link {
     this.onSynced = () => {};
     /** @type {(message: GridsMessage, buffers: DataView[]) => void} */
     this.onGrids = () => {};
+    /** @type {(text: string) => void} is told why Python refused something */
+    this.onNote = () => {};
   }
 
   /** Takes over the mask that the model holds, and listens from now on. */
@@ -101,6 +103,7 @@ export class Link {
   /** @param {any} content @param {DataView[]} buffers */
   #heard = (content, buffers) => {
     if (content?.type === "grids") this.onGrids(content, buffers);
+    if (content?.type === "note") this.onNote(content.text);
   };
 
   #held() {

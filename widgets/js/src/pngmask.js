@@ -27,6 +27,22 @@ export function maskOfPicture(picture, width, height) {
 }
 
 /**
+ * Whether a picture is meant as a mask: a drawing of one colour on a transparent ground, or hardly
+ * anything but black and white.
+ * @param {Pixels["data"]} rgba
+ */
+export function isMask(rgba) {
+  if (isDrawing(rgba)) return true;
+  let plain = 0;
+  for (let i = 0; i < rgba.length; i += 4) {
+    const low = Math.min(rgba[i], rgba[i + 1], rgba[i + 2]);
+    const high = Math.max(rgba[i], rgba[i + 1], rgba[i + 2]);
+    if (high <= 24 || low >= 231) plain++;
+  }
+  return plain >= 0.95 * (rgba.length / 4); // edges are soft, JPEG blurs them
+}
+
+/**
  * Whether transparency varies and what is opaque has one colour.
  * @param {Pixels["data"]} rgba
  */
