@@ -20,7 +20,7 @@ from .commands import BaseRunner
 from .states import SamplerLike
 from .threads import Publisher, call_safely
 
-__all__ = ["BaseRunner", "Runner", "SyncRunner", "runner_for"]
+__all__ = ["BaseRunner", "Runner", "SyncRunner", "runner_for", "wants_sync"]
 
 
 class SyncRunner(BaseRunner):
@@ -153,7 +153,12 @@ def _close_all() -> None:
         runner.close()
 
 
+def wants_sync() -> bool:
+    """Whether the environment says ``HDPAINTER_SYNC=1``: no threads."""
+    here = os.environ.get("HDPAINTER_SYNC", "").strip().lower()
+    return here in ("1", "true", "yes", "on")
+
+
 def runner_for(sampler: SamplerLike) -> BaseRunner:
     """A `Runner`, or a `SyncRunner` where the environment says ``HDPAINTER_SYNC=1``."""
-    here = os.environ.get("HDPAINTER_SYNC", "").strip().lower()
-    return SyncRunner(sampler) if here in ("1", "true", "yes", "on") else Runner(sampler)
+    return SyncRunner(sampler) if wants_sync() else Runner(sampler)

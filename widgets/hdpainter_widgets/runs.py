@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -12,7 +11,7 @@ from hdpainter_nb.errors import HDPainterError, SettingsError
 from hdpainter_nb.trace import Trace
 
 from .commands import BaseRunner
-from .runner import Runner, SyncRunner
+from .runner import Runner, SyncRunner, wants_sync
 from .states import SamplerLike
 from .threads import Turns
 
@@ -135,6 +134,4 @@ def ask(runner: BaseRunner, work: Callable[[Any], T]) -> T:
 
 def renewing_runner(sampler: SamplerLike) -> Renewing:
     """As `runner_for`: with threads unless the environment says ``HDPAINTER_SYNC=1``."""
-    here = os.environ.get("HDPAINTER_SYNC", "").strip().lower()
-    sync = here in ("1", "true", "yes", "on")
-    return RenewingSyncRunner(sampler) if sync else RenewingRunner(sampler)
+    return RenewingSyncRunner(sampler) if wants_sync() else RenewingRunner(sampler)
