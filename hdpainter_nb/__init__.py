@@ -16,7 +16,11 @@ from hdpainter_nb._version import __version__
 if TYPE_CHECKING:
     from hdpainter_nb import errors, mini, views
     from hdpainter_nb.ablation import upscale_ablation
-    from hdpainter_nb.capture import Capture, Estimate
+    from hdpainter_nb.batch import SamplerBatch
+    from hdpainter_nb.capture import Capture
+    from hdpainter_nb.cost import Estimate
+    from hdpainter_nb.editing import Edit
+    from hdpainter_nb.edits import Custom, MoveMask, ReplaceWord, ScaleHead, ScaleWord, SetC
     from hdpainter_nb.models import Model, load
     from hdpainter_nb.painting import paint
     from hdpainter_nb.resources import data_path
@@ -25,17 +29,26 @@ if TYPE_CHECKING:
     from hdpainter_nb.types import PRESETS, Job, Record, Settings
     from hdpainter_nb.upscale import Upscaler
     from hdpainter_nb.upscale_model import UpscaleJob, load_upscaler
+    from hdpainter_nb.watching import watch
 
 # Where each public name lives. It is imported when first asked for, so that this package opens at
 # once and reading a trace or drawing it never loads torch.
 _HOMES = {
     "PRESETS": "types",
     "Capture": "capture",
-    "Estimate": "capture",
+    "Custom": "edits",
+    "Edit": "editing",
+    "Estimate": "cost",
     "Job": "types",
     "Model": "models",
+    "MoveMask": "edits",
     "Record": "types",
+    "ReplaceWord": "edits",
     "Sampler": "sampler",
+    "SamplerBatch": "batch",
+    "ScaleHead": "edits",
+    "ScaleWord": "edits",
+    "SetC": "edits",
     "Settings": "types",
     "Trace": "trace",
     "UpscaleJob": "upscale_model",
@@ -45,17 +58,26 @@ _HOMES = {
     "load_upscaler": "upscale_model",
     "paint": "painting",
     "upscale_ablation": "ablation",
+    "watch": "watching",
 }
 _MODULES = ("errors", "mini", "views")
 
 __all__ = [
     "PRESETS",
     "Capture",
+    "Custom",
+    "Edit",
     "Estimate",
     "Job",
     "Model",
+    "MoveMask",
     "Record",
+    "ReplaceWord",
     "Sampler",
+    "SamplerBatch",
+    "ScaleHead",
+    "ScaleWord",
+    "SetC",
     "Settings",
     "Trace",
     "UpscaleJob",
@@ -69,6 +91,7 @@ __all__ = [
     "paint",
     "upscale_ablation",
     "views",
+    "watch",
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,15 +25,28 @@ Picture = NDArray[np.uint8]
 
 
 def upscale_variants(
-    model: UpscaleModel, job: UpscaleJob, *, progress: bool = False
+    model: UpscaleModel,
+    job: UpscaleJob,
+    *,
+    ours: Upscaler | None = None,
+    progress: bool = False,
 ) -> dict[str, Picture]:
     """The picture made larger in every way that the figures compare: label -> (H, W, 3).
 
     Three runs serve all: what is called plain super-resolution is also ours without eq. 10, and
     leaving Poisson's equation out needs no run of its own.
+
+    Args:
+        model: from `load_upscaler`.
+        job: what to make larger.
+        ours: a run of this job with `blend`, `soft` and `poisson` on, finished or not, if there is
+            one already: it is branched from its start, and spares one of the three.
+        progress: show a bar for each run.
     """
     job = job.replace(blend=True, soft=True, poisson=True)
-    ours = Upscaler(model, job, Capture.nothing())
+    if ours is None:
+        ours = Upscaler(model, job, Capture.nothing())
+    ours.restart()
     plain, hard = ours.branch(blend=False), ours.branch(soft=False)
     for upscaler in (ours, plain, hard):
         upscaler.run(progress=progress)
@@ -54,6 +67,7 @@ def upscale_ablation(
     model: UpscaleModel,
     job: UpscaleJob,
     *,
+    variants: Mapping[str, Picture] | None = None,
     boxes: Sequence[Box] | None = None,
     tile: int = 320,
     progress: bool = False,
@@ -63,11 +77,14 @@ def upscale_ablation(
     Args:
         model: from `load_upscaler`.
         job: what to make larger.
+        variants: pictures by label, if `upscale_variants` has made them already.
         boxes: (top, left, height, width) in the original's pixels; None: `zoom_boxes`.
         tile: longer side of a tile in pixels.
         progress: show a bar for each run.
     """
-    found = {"original": job.image, **upscale_variants(model, job, progress=progress)}
+    if variants is None:
+        variants = upscale_variants(model, job, progress=progress)
+    found = {"original": job.image, **variants}
     chosen = zoom_boxes(job.mask) if boxes is None else list(boxes)
     rows = [list(found.values())]
     labels = list(found)

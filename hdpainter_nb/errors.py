@@ -8,6 +8,7 @@ __all__ = [
     "ImageError",
     "MaskError",
     "ModelError",
+    "OutOfMemoryError",
     "PromptWarning",
     "SamplingCancelled",
     "SamplingFinished",
@@ -34,6 +35,10 @@ class SettingsError(HDPainterError, ValueError):
 
 class ModelError(HDPainterError, RuntimeError):
     """The model cannot be found, loaded or used."""
+
+
+class OutOfMemoryError(HDPainterError, MemoryError):
+    """The memory does not suffice for what was asked; nothing has moved, and less may be asked."""
 
 
 class TraceError(HDPainterError, ValueError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -11,10 +12,27 @@ from hdpainter_nb.card import Card
 from hdpainter_nb.errors import HDPainterWarning, ModelError
 from hdpainter_nb.inputs import tell
 
-__all__ = ["INPAINTING", "UPSCALING", "Family", "check_parts", "check_pipeline"]
+__all__ = [
+    "INPAINTING",
+    "INPAINTING_XL",
+    "UPSCALING",
+    "Family",
+    "check_pipeline",
+    "family_of",
+    "family_of_file",
+]
 
 _PARTS = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
-_FOREIGN = ("text_encoder_2", "transformer", "prior", "depth_estimator")
+_PARTS_XL = (
+    "vae",
+    "text_encoder",
+    "text_encoder_2",
+    "tokenizer",
+    "tokenizer_2",
+    "unet",
+    "scheduler",
+)
+_FOREIGN = ("transformer", "prior", "depth_estimator", "text_encoder_3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,16 +47,20 @@ class Family:
     """Name of the diffusers pipeline to load it with."""
     options: Mapping[str, Any]
     """What that pipeline is told beyond its weights."""
+    says: tuple[str, ...] = ()
+    """What of a pipeline's own configuration counts."""
     aliases: Mapping[str, str]
     """Short names, and the hub ids that they stand for."""
+    bundled: str
+    """Folder of the bundled data that the alias ``mini`` stands for."""
     parts: tuple[str, ...] = _PARTS
     """What it must consist of."""
     foreign: tuple[str, ...] = _FOREIGN
     """What it must not have."""
     channels: tuple[int, ...]
     """Input channels of its UNet."""
-    unwanted: tuple[str, ...]
-    """Further conditions of the UNet that nothing here provides."""
+    conditions: Mapping[str, str | None]
+    """Further conditions of the UNet, and of what kind they are; None: nothing here gives any."""
     factor: int
     """Pixels per latent position."""
     like: str
@@ -61,16 +83,32 @@ INPAINTING = Family(
             "dreamshaper-8": "Lykon/dreamshaper-8-inpainting",
             "sd15": "stable-diffusion-v1-5/stable-diffusion-inpainting",
             "sd2": "sd2-community/stable-diffusion-2-inpainting",
+            "sdxl": "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
         }
     ),
-    foreign=(*_FOREIGN, "low_res_scheduler"),
+    bundled="mini",
+    foreign=(*_FOREIGN, "text_encoder_2", "low_res_scheduler"),
     channels=(4, 9),
-    unwanted=("addition_embed_type", "class_embed_type"),
+    conditions=MappingProxyType({"addition_embed_type": None, "class_embed_type": None}),
     factor=8,
     like="Stable Diffusion's",
-    supported="What works: pipelines of Stable Diffusion 1.x and 2.x (not XL, 3 or Flux) whose "
-    "UNet has 9 input channels (inpainting) or 4 (ordinary).",
+    supported="What works: pipelines of Stable Diffusion 1.x and 2.x and of SDXL (not its refiner, "
+    "nor 3 or Flux) whose UNet has 9 input channels (inpainting) or 4 (ordinary).",
 )
+
+INPAINTING_XL = replace(
+    INPAINTING,
+    pipeline="StableDiffusionXLInpaintPipeline",
+    options=MappingProxyType({"add_watermarker": False}),
+    says=("force_zeros_for_empty_prompt",),
+    parts=_PARTS_XL,
+    foreign=(*_FOREIGN, "low_res_scheduler"),
+    conditions=MappingProxyType({"addition_embed_type": "text_time", "class_embed_type": None}),
+)
+"""SDXL: two text encoders, whose hidden states are joined, and the picture's size as a condition.
+
+Its UNet attends at H/16 and H/32 alone.
+"""
 
 UPSCALING = Family(
     load="load_upscaler",
@@ -79,10 +117,16 @@ UPSCALING = Family(
     options=MappingProxyType(
         {"safety_checker": None, "feature_extractor": None, "watermarker": None}
     ),
-    aliases=MappingProxyType({"x4": "stabilityai/stable-diffusion-x4-upscaler"}),
+    aliases=MappingProxyType(
+        {
+            "mini": "the bundled miniature",
+            "x4": "stabilityai/stable-diffusion-x4-upscaler",
+        }
+    ),
+    bundled="mini_x4",
     parts=(*_PARTS, "low_res_scheduler"),
     channels=(7,),
-    unwanted=("addition_embed_type",),
+    conditions=MappingProxyType({"addition_embed_type": None}),
     factor=4,
     like="the x4 upscaler's",
     supported="What works: pipelines of the Stable Diffusion x4 upscaler, whose UNet has 7 input "
@@ -91,23 +135,49 @@ UPSCALING = Family(
 )
 
 
-def check_parts(family: Family, name: str, kind: str, parts: Collection[str]) -> None:
-    """Refuse other families by the names of their parts, before anything large is loaded.
+def family_of(wanted: Family, name: str, kind: str, parts: Mapping[str, Any]) -> Family:
+    """Which family a pipeline is of, by its parts, before anything large is loaded.
 
     Args:
-        family: what it should be of.
+        wanted: what it should be of; of those that fill holes, it may be the larger one as well.
         name: what the user called the model.
         kind: its pipeline's class name.
-        parts: the names of the pipeline's parts.
+        parts: the pipeline's parts by name; what it has no part for is None.
 
     Raises:
         ModelError: it is of another family.
     """
+    has_two = wanted is INPAINTING and "text_encoder_2" in parts
+    family = INPAINTING_XL if has_two else wanted
+    if has_two and parts.get("text_encoder", ...) is None:
+        raise ModelError(
+            f"{name} is SDXL's refiner, which has one text encoder, only finishes pictures, and "
+            "cannot fill a hole: use load('sdxl') or another model with both text encoders."
+        )
     if any(n in parts for n in family.foreign) or any(n not in parts for n in family.parts):
         raise ModelError(f"{name} is a {kind}, which cannot be used here. {family.supported}")
+    return family
 
 
-def check_pipeline(family: Family, pipe: Any) -> None:
+def family_of_file(wanted: Family, place: str) -> Family:
+    """Which family a checkpoint is of: SDXL's hold two text encoders, which is looked up on disk.
+
+    Args:
+        wanted: what it should be of.
+        place: its path or address.
+    """
+    from safetensors import safe_open
+
+    path = Path(place)
+    if wanted is not INPAINTING or path.suffix != ".safetensors" or not path.is_file():
+        return wanted
+    with safe_open(path, "pt") as weights:
+        names: list[str] = list(weights.keys())
+    large = any(name.startswith("conditioner.embedders.1.") for name in names)
+    return INPAINTING_XL if large else wanted
+
+
+def check_pipeline(wanted: Family, pipe: Any) -> None:
     """Refuse a pipeline that lacks a part, or that needs something the sampler does not give.
 
     Raises:
@@ -115,16 +185,16 @@ def check_pipeline(family: Family, pipe: Any) -> None:
             IP-Adapter; a guidance-distilled UNet; a model that predicts the sample itself.
 
     Warns:
-        HDPainterWarning: it has a ControlNet or T2I adapter, which is left out.
+        HDPainterWarning: it has several ControlNets or a T2I adapter, which are left out.
     """
     kind = type(pipe).__name__
     if not isinstance(getattr(pipe, "components", None), dict):
         raise ModelError(
-            f"{family.load}() takes a name, a path or a diffusers pipeline, not this {kind}. For a "
-            f"bare UNet there is {family.model}.from_unet(unet)."
+            f"{wanted.load}() takes a name, a path or a diffusers pipeline, not this {kind}. For a "
+            f"bare UNet there is {wanted.model}.from_unet(unet)."
         )
     parts = pipe.components
-    check_parts(family, "This pipeline", kind, parts)
+    family = family_of(wanted, "This pipeline", kind, parts)
     missing = [name for name in family.parts if parts[name] is None]
     if missing:
         raise ModelError(f"This {kind} has no {' and no '.join(missing)}: load it whole.")
@@ -133,7 +203,7 @@ def check_pipeline(family: Family, pipe: Any) -> None:
         raise ModelError(
             f"This {kind} has a UNet with {unet.in_channels} input channels. {family.supported}"
         )
-    if any(getattr(unet, name, None) for name in family.unwanted):
+    if any(getattr(unet, name, None) != what for name, what in family.conditions.items()):
         raise ModelError(f"The UNet of this {kind} wants further conditions. {family.supported}")
     if getattr(unet, "encoder_hid_dim_type", None):
         raise ModelError(
@@ -156,5 +226,6 @@ def check_pipeline(family: Family, pipe: Any) -> None:
             f"This VAE does not scale pictures down by {family.factor}, as {family.like} does."
         )
     for extra in ("controlnet", "adapter"):
-        if parts.get(extra) is not None:
+        network = parts.get(extra)
+        if network is not None and type(network).__name__ != "ControlNetModel":
             tell(f"The {extra} of this {kind} is not used here.", HDPainterWarning)

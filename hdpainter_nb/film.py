@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdpainter_nb.maps import CrossMaps, LevelMaps
+
 if TYPE_CHECKING:
     from hdpainter_nb.trace import Branch, Node, Trace
     from hdpainter_nb.types import GradStats, Record
@@ -67,6 +69,7 @@ def _branch(trace: Trace, branch: Branch) -> Json:
         "start": branch.start,
         "tip": trace.tips[branch.id],
         "settings": {n: repr(value) for n, value in branch.settings.changed().items()},
+        "edits": [str(edit) for edit in branch.edits],
     }
 
 
@@ -143,7 +146,7 @@ def encode_map(array: NDArray[Any], buffers: Buffers) -> Json:
 
 def _maps(record: Record, buffers: Buffers) -> list[Json]:
     named: Mapping[str, Any] = {
-        "cross": record.cross.maps,  # ([heads,] tokens, h, w)
+        "cross": _whole(record.cross),  # ([heads,] tokens, h, w)
         "c": record.c,  # (h, w)
         "similarity": record.similarity,  # (h, w)
         "similarity_painta": record.similarity_painta,  # (h, w)
@@ -155,9 +158,19 @@ def _maps(record: Record, buffers: Buffers) -> list[Json]:
         for layer, array in layers.items()
     ]
     if record.scores is not None:
-        scores = encode_map(record.scores, buffers)  # (tokens, h, w)
+        scores = encode_map(record.cross.spread(record.scores), buffers)  # (tokens, h, w)
         found.append({"kind": "scores", "level": 32, "layer": "mean", **scores})
     return found
+
+
+def _whole(cross: CrossMaps) -> LevelMaps:
+    """The maps over all tokens, as a browser counts them; zeros for tokens that were not kept."""
+    return LevelMaps(
+        {
+            level: {name: cross.spread(array) for name, array in named.items()}
+            for level, named in cross.maps.layers.items()
+        }
+    )
 
 
 def _gradient(grad: GradStats) -> Json:

@@ -22,7 +22,15 @@ import torch
 from hdpainter_nb.card import Card, read_card
 from hdpainter_nb.devices import pick_device, pick_dtype
 from hdpainter_nb.errors import ModelError
-from hdpainter_nb.families import INPAINTING, UPSCALING, Family, check_parts, check_pipeline
+from hdpainter_nb.families import (
+    INPAINTING,
+    UPSCALING,
+    Family,
+    check_pipeline,
+    family_of,
+    family_of_file,
+)
+from hdpainter_nb.placement import Offload, check_offload, settle
 from hdpainter_nb.quiet import no_chatter
 from hdpainter_nb.resources import data_path
 
@@ -72,6 +80,8 @@ def open_pipeline(
     dtype: str | torch.dtype | None = None,
     options: Mapping[str, Any] = MappingProxyType({}),
     family: Family = INPAINTING,
+    *,
+    offload: Offload | None = None,
 ) -> Opened:
     """Load `source`, or take it as it is where it is a pipeline already.
 
@@ -83,6 +93,7 @@ def open_pipeline(
         options: `variant`, `revision`, `token`, `cache_dir`, `local_files_only`; for a single file
             also `config` (a folder in diffusers layout) and `original_config` (a .yaml).
         family: what kind of model it shall be.
+        offload: see `hdpainter_nb.placement.settle`; None leaves a ready pipeline as it is.
 
     Returns:
         The pipeline, on its device, without a safety checker where it was loaded here.
@@ -97,28 +108,33 @@ def open_pipeline(
     if not isinstance(source, str | os.PathLike):
         _check_options(family, "pipeline", options)
         check_pipeline(family, source)
-        _move(source, device, dtype)
+        _move(source, device if offload is None else None, dtype)
+        if offload is not None:
+            settle(source, offload, pick_device(device))
         folder = Path(str(getattr(source, "name_or_path", "") or "."))
         name = folder.name or type(source).__name__
-        return Opened(source, name, read_card(folder, family.card) if folder.name else family.card)
+        card = read_card(folder, family.card) if folder.name else family.card
+        return Opened(source, name, card)
 
     name = os.fspath(source)
     kind, place = _locate(family, name)
     _check_options(family, kind, options)
     where = pick_device(device)
+    check_offload(offload, where)
     wanted = {_dtype_option(): pick_dtype(dtype, where), **options}
     pipe = (_from_file if kind == "file" else _from_pretrained)(family, name, place, kind, wanted)
     check_pipeline(family, pipe)
-    pipe.to(where)
+    settle(pipe, offload, where)
     card = read_card(Path(place), family.card) if kind == "folder" else family.card
-    return Opened(pipe, name if kind == "hub" or name in family.aliases else Path(place).stem, card)
+    short = name if kind == "hub" or name in family.aliases else Path(place).stem
+    return Opened(pipe, short, card)
 
 
 def _locate(family: Family, name: str) -> tuple[str, str]:
     """What kind of source a string names (folder, file or hub), and its path or hub id."""
     if name == "mini" and name in family.aliases:
         try:
-            return "folder", str(data_path("mini"))
+            return "folder", str(data_path(family.bundled))
         except FileNotFoundError as error:
             raise ModelError(f"The bundled model is not there: {error}") from error
     if name in family.aliases:
@@ -156,9 +172,9 @@ def _check_options(family: Family, kind: str, options: Mapping[str, Any]) -> Non
     allowed = _OPTIONS[kind]
     for name in options:
         if name not in allowed:
-            near = difflib.get_close_matches(name, (*allowed, "device", "dtype"), n=1)
+            near = difflib.get_close_matches(name, (*allowed, "device", "dtype", "offload"), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            known = ", ".join(("device", "dtype", *allowed))
+            known = ", ".join(("device", "dtype", "offload", *allowed))
             what = {"pipeline": "ready pipeline", "hub": "hub id", "file": "single file"}
             raise ModelError(
                 f"{family.load}() knows no option {name!r} for a {what.get(kind, kind)}.{hint} "
@@ -207,8 +223,13 @@ def _from_pretrained(
         else f"The model_index.json of {name!r} cannot be read: copy or download the folder again"
     ):
         index = Pipeline.load_config(place, **{k: options[k] for k in _HUB if k in options})
-    parts = [part for part in index if part[0] != "_"]
-    check_parts(family, repr(name), str(index.get("_class_name")), parts)
+    parts = {
+        part: None if isinstance(said, list | tuple) and said[0] is None else said
+        for part, said in index.items()
+        if part[0] != "_"
+    }
+    family = family_of(family, repr(name), str(index.get("_class_name")), parts)
+    Pipeline = getattr(diffusers, family.pipeline)
     with (
         _quiet(kind == "folder"),
         _explained(
@@ -226,7 +247,6 @@ def _from_pretrained(
 def _from_file(family: Family, name: str, place: str, kind: str, options: dict[str, Any]) -> Any:
     import diffusers
 
-    Pipeline: Any = getattr(diffusers, family.pipeline)
     with (
         _quiet(True),
         _explained(
@@ -237,6 +257,8 @@ def _from_file(family: Family, name: str, place: str, kind: str, options: dict[s
             f"in diffusers layout (for Stable Diffusion 2: {ALIASES['sd2']!r}); no weights needed",
         ),
     ):
+        family = family_of_file(family, place)
+        Pipeline: Any = getattr(diffusers, family.pipeline)
         return Pipeline.from_single_file(
             place,
             **family.options,

@@ -7,14 +7,19 @@ samplers on one model may alternate without noticing each other.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from hdpainter_nb.capture import Capture
+from hdpainter_nb.edit_packing import read_edits
+from hdpainter_nb.editing import Edit
 from hdpainter_nb.errors import SamplingCancelled, SamplingFinished, SettingsError
+from hdpainter_nb.interventions import check
 from hdpainter_nb.options import Options
+from hdpainter_nb.shortage import enough_memory
 from hdpainter_nb.standing import Standing
 from hdpainter_nb.step import BaseStepper, to_array
 from hdpainter_nb.trace import Branch, Node, Trace
@@ -87,7 +92,7 @@ class Loop(Standing[S], Generic[C, S]):
                 f"({trace.model!r})."
             )
         sampler = cls.__new__(cls)
-        sampler._begin(model, job, job.prompt, job.settings, cond, capture, trace)
+        sampler._begin(model, job, job.prompt, job.settings, cond, capture, trace, known.edits)
         sampler._branch, sampler._path, sampler._at = known, path, len(path) - 1
         sampler._states = {}
         return sampler
@@ -101,6 +106,7 @@ class Loop(Standing[S], Generic[C, S]):
         cond: C,
         capture: Capture | None,
         trace: Trace,
+        edits: tuple[Edit, ...] = (),
     ) -> None:
         self.model = model
         self.job = job
@@ -108,9 +114,13 @@ class Loop(Standing[S], Generic[C, S]):
         self.settings = settings
         self.cond = cond
         self.capture = capture or Capture.standard()
-        self.stepper = self._stepper(model, cond, settings, self.capture)
-        self.timesteps = self.stepper.timesteps
+        self.edits = edits
         self.trace = trace
+        shelf = self.capture.shelf(trace.spool)
+        stepper = self._stepper(model, cond, settings, self.capture)
+        self.stepper = dataclasses.replace(stepper, edits=edits, shelf=shelf)
+        self.timesteps = self.stepper.timesteps
+        self.capture.check(self.layers, cond.words, self.stepper.tokens, len(self.timesteps))
         self._cancel = threading.Event()
         self._turn = _turns.setdefault(model.unet, threading.RLock())
 
@@ -118,7 +128,9 @@ class Loop(Standing[S], Generic[C, S]):
         self._path = path
         self._at = len(path) - 1
         self._states = states
-        self._branch = self.trace.open_branch(self.prompt, self.settings, path[-1], parent)
+        self._branch = self.trace.open_branch(
+            self.prompt, self.settings, path[-1], parent, edits=self.edits
+        )
 
     # --- what each kind of sampler says ----------------------------------------------------------
 
@@ -154,6 +166,7 @@ class Loop(Standing[S], Generic[C, S]):
         Raises:
             SamplingFinished: no step is left.
             SamplingCancelled: `cancel` was called while the step ran; nothing has moved.
+            OutOfMemoryError: the memory does not suffice; nothing has moved.
         """
         self._cancel.clear()
         return self._step()
@@ -168,15 +181,22 @@ class Loop(Standing[S], Generic[C, S]):
             record = self._path[self._at].record
             assert record is not None
             return record
-        with self._turn:
+        size = self.cond.size
+        with self._turn, enough_memory(self.model, "a step", self.settings, size):
             state, record = self.stepper.advance(self.state, self._cancel.is_set)
+        return self._keep(state, record)
+
+    def _keep(self, state: State, record: Record) -> Record:
+        """Stand after a step that was just made, and remember it."""
         node = self.trace.add(
             self._branch, self.node, to_array(state.latents[0]), state.rng.numpy(), record
         )
-        self._states[node.id] = state
+        first = self._path[0].id  # the states between are read from the trace when asked for
+        self._states = {n: s for n, s in self._states.items() if n == first} | {node.id: state}
         self._path.append(node)
         self._at += 1
-        return record
+        assert node.record is not None
+        return node.record
 
     def run(self, steps: int | None = None, *, progress: bool = False) -> Record:
         """Make `steps` steps, or all that are left, and return the last record.
@@ -229,13 +249,26 @@ class Loop(Standing[S], Generic[C, S]):
         """Ask the step or run under way, in any thread, to stop at the next attention layer."""
         self._cancel.set()
 
-    def branch(self, *, prompt: str | None = None, **settings: Any) -> Self:
-        """A new sampler from where this one stands, with another prompt or other settings.
+    def branch(
+        self,
+        *,
+        prompt: str | None = None,
+        edit: Edit | Iterable[Edit] | None = None,
+        **settings: Any,
+    ) -> Self:
+        """A new sampler from where this one stands, with another prompt, settings or edits.
 
         It shares the trace; this sampler stays as it is.
 
+        Args:
+            prompt: another prompt.
+            edit: one intervention or several, in their order, in place of this branch's (see
+                `hdpainter_nb.edits`); None keeps those, ``()`` drops them.
+            settings: by name.
+
         Raises:
-            SettingsError: unknown setting, or one that cannot change in the middle of a run.
+            SettingsError: unknown setting, or one that cannot change in the middle of a run; an
+                edit of something that the run does not have, or of no step that is left.
         """
         changed = self.settings.differences(self.settings.replace(**settings))
         stuck = self.settings.fixed & set(changed)
@@ -256,7 +289,10 @@ class Loop(Standing[S], Generic[C, S]):
             state = state if self._at else fresh
         elif job is not None:
             job = job.replace(**settings)
-        new._begin(self.model, job, words, chosen, cond, self.capture, self.trace)
+        edits = self.edits if edit is None else read_edits(edit)
+        capture = self.capture.for_words(cond.words, cond.tokens)
+        new._begin(self.model, job, words, chosen, cond, capture, self.trace, edits)
+        check(new.stepper, since=0 if edit is None else self._at)
         path = self._path[: self._at + 1]
         if state is not self.state:
             path = [self.trace.root(to_array(state.latents[0]), state.rng.numpy())]

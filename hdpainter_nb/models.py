@@ -7,7 +7,7 @@ stock `StableDiffusionInpaintPipeline`. The pipeline itself is never moved, cast
 from __future__ import annotations
 
 import html
-from typing import Any, ClassVar, Literal, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdpainter_nb import vae
-from hdpainter_nb.card import Card
-from hdpainter_nb.errors import HDPainterWarning, ModelError
-from hdpainter_nb.inputs import tell
+from hdpainter_nb.control import open_control
+from hdpainter_nb.families import INPAINTING_XL
 from hdpainter_nb.loading import open_pipeline
+from hdpainter_nb.network import Network, Prediction
+from hdpainter_nb.placement import Offload
 from hdpainter_nb.prepare import prepare
+from hdpainter_nb.shortage import enough_memory
 from hdpainter_nb.types import Cond, Conditions, Job, State
+from hdpainter_nb.vae_run import Tile, own_tile
 
-__all__ = ["Model", "load"]
-
-Prediction = Literal["epsilon", "v_prediction"]
+__all__ = ["Model", "Prediction", "load"]
 
 
 def load(
@@ -32,18 +33,25 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
+    offload: Offload | None = None,
+    controlnet: Any = None,
     **options: Any,
 ) -> Model:
     """Load a model by name, or take a diffusers pipeline as it is.
 
     Args:
-        source: ``mini`` (bundled), ``dreamshaper-8``, ``sd15`` or ``sd2``; a hub id; a folder; a
-            .safetensors or .ckpt file; or a diffusers pipeline of the Stable-Diffusion family,
-            whose LoRAs, device, dtype and offloading stay as they are. 9 input channels
+        source: ``mini`` (bundled), ``dreamshaper-8``, ``sd15``, ``sd2`` or ``sdxl``; a hub id; a
+            folder; a .safetensors or .ckpt file; or a diffusers pipeline of Stable Diffusion 1.x,
+            2.x or XL, whose LoRAs, device, dtype and offloading stay as they are. 9 input channels
             (inpainting models) and 4 (ordinary ones: blended latent diffusion) both serve.
         device: where to put it; None takes CUDA, else MPS, else the CPU.
         dtype: ``float32``, ``float16`` or ``bfloat16``; None takes float16 on CUDA and float32
             elsewhere, since guidance's gradients overflow half precision on Apple GPUs.
+        offload: keep the weights in main memory and fetch them to the GPU network by network
+            (``model``), or layer by layer (``sequential``: the least memory, but slow).
+        controlnet: a hub id, a folder or a `diffusers.ControlNetModel` of Stable Diffusion 1.x or
+            2.x, to follow the picture of `Job(..., control=picture)`. That of a ready ControlNet
+            pipeline is taken without asking.
         options: `variant`, `revision`, `token`, `cache_dir`, `local_files_only`, as diffusers has
             them; for a single file also `config` (a folder in diffusers layout, for work without
             a network) and `original_config`.
@@ -52,133 +60,18 @@ def load(
         ModelError: no such model, file, GPU or option; another family; damaged weights; the hub
             cannot be reached. The message says what to do.
     """
-    opened = open_pipeline(source, device, dtype, options)
-    return Model.from_pipeline(opened.pipe, name=opened.name, card=opened.card)
+    opened = open_pipeline(source, device, dtype, options, offload=offload)
+    model = Model.from_pipeline(opened.pipe, name=opened.name, card=opened.card)
+    if controlnet is not None:
+        model.controlnet = open_control(controlnet, model)
+    return model
 
 
-class Model:
+class Model(Network):
     """A UNet with its noise schedule and, unless it is bare, its text encoder and VAE.
 
     Made by `load`, or by `Model.from_unet`.
-
-    Attributes:
-        name: what it was loaded as.
-        pipe: the diffusers pipeline, as it was given; None for a bare UNet.
-        betas, alphas_cumprod: (T,) float32 on the CPU; T is 1000 for Stable Diffusion.
-        final_alpha: () the alpha that the last step leads to (alpha_0, or 1 by the scheduler's
-            ``set_alpha_to_one``).
-        prediction_type: ``epsilon`` or ``v_prediction``.
-        guidance_scale, positive_suffix, negative_prompt: the model's defaults.
     """
-
-    factor: ClassVar[int] = 8  # pixels per latent position
-    channels: ClassVar[tuple[int, ...]] = (4, 9)  # input channels that its UNet may have
-
-    def __init__(
-        self,
-        *,
-        unet: Any,
-        pipe: Any,
-        name: str,
-        betas: Tensor,
-        alphas_cumprod: Tensor,
-        prediction_type: Prediction,
-        card: Card,
-        final_alpha: Tensor | None = None,
-    ) -> None:
-        self._unet = unet
-        self.pipe = pipe
-        self.name = name
-        self.betas = betas
-        self.alphas_cumprod = alphas_cumprod
-        self.final_alpha = alphas_cumprod[0] if final_alpha is None else final_alpha
-        self.prediction_type = prediction_type
-        self.guidance_scale = float(card.guidance_scale)
-        self.positive_suffix = card.positive_suffix
-        self.negative_prompt = card.negative_prompt
-        self._preview = None if card.preview is None else np.asarray(card.preview, np.float32)
-
-    @classmethod
-    def from_pipeline(cls, pipe: Any, *, name: str | None = None, card: Card | None = None) -> Self:
-        """Wrap a pipeline that `families.check_pipeline` has accepted; `load` does both."""
-        schedule = _ddim(pipe.scheduler)
-        return cls(
-            unet=pipe.unet,
-            pipe=pipe,
-            name=name or type(pipe).__name__,
-            betas=schedule.betas.float().cpu(),
-            alphas_cumprod=schedule.alphas_cumprod.float().cpu(),
-            prediction_type=schedule.config.prediction_type,
-            card=card or Card(),
-            final_alpha=schedule.final_alpha_cumprod.float().cpu(),
-        )
-
-    @classmethod
-    def from_unet(
-        cls, unet: Any, *, betas: Tensor | None = None, prediction_type: Prediction = "epsilon"
-    ) -> Self:
-        """Wrap a bare UNet: it can be sampled from a ready `Cond`, but neither prepare nor decode.
-
-        Args:
-            unet: a `UNet2DConditionModel` with 4 or 9 input channels.
-            betas: (T,); None takes Stable Diffusion's (scaled-linear, 0.00085 .. 0.012, 1000).
-            prediction_type: ``epsilon`` or ``v_prediction``.
-
-        Raises:
-            ModelError: other channels, another prediction type, betas outside 0 .. 1.
-        """
-        if unet.config.in_channels not in cls.channels:
-            known, found = " or ".join(map(str, cls.channels)), unet.config.in_channels
-            raise ModelError(f"A UNet needs {known} input channels, not {found}.")
-        if prediction_type not in ("epsilon", "v_prediction"):
-            raise ModelError(f"{prediction_type=} is neither 'epsilon' nor 'v_prediction'.")
-        if betas is None:
-            betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32) ** 2
-        betas = torch.as_tensor(betas, dtype=torch.float32).cpu()
-        if betas.ndim != 1 or not len(betas) or not bool(((betas > 0) & (betas < 1)).all()):
-            raise ModelError("betas must be a row of numbers between 0 and 1.")
-        return cls(
-            unet=unet,
-            pipe=None,
-            name="bare UNet",
-            betas=betas,
-            alphas_cumprod=torch.cumprod(1 - betas, 0),
-            prediction_type=prediction_type,
-            card=Card(),
-        )
-
-    # --- what it is ------------------------------------------------------------------------------
-
-    @property
-    def unet(self) -> Any:
-        """The UNet; the sampler calls it."""
-        return self._unet if self.pipe is None else self.pipe.unet
-
-    @property
-    def kind(self) -> str:
-        """``inpaint`` for 9 input channels, ``blended`` for 4."""
-        return "inpaint" if self.unet.config.in_channels == 9 else "blended"
-
-    @property
-    def device(self) -> torch.device:
-        """Where latents live. Of an offloaded pipeline: where its parts compute."""
-        if self.pipe is None:
-            return next(iter(self.unet.parameters())).device
-        return torch.device(self.pipe._execution_device)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of latents and text embeddings: the UNet's."""
-        dtype: torch.dtype = self.unet.dtype
-        return dtype
-
-    @property
-    def native_size(self) -> int:
-        """Side in pixels of the pictures that the model was made for."""
-        size = self.unet.config.sample_size or 64
-        return self.factor * int(size if isinstance(size, int) else max(size))
-
-    # --- in and out ------------------------------------------------------------------------------
 
     def prepare(self, job: Job) -> tuple[Cond, State]:
         """Turn a job into what the UNet needs, and draw the starting noise.
@@ -194,7 +87,9 @@ class Model:
             PromptWarning: part of the prompt does not reach the model, or it has no word to match.
             HDPainterWarning: the hole vanishes at H/16 or H/32.
         """
-        return prepare(self, job)
+        side = (job.settings.long_side or self.native_size,) * 2
+        with enough_memory(self, "encoding", job.settings, side):
+            return prepare(self, job)
 
     def decode(
         self, latents: Tensor | NDArray[Any], cond: Conditions | None = None, *, exact: bool = True
@@ -204,29 +99,29 @@ class Model:
         Args:
             latents: (1, 4, h, w) or (4, h, w).
             cond: where they come from; without it nothing is cut off.
-            exact: decode the picture in one piece, as the stock pipeline does. If not, large
-                pictures are decoded in overlapping tiles, which takes less memory and differs a
-                little near the seams.
+            exact: decode the picture in one piece, as the stock pipeline does, where the memory
+                suffices; on CUDA that is counted beforehand. If not, pictures larger than those
+                the VAE was made for are decoded in overlapping tiles of that size, which takes
+                less memory and differs a little near the seams.
 
         Returns:
             (H, W, 3).
 
         Raises:
             ModelError: this is a bare UNet; latents or picture are not finite.
+            OutOfMemoryError: not even the smallest tile fits.
 
         Warns:
-            HDPainterWarning: the memory does not suffice for one piece, so tiles were used.
+            HDPainterWarning: the memory does not suffice for one piece, so tiles were used, as
+                large as fit.
         """
         parts = self.parts()
         stack = torch.as_tensor(latents, device=self.device, dtype=self.dtype)
         stack = stack.reshape(1, *stack.shape[-3:])  # (1, 4, h, w)
-        try:
-            picture = vae.decode(parts, stack, tiled=not exact)
-        except torch.OutOfMemoryError:
-            if not exact:
-                raise
-            tell("Too little memory to decode in one piece: decoded in tiles.", HDPainterWarning)
-            picture = vae.decode(parts, stack, tiled=True)
+        tile: Tile = "auto" if exact else own_tile(parts.vae)
+        size = self.factor * stack.shape[-2], self.factor * stack.shape[-1]
+        with enough_memory(self, "decoding", None, size):
+            picture = vae.decode(parts, stack, tile=tile, float32=self.upcasts(parts.vae.dtype))
         if cond is None:
             return picture
         top, left, height, width = cond.crop
@@ -248,54 +143,14 @@ class Model:
             self._preview = vae.NEUTRAL if bare else vae.fit_preview(self.parts(), self.factor)
         return vae.to_rgb(latents, self._preview)
 
+    def upcasts(self, dtype: torch.dtype) -> bool:
+        """Whether a VAE of this dtype decodes in float32; else only where half overflows."""
+        large = dtype == torch.float16 and self.family is INPAINTING_XL
+        return large and bool(self.pipe.vae.config.force_upcast)
+
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {', '.join(self._facts().values())})"
 
     def _repr_html_(self) -> str:
         facts = "".join(f"<li>{key}: {html.escape(v)}</li>" for key, v in self._facts().items())
         return f"<b>{html.escape(self.name)}</b><ul>{facts}</ul>"
-
-    def _facts(self) -> dict[str, str]:
-        parts = [self.unet] if self.pipe is None else self.pipe.components.values()
-        networks = [part for part in parts if isinstance(part, torch.nn.Module)]
-        count = sum(weight.numel() for network in networks for weight in network.parameters())
-        return {
-            "kind": f"{self.kind}, {self.unet.config.in_channels} channels",
-            "predicts": self.prediction_type,
-            "parameters": f"{count / 1e6:.1f} M",
-            "made for": f"{self.native_size} px",
-            "runs in": f"{str(self.dtype).removeprefix('torch.')} on {self.device}",
-        }
-
-    # --- the pipeline's parts --------------------------------------------------------------------
-
-    def parts(self) -> Any:
-        """A stock inpainting pipeline around the same parts, with a DDIM scheduler of its own.
-
-        Raises:
-            ModelError: this is a bare UNet.
-        """
-        if self.pipe is None:
-            raise ModelError(
-                "A bare UNet has no text encoder and no VAE: load a whole model, or build a Cond."
-            )
-        from diffusers import StableDiffusionInpaintPipeline
-
-        pipe = self.pipe
-        return StableDiffusionInpaintPipeline(
-            vae=pipe.vae,
-            text_encoder=pipe.text_encoder,
-            tokenizer=pipe.tokenizer,
-            unet=pipe.unet,
-            scheduler=_ddim(pipe.scheduler),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-
-
-def _ddim(scheduler: Any) -> Any:
-    """A DDIM scheduler with the noise schedule of another one."""
-    from diffusers import DDIMScheduler
-
-    return DDIMScheduler.from_config(scheduler.config, steps_offset=1, clip_sample=False)

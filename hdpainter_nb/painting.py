@@ -1,4 +1,4 @@
-"""A large picture with a hole, filled in one call: `paint`."""
+"""A large picture with a hole, filled in one call: `paint`, and `paint_cost` beforehand."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdpainter_nb import blending, geometry
+from hdpainter_nb import blending, blueprint, geometry
 from hdpainter_nb.capture import Capture
+from hdpainter_nb.cost import PaintEstimate
 from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.estimate import run_cost
 from hdpainter_nb.sampler import Sampler
 from hdpainter_nb.types import Job
 from hdpainter_nb.upscale import Upscaler
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from hdpainter_nb.models import Model
     from hdpainter_nb.upscale_model import UpscaleModel
 
-__all__ = ["mask_box", "paint"]
+__all__ = ["mask_box", "paint", "paint_cost"]
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 
@@ -64,16 +66,56 @@ def paint(
     Raises:
         ImageError, MaskError, SettingsError: as `Job` and `UpscaleJob` do; a `context` below 1.
     """
+    job = Job(image, mask, prompt, **settings)
+    part = _part(job, model, crop, context)
+    whole = job.image.copy()
+    whole[part] = _paint(job.part(part), model, upscaler, upscale, progress)
+    return whole
+
+
+def paint_cost(
+    image: Any,
+    mask: Any,
+    prompt: str,
+    *,
+    model: Model,
+    upscaler: UpscaleModel | None = None,
+    crop: bool = False,
+    context: float = 2.0,
+    upscale: Mapping[str, Any] = MappingProxyType({}),
+    exact: bool = True,
+    **settings: Any,
+) -> PaintEstimate:
+    """What `paint` will cost with the same arguments, counted before anything is computed.
+
+    >>> print(paint_cost(image, mask, "a red star", model=model, upscaler=upscaler))
+
+    Args:
+        image, mask, prompt, model, upscaler, crop, context, upscale, settings: as for `paint`.
+        exact: whether large pictures are decoded in one piece where the memory suffices.
+
+    Raises:
+        ImageError, MaskError, SettingsError: as `paint` does.
+    """
+    whole = Job(image, mask, prompt, **settings)
+    job = whole.part(_part(whole, model, crop, context))
+    first = run_cost(model, job, Capture.nothing(), exact=exact)
+    _, _, *low = blueprint.painted(model, job).crop
+    if upscaler is None or low[0] * low[1] >= job.mask.size:
+        return PaintEstimate(first, None)
+    small = np.zeros((*low, 3), np.uint8)
+    larger = UpscaleJob(small, job.image, job.mask, job.prompt, **upscale)
+    return PaintEstimate(first, run_cost(upscaler, larger, Capture.nothing(), exact=exact))
+
+
+def _part(job: Job, model: Model, crop: bool, context: float) -> tuple[slice, slice]:
+    """The window (rows, columns) of the picture that is worked on."""
     if not 1 <= context <= 100:
         raise SettingsError(f"context must be a number from 1 to 100, not {context!r}.")
-    job = Job(image, mask, prompt, **settings)
-    if crop:
-        top, left, height, width = mask_box(job.mask, context, model.native_size)
-        part = (slice(top, top + height), slice(left, left + width))
-        whole = job.image.copy()
-        whole[part] = _paint(job.part(part), model, upscaler, upscale, progress)
-        return whole
-    return _paint(job, model, upscaler, upscale, progress)
+    if not crop:
+        return slice(None), slice(None)
+    top, left, height, width = mask_box(job.mask, context, model.native_size)
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _paint(

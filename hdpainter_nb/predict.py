@@ -8,9 +8,10 @@ stock pipeline has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,10 @@ from hdpainter_nb.rasg import objective
 from hdpainter_nb.taps import Plan, Seen, Taps
 from hdpainter_nb.types import Cond, Settings
 
-__all__ = ["Prediction", "predict"]
+if TYPE_CHECKING:
+    from hdpainter_nb.control import Control
+
+__all__ = ["Inputs", "Prediction", "ask", "call", "frozen", "gradients", "inputs", "predict"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,7 @@ def predict(
     unet: nn.Module,
     cond: Cond,
     x: Tensor,
-    timestep: int,
+    timestep: float,
     settings: Settings,
     plan: Plan,
     *,
@@ -67,7 +71,7 @@ def predict(
     Raises:
         SamplingCancelled: the plan was cancelled while the UNet ran; nothing is left behind.
     """
-    with frozen(unet), Taps(unet, plan) as taps, torch.no_grad():
+    with frozen(unet, *networks(cond)), Taps(unet, plan) as taps, torch.no_grad():
         if not plan.scores:
             if not guided:
                 taps.half = "cond"
@@ -88,63 +92,117 @@ def predict(
         return Prediction(uncond, conditional, taps.seen, score, grad)
 
 
-def call(unet: nn.Module, cond: Cond, x: Tensor, timestep: int, halves: slice) -> Tensor:
-    """The UNet on the given halves (0 unconditional, 1 conditional) of the context."""
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What the UNet is given, one row for each half of each sample."""
+
+    stacked: Tensor  # (n, 4 or 9, h, w)
+    context: Tensor  # (n, L, d)
+    added: Mapping[str, Tensor]  # (n, ...) each
+    control: Control | None = None
+    images: Tensor | None = None  # (n, 3, H, W), what ControlNet follows
+
+
+def inputs(cond: Cond, x: Tensor, halves: slice) -> Inputs:
+    """What the UNet is given for the halves (0 unconditional, 1 conditional) of a sample."""
     context = cond.context[halves]
     count = len(context)
     channels = (
         [x, cond.latent_mask, cond.masked_image_latents] if cond.known_latents is None else [x]
     )
     stacked = torch.cat([channel.expand(count, -1, -1, -1) for channel in channels], dim=1)
-    added = {name: value[halves] for name, value in cond.added.items()} or None
+    added = {name: value[halves] for name, value in cond.added.items()}
+    images = None if cond.control is None else cond.control.image.expand(count, -1, -1, -1)
+    return Inputs(stacked, context, added, cond.control, images)
+
+
+def ask(unet: nn.Module, given: Inputs, timestep: float) -> Tensor:
+    """What the UNet says, (n, 4, h, w)."""
+    more: dict[str, Any] = {}
+    if given.control is not None and given.images is not None:
+        x = given.stacked[:, :4]
+        more = given.control.residuals(x, timestep, given.context, given.images)
     output: Tensor = unet(
-        stacked,
+        given.stacked,
         timestep,
-        encoder_hidden_states=context,
-        added_cond_kwargs=added,
+        encoder_hidden_states=given.context,
+        added_cond_kwargs=given.added or None,
         return_dict=False,
+        **more,
     )[0]
     return output
 
 
+def call(unet: nn.Module, cond: Cond, x: Tensor, timestep: float, halves: slice) -> Tensor:
+    """The UNet on the given halves of one sample."""
+    return ask(unet, inputs(cond, x, halves), timestep)
+
+
 def gradient(leaf: Tensor, seen: Seen, cond: Cond, settings: Settings) -> tuple[Tensor, Tensor]:
-    """S and grad_{x_t} S, both float32.
+    """S and grad_{x_t} S of one sample, both float32; see `gradients`."""
+    scores, grad = gradients(leaf, [seen], [cond], settings)
+    return scores[0], grad
+
+
+def gradients(
+    leaf: Tensor, seen: Sequence[Seen], conds: Sequence[Cond], settings: Settings
+) -> tuple[list[Tensor], Tensor]:
+    """S of every sample and grad_{x_t} S, all float32; no sample's S depends on another's x_t.
 
     S itself is differentiated with respect to the scores in float32. What then travels back through
     the UNet is scaled to a largest entry near 1 by a power of two, so that half precision neither
     underflows nor rounds; if it overflows, it travels once more, smaller.
 
     Args:
-        leaf: (1, 4, h, w), the x_t that the graph starts from.
-        seen: holds the scores of every H/32 layer, with their graph.
+        leaf: (n, 4, h, w), the x_t that the graph starts from, one row for each sample.
+        seen: each holds the scores of every H/32 layer, with their graph.
     """
-    with torch.enable_grad():
-        chosen = seen.mean_scores()[list(cond.indices)]  # (n, H/32, W/32)
-        detached = chosen.detach().requires_grad_()
-        score = objective(detached, cond.score_mask.to(detached), settings)
-        (by_score,) = torch.autograd.grad(score, detached)
-    largest = by_score.abs().amax().clamp_min(torch.finfo(torch.float32).tiny)
-    unit = torch.exp2(-torch.floor(torch.log2(largest)))
-    half = chosen.device.type != "meta" and cond.context.dtype in (torch.float16, torch.bfloat16)
-    for exponent in (0, -6, -12) if half else (0,):
-        scale = unit * 2.0**exponent
-        (g,) = torch.autograd.grad(chosen, leaf, by_score * scale, retain_graph=half)
-        if not half or bool(g.isfinite().all()):
-            return score.detach(), g / scale
+    chosen, scores, units, pushes = [], [], [], []
+    for one, cond in zip(seen, conds, strict=True):
+        with torch.enable_grad():
+            abar = one.mean_scores()[list(cond.indices)]  # (tokens, H/32, W/32)
+            detached = abar.detach().requires_grad_()
+            score = objective(detached, cond.score_mask.to(detached), settings)
+            (by_score,) = torch.autograd.grad(score, detached)
+        largest = by_score.abs().amax().clamp_min(torch.finfo(torch.float32).tiny)
+        unit = torch.exp2(-torch.floor(torch.log2(largest)))
+        chosen.append(abar)
+        scores.append(score.detach())
+        units.append(unit)
+        pushes.append(by_score * unit)
+    dtype = conds[0].context.dtype
+    # bfloat16 reaches as far as float32, so only float16 may need a second attempt.
+    scales = (1.0, 2.0**-6, 2.0**-12) if dtype == torch.float16 else (1.0,)
+    unit = torch.stack(units).view(-1, 1, 1, 1)
+    for scale in scales:
+        pushed = [push * scale for push in pushes]
+        (g,) = torch.autograd.grad(chosen, leaf, pushed, retain_graph=scale != scales[-1])
+        if dtype == torch.float32 or g.is_meta or bool(g.isfinite().all()):
+            return scores, g / (unit * scale)
     raise HDPainterError(
         "The gradient of S is not finite in this precision. Load the model with "
         "dtype='bfloat16' or 'float32', or use rasg=False."
     )
 
 
+def networks(cond: Cond) -> list[nn.Module]:
+    """What runs besides the UNet."""
+    return [] if cond.control is None else [cond.control.network]
+
+
 @contextmanager
-def frozen(unet: nn.Module) -> Iterator[None]:
-    """No weight asks for a gradient inside; those that did ask again afterwards."""
-    learning = [p for p in unet.parameters() if p.requires_grad]
-    for p in learning:
-        p.requires_grad_(False)
+def frozen(*parts: nn.Module) -> Iterator[None]:
+    """No weight asks for a gradient inside; those that did ask again afterwards.
+
+    Found by name, since the hooks of an offloaded network put other parameters in their place.
+    """
+    learning = [
+        (part, name) for part in parts for name, p in part.named_parameters() if p.requires_grad
+    ]
+    for part, name in learning:
+        part.get_parameter(name).requires_grad_(False)
     try:
         yield
     finally:
-        for p in learning:
-            p.requires_grad_(True)
+        for part, name in learning:
+            part.get_parameter(name).requires_grad_(True)

@@ -13,15 +13,17 @@ from PIL import Image
 from torch import Tensor
 
 from hdpainter_nb import masks, prompt, vae
+from hdpainter_nb.control import control_of
 from hdpainter_nb.errors import HDPainterWarning, PromptWarning
 from hdpainter_nb.inputs import tell
 from hdpainter_nb.quiet import no_chatter
+from hdpainter_nb.solvers import Solver
 from hdpainter_nb.types import Cond, Job, State, Task
 
 if TYPE_CHECKING:
     from hdpainter_nb.models import Model
 
-__all__ = ["prepare", "read_text"]
+__all__ = ["added_conditions", "prepare", "read_text"]
 
 
 def prepare(model: Model, job: Job) -> tuple[Cond, State]:
@@ -36,7 +38,7 @@ def _prepare(model: Model, job: Job) -> tuple[Cond, State]:
     side = settings.long_side or model.native_size
     fitted = masks.fit(job.image, job.mask, how=settings.size, long_side=side)
     (height, width), crop = fitted.mask.shape, fitted.crop
-    context, tokens = read_text(model, parts, job)
+    context, tokens, pooled = _read(model, parts, job)
 
     rng = torch.Generator("cpu").manual_seed(settings.seed)
 
@@ -51,7 +53,9 @@ def _prepare(model: Model, job: Job) -> tuple[Cond, State]:
 
     # With 4 channels the stock pipeline encodes the whole picture before it draws the noise.
     known = encode(picture) if model.kind == "blended" else None
-    latents, noise = parts.prepare_latents(1, 4, *size, return_noise=True)
+    latents, noise = parts.prepare_latents(1, 4, *size, image=picture, return_noise=True)
+    if settings.scheduler != "ddim":
+        latents = noise * Solver(settings.scheduler, model.schedule, settings.steps).start
     latent_mask, masked_image_latents = parts.prepare_mask_latents(
         masks.to_unet(fitted.mask, settings.unet_mask, crop=crop),
         encode(picture * ~blank),
@@ -77,12 +81,34 @@ def _prepare(model: Model, job: Job) -> tuple[Cond, State]:
         crop=crop,
         known_latents=known,
         known_noise=None if known is None else noise,
+        added={} if pooled is None else added_conditions(pooled, (height, width)),
+        control=control_of(model, job),
     )
     return cond, State(index=0, latents=latents, rng=rng.get_state())
 
 
 def read_text(model: Model, parts: Any, job: Task[Any]) -> tuple[Tensor, prompt.Tokens]:
-    """The text embeddings (2, L, d), unconditional first, and what each token is."""
+    """The text embeddings (2, L, d), unconditional first, and what each token is.
+
+    SDXL's are those of both its text encoders side by side; its two tokenizers read alike.
+    """
+    context, tokens, _ = _read(model, parts, job)
+    return context, tokens
+
+
+def added_conditions(pooled: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+    """What SDXL's UNet is told besides the text: the whole prompt in a vector, and sizes.
+
+    Args:
+        pooled: (2, d), unconditional first.
+        size: (H, W) of the padded picture, which is taken for uncropped and of full size.
+    """
+    sizes = torch.tensor([[*size, 0, 0, *size]], dtype=pooled.dtype, device=pooled.device)
+    return {"text_embeds": pooled, "time_ids": sizes.expand(2, -1)}
+
+
+def _read(model: Model, parts: Any, job: Task[Any]) -> tuple[Tensor, prompt.Tokens, Tensor | None]:
+    """See `read_text`; and SDXL's pooled embeddings (2, d)."""
     settings, adds = job.settings, job.settings.prompt_additions != "none"
     suffix, negative = settings.positive_suffix, settings.negative_prompt
     if suffix is None:
@@ -93,8 +119,8 @@ def read_text(model: Model, parts: Any, job: Task[Any]) -> tuple[Tensor, prompt.
             "set prompt_additions='comma', or write the words into the prompt.",
             HDPainterWarning,
         )
-    if negative is None:
-        negative = model.negative_prompt if adds else ""
+    if negative is None and adds:
+        negative = model.negative_prompt
     full = prompt.compose(job.prompt, suffix, settings.prompt_additions)
 
     with no_chatter():
@@ -102,8 +128,15 @@ def read_text(model: Model, parts: Any, job: Task[Any]) -> tuple[Tensor, prompt.
         convert, tokenizer = parts.maybe_convert_prompt, parts.tokenizer
         own, full = convert(job.prompt, tokenizer), convert(full, tokenizer)
         tokens = prompt.read_prompt(parts.tokenizer, own, full)
-        cond, uncond = parts.encode_prompt(full, model.device, 1, True, negative)
-    return torch.cat([uncond, cond]).to(model.dtype), tokens
+        cond, uncond, *pooled = parts.encode_prompt(
+            prompt=full,
+            device=model.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=True,
+            negative_prompt=negative,
+        )
+    context = torch.cat([uncond, cond]).to(model.dtype)
+    return context, tokens, torch.cat(pooled[::-1]).to(context) if pooled else None
 
 
 def _warn_of_neglect(job: Job, tokens: prompt.Tokens, levels: dict[int, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Where the bundled model and the sample pictures lie: in a checkout and in an installed wheel."""
+"""Where the bundled models and the sample pictures lie: in a checkout and in an installed wheel."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 __all__ = ["data_path"]
 
 _HERE = Path(__file__).resolve().parent
-_WHEEL = _HERE / "_data"  # where the wheel keeps data/mini and data/samples
-_CHECKOUT = _HERE.parent / "data"  # the same two folders in a checkout or an editable install
+_WHEEL = _HERE / "_data"  # where the wheel keeps data/mini, data/mini_x4 and data/samples
+_CHECKOUT = _HERE.parent / "data"  # the same folders in a checkout or an editable install
 
 
 def data_path(*parts: str) -> Path:

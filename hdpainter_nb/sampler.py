@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdpainter_nb.attention import SelfAttention
+from hdpainter_nb.attention import Attention
 from hdpainter_nb.blending import paste as pasted
 from hdpainter_nb.blending import poisson
 from hdpainter_nb.capture import Capture, Estimate
@@ -17,8 +18,10 @@ from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.loop import Loop
 from hdpainter_nb.predict import predict
 from hdpainter_nb.settings import Settings
+from hdpainter_nb.solver_step import stepper
+from hdpainter_nb.solvers import from_arrays
 from hdpainter_nb.step import Stepper
-from hdpainter_nb.trace import Branch, Trace
+from hdpainter_nb.trace import Branch, Node, Trace
 from hdpainter_nb.types import Cond, Job, Record, State
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ class Sampler(Loop[Cond, Settings]):
 
     @staticmethod
     def _stepper(model: Model, cond: Cond, settings: Settings, capture: Capture) -> Stepper:
-        return Stepper(model, cond, settings, capture)
+        return stepper(model, cond, settings, capture)
 
     @staticmethod
     def _task(trace: Trace, branch: Branch) -> Job:
@@ -61,7 +64,21 @@ class Sampler(Loop[Cond, Settings]):
             raise SettingsError("This trace holds no picture and mask to go on from.")
         if not isinstance(branch.settings, Settings):
             raise SettingsError("This trace is of a picture made larger: use Upscaler.from_trace.")
-        return Job(trace.image, trace.mask, branch.prompt, **branch.settings.to_dict())
+        values = branch.settings.to_dict()
+        return Job(trace.image, trace.mask, branch.prompt, control=trace.control, **values)
+
+    @staticmethod
+    def _trace(model: Model, job: Any, cond: Cond) -> Trace:
+        trace = Loop._trace(model, job, cond)
+        trace.control = job.control
+        return trace
+
+    def _state(self, node: Node) -> State:
+        state = super()._state(node)
+        if node.record is not None and node.record.memory and state.memory is None:  # from a file
+            memory = from_arrays(node.record.memory, state.latents)
+            state = self._states[node.id] = dataclasses.replace(state, memory=memory)
+        return state
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -112,35 +129,54 @@ class Sampler(Loop[Cond, Settings]):
             return poisson(original, picture, mask > 0)
         return pasted(original, picture, mask)
 
-    def attention(self, record: Record | None = None) -> SelfAttention:
-        """Self-attention of a step, to ask for any pixel's row: see `SelfAttention`.
+    def attention(
+        self, record: Record | None = None, *, levels: Collection[int] = (16, 32)
+    ) -> Attention:
+        """Attention of a step, to ask for any pixel, head or word: see `Attention`.
 
-        The step's UNet call is made once more with its queries and keys kept, so nothing needs to
-        be stored for it beforehand.
+        Queries and keys that were kept at these levels are read. Otherwise the step's UNet call
+        is made once more with them kept, so nothing needs to be stored for it beforehand.
 
         Args:
             record: a kept record; the newest by default.
+            levels: resolutions to ask at, counted from the image.
+
+        Raises:
+            SettingsError: no step is made yet, or there is no such level.
         """
         if record is None:
             if not self.records:
                 raise SettingsError("No step is made yet: call step() or run() first.")
             record = self.records[-1]
+        wanted = {layer.name for layer in self.layers if layer.level in levels}
+        if not wanted:
+            known = sorted({layer.level for layer in self.layers})
+            raise SettingsError(f"No attention layer is at {[*levels]}; there are {known}.")
+        if wanted <= {*record.self_qk} & {*record.cross_qk} and record.self_qk.heads is None:
+            return Attention.of(record)
         settings = record.settings
         assert isinstance(settings, Settings)
-        plan = dataclasses.replace(
-            Stepper(self.model, self.cond, settings, Capture.nothing()).plan(record.index),
-            scores=False,
-            queries=True,
-        )
+        made = (n.branch for n in self.trace.nodes.values() if n.record is record)
+        edits = next((self.trace.branches[branch].edits for branch in made), ())
+        capture = Capture.nothing(queries=True, levels=tuple(levels), dtype="float32")
+        steps = stepper(self.model, self.cond, settings, capture)
+        steps = dataclasses.replace(steps, edits=edits)
+        plan = dataclasses.replace(steps.plan(record.index), scores=False)
+        cond = steps.conditions(record.index)
         x = torch.from_numpy(record.latents)[None].to(self.model.device, self.model.dtype)
         with self._turn:
-            seen = predict(
-                self.model.unet, self.cond, x, record.timestep, settings, plan, guided=False
-            ).seen
-        return SelfAttention(seen, plan)
+            said = predict(self.model.unet, cond, x, record.timestep, settings, plan, guided=False)
+        return Attention.of(dataclasses.replace(record, **steps.seen_of_attention(said.seen)))
 
-    def estimate(self) -> Estimate:
-        """Bytes and FLOPs of the whole run, counted on the meta device before it starts."""
-        from hdpainter_nb.estimate import estimate
+    def estimate(self, *, dtype: torch.dtype | None = None) -> Estimate:
+        """Bytes and FLOPs of the whole run, counted on the meta device before it starts.
 
-        return estimate(self)
+        Its `peak_bytes` is the most that the model's device will hold at once. To know it before
+        even the picture is encoded, see `hdpainter_nb.estimate.run_cost`.
+
+        Args:
+            dtype: the precision to count for; the model's by default.
+        """
+        from hdpainter_nb.estimate import count
+
+        return count(self.stepper, dtype=dtype)

@@ -13,6 +13,7 @@ __all__ = [
     "add_noise",
     "alpha_at",
     "ddim_step",
+    "output_of",
     "painta_window",
     "predictions",
     "previous",
@@ -86,6 +87,13 @@ def predictions(
     if kind == "v_prediction":
         return alpha**0.5 * x - beta**0.5 * output, alpha**0.5 * output + beta**0.5 * x
     return (x - beta**0.5 * output) / alpha**0.5, output
+
+
+def output_of(
+    kind: Literal["epsilon", "v_prediction"], x0: Tensor, eps: Tensor, alpha: Tensor
+) -> Tensor:
+    """The reverse of `predictions`: what the UNet would have said, (1, 4, h, w)."""
+    return eps if kind == "epsilon" else alpha**0.5 * eps - (1 - alpha) ** 0.5 * x0
 
 
 def ddim_step(

@@ -10,9 +10,24 @@ from typing import Any, ClassVar, Literal
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.options import Options, between
 
-__all__ = ["PRESETS", "Preset", "Settings", "UpscaleSettings"]
+__all__ = ["NOISY", "PRESETS", "Preset", "Settings", "UpscaleSettings"]
 
 Preset = Literal["official", "paper", "community"]
+Scheduler = Literal[
+    "ddim",
+    "ddpm",
+    "pndm",
+    "euler",
+    "euler_karras",
+    "euler_a",
+    "dpm++_2m",
+    "dpm++_2m_karras",
+    "dpm++_2m_sde",
+    "dpm++_2m_sde_karras",
+    "unipc",
+]
+NOISY = ("ddim", "ddpm", "euler_a", "dpm++_2m_sde", "dpm++_2m_sde_karras")
+"""The schedulers whose steps add noise, in whose place RASG puts the gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +44,7 @@ class Settings(Options):
 
     prepared: ClassVar[frozenset[str]] = frozenset(
         {
+            "control_scale",
             "negative_prompt",
             "painta_mask",
             "positive_suffix",
@@ -38,11 +54,18 @@ class Settings(Options):
             "vae_encoding",
         }
     )
-    fixed: ClassVar[frozenset[str]] = Options.fixed | {"long_side", "size"}
+    fixed: ClassVar[frozenset[str]] = Options.fixed | {"long_side", "scheduler", "size"}
 
     # --- what is run -----------------------------------------------------------------------------
     steps: int = 30
-    """Number of DDIM steps asked for, 1 to 1000. The official grid may take more (switch 13)."""
+    """Number of steps asked for, 1 to 1000. The official grid may take more (switch 13)."""
+    scheduler: Scheduler = "ddim"
+    """How x_{t-1} follows from x_t. ``ddim`` is eq. 3 as the paper has it. The others are those of
+    diffusers, with the timesteps that the model's own configuration asks for; of the settings here
+    they read neither `grid` nor `sigma` nor `ddim_eta`. RASG needs one that adds noise: ``ddim``,
+    ``ddpm``, ``euler_a``, ``dpm++_2m_sde``, ``dpm++_2m_sde_karras``. All but DDIM add their full
+    noise z, and RASG puts ``-eta g / std(g) + sqrt(1 - eta^2) z`` in its place: the gradient
+    weighs as much as in eq. 7, and with eta = 1 it takes the whole place."""
     seed: int = 1
     """Seed of the starting noise, and of any later random noise."""
     guidance_scale: float | None = None
@@ -63,6 +86,9 @@ class Settings(Options):
     """Prompt of the unconditional half; None takes the model's default, if switch 16 adds any."""
     positive_suffix: str | None = None
     """Words appended to the prompt; None takes the model's default, if switch 16 adds any."""
+    control_scale: float | None = None
+    """How much ControlNet has to say, for a `Job` with a control picture: 1 as it was trained, 0
+    nothing; None: 1 if there is such a picture."""
     long_side: int | None = None
     """Longest side to work at, in pixels; None scales larger images down to the model's size."""
 
@@ -121,8 +147,16 @@ class Settings(Options):
         between("ddim_eta", self.ddim_eta, 0.0, 1.0)
         between("vanilla_scale", self.vanilla_scale, 0.0, 1e6)
         between("logit_shift", self.logit_shift, -100.0, 100.0)
+        if self.control_scale is not None:
+            between("control_scale", self.control_scale, 0.0, 10.0)
         if self.long_side is not None:
             between("long_side", self.long_side, 64, 8192, integer=True)
+        if self.rasg and self.guidance == "rasg" and self.scheduler not in NOISY:
+            raise SettingsError(
+                f"RASG puts the gradient in the place of noise, and scheduler={self.scheduler!r} "
+                f"adds none: use one that does ({', '.join(map(repr, NOISY))}), or rasg=False, or "
+                "guidance='vanilla', which needs no noise."
+            )
 
     @classmethod
     def preset(cls, name: Preset = "official", **changes: Any) -> Settings:

@@ -8,6 +8,8 @@ import torch
 
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.options import Options
+from hdpainter_nb.selection import LayerShape
+from hdpainter_nb.taps import layer_shapes
 from hdpainter_nb.trace import Branch, Node, Trace
 from hdpainter_nb.types import Record, State, Task
 
@@ -42,6 +44,11 @@ class Standing(Generic[S]):
     def total(self) -> int:
         """Steps of the whole run. The official grid may have one more than was asked for."""
         return len(self.timesteps)
+
+    @property
+    def layers(self) -> tuple[LayerShape, ...]:
+        """The attention layers of the model, to choose from in `Capture.where`."""
+        return layer_shapes(self.model.unet, self.settings.factor)
 
     @property
     def done(self) -> bool:

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from hdpainter_nb import rasg, schedule
+from hdpainter_nb import rasg, recording, schedule
 from hdpainter_nb.capture import Capture
+from hdpainter_nb.editing import Edit, StepEdits
+from hdpainter_nb.interventions import edited, step_edits
+from hdpainter_nb.offload import Shelf
 from hdpainter_nb.options import Options
 from hdpainter_nb.predict import Prediction, predict
+from hdpainter_nb.recording import to_array
 from hdpainter_nb.settings import Settings
+from hdpainter_nb.solvers import to_arrays
 from hdpainter_nb.taps import Plan, Seen
-from hdpainter_nb.types import Cond, Conditions, CrossMaps, LevelMaps, Record, State
+from hdpainter_nb.types import Cond, Conditions, LevelMaps, Record, State
 
 if TYPE_CHECKING:
     from hdpainter_nb.models import Model
 
-__all__ = ["BaseStepper", "Stepper", "never", "to_array"]
+__all__ = ["BaseStepper", "Said", "Stepper", "draw", "never", "to_array"]
 
 C = TypeVar("C", bound=Conditions)
 S = TypeVar("S", bound=Options)
@@ -46,6 +49,8 @@ class BaseStepper(Generic[C, S]):
     cond: C
     settings: S
     capture: Capture
+    edits: tuple[Edit, ...] = ()  # interventions
+    shelf: Shelf = field(default_factory=Shelf)  # where what is kept goes
 
     @property
     def timesteps(self) -> list[int]:
@@ -70,6 +75,11 @@ class BaseStepper(Generic[C, S]):
         """Tokens from SOT to EOT, what is kept of the text axis."""
         return len(self.cond.tokens) or self.cond.context.shape[1]
 
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The tokens that are kept."""
+        return self.capture.positions(self.cond.words, self.tokens)
+
     def alphas(self, timestep: int) -> tuple[Tensor, Tensor]:
         """Cumulative alpha at a timestep of the run, and at the one that its step leads to."""
         known = self.model.alphas_cumprod
@@ -86,16 +96,19 @@ class BaseStepper(Generic[C, S]):
         raise NotImplementedError
 
     def seen_of_text(self, seen: Seen) -> dict[str, Any]:
-        """The part of a record that comes from cross-attention."""
-        cross = {
-            level: {name: to_array(a).astype(np.float16) for name, a in named.items()}
-            for level, named in seen.cross.items()
-        }
-        scores = None
-        if self.capture.scores and seen.scores:
-            scores = to_array(seen.mean_scores()[: self.tokens])
-        maps = CrossMaps(LevelMaps(cross), self.cond.words, self.cond.tokens)
-        return {"cross": maps, "scores": scores}
+        """The part of a record that comes from cross-attention, and queries and keys."""
+        heads = self.capture.head_numbers
+        return recording.text_fields(seen, self.cond, self.positions, heads)
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """The guided prediction at x_t, each (1, 4, h, w), and where RASG pushes."""
+
+    output: Tensor  # in the UNet's own terms
+    x0: Tensor
+    eps: Tensor
+    push: Tensor | None  # -g / std(g) (eq. 7); None without RASG
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,20 +117,34 @@ class Stepper(BaseStepper[Cond, Settings]):
 
     def plan(self, index: int, cancelled: Callable[[], bool] = never) -> Plan:
         """What the attention taps do in step `index`."""
-        settings, timesteps = self.settings, self.timesteps
+        settings, timesteps, cond = self.settings, self.timesteps, self.conditions(index)
         window = schedule.painta_window(settings, index, len(timesteps), timesteps[index])
         return Plan(
-            size=self.cond.size,
-            indices=self.cond.indices,
+            size=cond.size,
+            indices=cond.indices,
             tokens=self.tokens,
-            rows={n: m.flatten().nonzero()[:, 0] for n, m in self.cond.painta_masks.items()},
-            capture=self.capture,
+            rows={n: m.flatten().nonzero()[:, 0] for n, m in cond.painta_masks.items()},
+            capture=self.capture.at(index),
+            positions=self.positions,
+            shelf=self.shelf,
             painta=settings.painta and window,
             residual=settings.painta_input == "residual",
             smooth=settings.c_smoothing == "gaussian",
             scores=settings.rasg,
             cancelled=cancelled,
+            edits=self.step_edits(index),
         )
+
+    def step_edits(self, index: int) -> StepEdits | None:
+        """The edits that act in step `index`."""
+        if not self.edits:
+            return None
+        timesteps = self.timesteps
+        return step_edits(self.edits, self.cond, index, timesteps[index], len(timesteps))
+
+    def conditions(self, index: int) -> Cond:
+        """What the UNet and the methods are told in step `index`."""
+        return edited(self.cond, self.settings, self.step_edits(index))
 
     def advance(self, state: State, cancelled: Callable[[], bool] = never) -> tuple[State, Record]:
         """x_t to x_{t-1} (eq. 3), the gradient of S in the noise's place (eq. 7).
@@ -126,46 +153,74 @@ class Stepper(BaseStepper[Cond, Settings]):
             SamplingCancelled: `cancelled` said so while the UNet ran.
         """
         started = time.perf_counter()
-        model, settings, x = self.model, self.settings, state.latents
-        t = self.timesteps[state.index]
-        prev = schedule.previous(t, settings.steps, len(model.alphas_cumprod))
-        alpha, alpha_prev = self.alphas(t)
+        return self.move(state, self.look(state, cancelled), started)
 
-        plan = self.plan(state.index, cancelled)
-        said = predict(model.unet, self.cond, x, t, settings, plan, guided=self.guided)
+    def look(self, state: State, cancelled: Callable[[], bool] = never) -> Prediction:
+        """What the UNet says at x_t, and grad S where the step needs it."""
+        x, t, _ = self.here(state)
+        plan, cond = self.plan(state.index, cancelled), self.conditions(state.index)
+        return predict(self.model.unet, cond, x, t, self.settings, plan, guided=self.guided)
+
+    def move(self, state: State, said: Prediction, started: float) -> tuple[State, Record]:
+        """From what the UNet said at x_t to x_{t-1}.
+
+        Args:
+            started: reading of `time.perf_counter` when the step began.
+        """
+        model, settings = self.model, self.settings
+        x, _, alpha = self.here(state)
         output = said.guided(self.guidance_scale)
         x0, eps = schedule.predictions(model.prediction_type, output, x, alpha)
 
-        noise, rng, standard = None, state.rng, None
-        sigma = self._sigma(settings.ddim_eta, t, prev)
+        push, standard = None, None
         if said.grad is not None:
             sign = 1 if settings.direction == "descend" else -1
             standard = rasg.standardise(said.grad, settings.gradient_norm)
             if settings.guidance == "rasg":
-                sigma = self._sigma(settings.eta, t, prev)
-                noise = (-sign * standard).to(x.dtype)
+                push = (-sign * standard).to(x.dtype)
             else:
                 eps = rasg.vanilla(eps, said.grad, alpha, sign * settings.vanilla_scale)
                 x0 = (x - (1 - alpha) ** 0.5 * eps) / alpha**0.5
-        if noise is None and sigma > 0:
-            noise, rng = _draw(x, rng)
-        x_prev = schedule.ddim_step(x0, eps, alpha_prev, sigma, noise)
-        x0, x_prev = self._keep_known(x0, x_prev, state.index)
+                output = schedule.output_of(model.prediction_type, x0, eps, alpha)
+        after, sigma = self.update(state, Said(output, x0, eps, push))
+        x0, x_prev = self._keep_known(x0, after.latents, state.index)
 
         seen = self._seen(said, standard)  # before the clock is read: it is part of the step
         record = Record(
             index=state.index,
-            timestep=t,
+            timestep=self.timesteps[state.index],
             latents=to_array(x[0]),
             x0_latents=to_array(x0[0]),
             x0_preview=model.preview(x0),
-            sigma=float(sigma),
+            sigma=sigma,
             alpha=float(alpha),
             seconds=time.perf_counter() - started,
             settings=settings,
+            memory=to_arrays(after.memory),
             **seen,
         )
-        return State(state.index + 1, x_prev, rng, x0), record
+        return replace(after, latents=x_prev, x0=x0), record
+
+    def here(self, state: State) -> tuple[Tensor, float, Tensor]:
+        """x_t as the UNet takes it, t, and the cumulative alpha there."""
+        t = self.timesteps[state.index]
+        return state.latents, t, self.alphas(t)[0]
+
+    def update(self, state: State, said: Said) -> tuple[State, float]:
+        """x_{t-1} by eq. 3, with the gradient in the noise's place where there is one (eq. 7).
+
+        Returns:
+            The state after the step, and sigma_t.
+        """
+        settings, t = self.settings, self.timesteps[state.index]
+        prev = schedule.previous(t, settings.steps, len(self.model.alphas_cumprod))
+        _, alpha_prev = self.alphas(t)
+        sigma = self._sigma(settings.ddim_eta if said.push is None else settings.eta, t, prev)
+        noise, rng = said.push, state.rng
+        if noise is None and sigma > 0:
+            noise, rng = draw(state.latents, rng)
+        x_prev = schedule.ddim_step(said.x0, said.eps, alpha_prev, sigma, noise)
+        return State(state.index + 1, x_prev, rng), float(sigma)
 
     def _sigma(self, eta: float, t: int, prev: int) -> Tensor:
         model = self.model
@@ -178,14 +233,18 @@ class Stepper(BaseStepper[Cond, Settings]):
 
         Blended latent diffusion; a UNet of 9 channels sees the known pixels and needs none of it.
         """
-        known, mask = self.cond.known_latents, self.cond.latent_mask
+        known, mask = self.cond.known_latents, self.conditions(index).latent_mask
         if known is None:
             return x0, x_prev
-        noised, timesteps = known, self.timesteps
-        if index + 1 < len(timesteps) and self.cond.known_noise is not None:
-            alpha = self.model.alphas_cumprod[timesteps[index + 1]]
-            noised = schedule.add_noise(known, self.cond.known_noise, alpha)
+        noised = known
+        if index + 1 < len(self.timesteps) and self.cond.known_noise is not None:
+            noised = self.noised(known, self.cond.known_noise, index + 1)
         return (1 - mask) * known + mask * x0, (1 - mask) * noised + mask * x_prev
+
+    def noised(self, known: Tensor, noise: Tensor, index: int) -> Tensor:
+        """Known latents with as much noise as x has before step `index`."""
+        alpha = self.model.alphas_cumprod[self.timesteps[index]]
+        return schedule.add_noise(known, noise, alpha)
 
     def _seen(self, said: Prediction, standard: Tensor | None) -> dict[str, Any]:
         """The part of a record that comes from the taps and the gradient."""
@@ -193,35 +252,31 @@ class Stepper(BaseStepper[Cond, Settings]):
         if said.grad is not None and standard is not None:
             grad = rasg.gradient_stats(said.grad, standard)
         return {
-            **self.seen_of_text(seen),
-            "c": self._maps(seen.c if self.capture.c else {}),
-            "similarity": self._maps(seen.similarity),
-            "similarity_painta": self._maps(seen.similarity_painta),
+            **self.seen_of_attention(seen),
             "score": None if said.score is None else float(said.score),
             "grad": grad,
             "guided_norm": said.guided_norm,
         }
 
-    def _maps(self, maps: Mapping[int, Mapping[str, Tensor]]) -> LevelMaps:
-        """(hw,) tensors as (h, w) arrays."""
-        height, width = self.cond.size
-        return LevelMaps(
-            {
-                level: {
-                    name: to_array(a).reshape(height // level, width // level)
-                    for name, a in named.items()
+    def seen_of_attention(self, seen: Seen) -> dict[str, Any]:
+        """The part of a record that comes from the taps."""
+        return {
+            **self.seen_of_text(seen),
+            "c": self._maps(
+                {
+                    level: {name: c for name, c in named.items() if name in seen.kept_c}
+                    for level, named in seen.c.items()
                 }
-                for level, named in maps.items()
-            }
-        )
+            ),
+            "similarity": self._maps(seen.similarity),
+            "similarity_painta": self._maps(seen.similarity_painta),
+        }
+
+    def _maps(self, maps: Mapping[int, Mapping[str, Tensor]]) -> LevelMaps:
+        return recording.level_maps(maps, self.cond.size, self.shelf)
 
 
-def to_array(x: Tensor) -> NDArray[Any]:
-    """To main memory, as float32. A copy, so that later in-place work cannot reach it."""
-    return x.detach().to("cpu", torch.float32, copy=True).numpy()
-
-
-def _draw(like: Tensor, rng: Tensor) -> tuple[Tensor, Tensor]:
+def draw(like: Tensor, rng: Tensor) -> tuple[Tensor, Tensor]:
     """Standard normal noise from a generator in state `rng`, and its state afterwards."""
     generator = torch.Generator("cpu")
     generator.set_state(rng)

@@ -6,62 +6,29 @@ Nothing in it is executable, and it opens without torch and without the model.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb import show
-from hdpainter_nb.errors import SettingsError, TraceError
+from hdpainter_nb.attention import Attention
+from hdpainter_nb.cost import readable_bytes
+from hdpainter_nb.editing import Edit
+from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.filing import FORMAT_VERSION, pack_trace, read_trace, write_trace
+from hdpainter_nb.nodes import Branch, Node, Pictures, name_change
 from hdpainter_nb.options import Options
-from hdpainter_nb.packing import (
-    pack_record,
-    pack_settings,
-    pack_words,
-    unpack_record,
-    unpack_settings,
-    unpack_words,
-)
+from hdpainter_nb.packing import describe, spooled
+from hdpainter_nb.spool import Spool, byte_count, is_mapped
 from hdpainter_nb.types import Record, Word
 
+if TYPE_CHECKING:
+    from hdpainter_nb.screen import Screen
+
 __all__ = ["FORMAT_VERSION", "Branch", "Node", "Trace"]
-
-FORMAT_VERSION = 1
-_HEADER = "hdpainter_nb"
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """A point of the tree: the latents after a step, and the record of that step."""
-
-    id: int
-    parent: int | None
-    branch: int
-    latents: NDArray[Any]  # (4, h, w) float32, after the step; the starting noise at the root
-    rng: NDArray[np.uint8]  # state of the noise generator after the step
-    record: Record | None  # None at a root
-
-    @property
-    def index(self) -> int:
-        """Steps made up to here."""
-        return 0 if self.record is None else self.record.index + 1
-
-
-@dataclass(frozen=True)
-class Branch:
-    """A line of steps under one set of settings, and where it left its parent."""
-
-    id: int
-    name: str
-    prompt: str
-    settings: Options
-    parent: int | None  # branch
-    start: int  # node it grows from
 
 
 class Trace:
@@ -80,6 +47,7 @@ class Trace:
         model: str = "",
         crop: tuple[int, int, int, int] | None = None,
         low: NDArray[np.uint8] | None = None,
+        control: NDArray[np.uint8] | None = None,
     ) -> None:
         self.image = image
         """(H, W, 3): the picture that was given."""
@@ -93,28 +61,39 @@ class Trace:
         """Top, left, height, width of the picture inside the padded one that maps cover."""
         self.low = low
         """(h, w, 3): the small picture that was made larger; None where the run does not."""
+        self.control = control
+        """(H, W, 3): what a ControlNet followed; None without one."""
         self.nodes: dict[int, Node] = {}
         self.branches: dict[int, Branch] = {}
         self.tips: dict[int, int] = {}
         """Branch -> its newest node."""
-        self.pictures: dict[int, NDArray[np.uint8]] = {}
+        self.spool = Spool()
+        """Keeps the arrays of the steps within the budget of `Capture`."""
+        self.pictures: dict[int, NDArray[np.uint8]] = Pictures(self.spool)
         """Node -> (H, W, 3): the x0 predictions that were decoded."""
 
     # --- growing -----------------------------------------------------------------------------
 
     def root(self, latents: NDArray[Any], rng: NDArray[np.uint8]) -> Node:
         """A new starting point: the starting noise (4, h, w)."""
-        return self.keep(Node(self._next_id(), None, -1, latents, rng, None))
+        kept = self.spool.keep(latents), self.spool.keep(rng)
+        return self.keep(Node(self._next_id(), None, -1, *kept, None))
 
     def open_branch(
-        self, prompt: str, settings: Options, start: Node, parent: int | None, name: str = ""
+        self,
+        prompt: str,
+        settings: Options,
+        start: Node,
+        parent: int | None,
+        name: str = "",
+        edits: tuple[Edit, ...] = (),
     ) -> Branch:
         """A new line of steps growing from `start`."""
         number = len(self.branches)
         if not name:
             old = None if parent is None else self.branches[parent]
-            name = "main" if old is None else _name_change(old, prompt, settings)
-        branch = Branch(number, name, prompt, settings, parent, start.id)
+            name = "main" if old is None else name_change(old, prompt, settings, edits)
+        branch = Branch(number, name, prompt, settings, parent, start.id, edits)
         self.branches[number] = branch
         self.tips[number] = start.id
         return branch
@@ -127,8 +106,10 @@ class Trace:
         rng: NDArray[np.uint8],
         record: Record,
     ) -> Node:
-        """Append a step to `branch`."""
-        node = self.keep(Node(self._next_id(), parent.id, branch.id, latents, rng, record))
+        """Append a step to `branch`; what no longer fits the budget goes to disk."""
+        kept = self.spool.keep(latents), self.spool.keep(rng)
+        record = spooled(record, self.spool)
+        node = self.keep(Node(self._next_id(), parent.id, branch.id, *kept, record))
         self.tips[branch.id] = node.id
         return node
 
@@ -162,6 +143,42 @@ class Trace:
                 return self.pictures[node.id]
         return None
 
+    def ask(self, step: int = -1, branch: int | str = 0) -> Attention:
+        """Attention of a step, from the queries and keys that were kept: see `Attention`.
+
+        >>> trace.ask(step=3).row(100, 80, level=16, head=2)
+        >>> trace.ask(step=3).word("star", layer="up_blocks.1")
+        >>> trace.ask(step=3).words("a blue ring", model=model)["ring"]
+
+        Args:
+            step: its number, from 0; negative numbers count from the newest.
+            branch: of this trace.
+
+        Raises:
+            SettingsError: no such step, or no queries and keys were kept of it.
+        """
+        records = self.records(branch)
+        if not -len(records) <= step < len(records):
+            raise SettingsError(f"There is no step {step}; there are {len(records)}.")
+        return Attention.of(records[step])
+
+    def screen(self, word: str | int, branch: int | str = 0) -> Screen:
+        """Score every map of a word that was kept, to find the layers and heads that carry it.
+
+        >>> trace.screen("star").per("layer", "head").top(5)
+
+        Args:
+            word: a word of the prompt, or a token's position.
+            branch: whose steps, from the root.
+
+        Raises:
+            KeyError: no such word or branch.
+            SettingsError: no maps were kept.
+        """
+        from hdpainter_nb.screen import screen
+
+        return screen(self, word, branch)
+
     def _number(self, branch: int | str) -> int:
         for number, known in self.branches.items():
             if branch in (number, known.name):
@@ -176,9 +193,15 @@ class Trace:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        arrays, _ = _pack(self)
+        """Bytes of all arrays, in memory and on disk."""
+        arrays, _ = pack_trace(self)
         return sum(array.nbytes for array in arrays.values())
+
+    @property
+    def nbytes_on_disk(self) -> int:
+        """Bytes of the arrays that lie in a file and are read when they are looked at."""
+        arrays, _ = pack_trace(self)
+        return sum(array.nbytes for array in arrays.values() if is_mapped(array))
 
     def __len__(self) -> int:
         return len(self.records()) if self.branches else 0
@@ -190,15 +213,24 @@ class Trace:
         return self.records()[index]
 
     def __repr__(self) -> str:
-        lengths = (f"{b.name}: {len(self.records(b.id))} steps" for b in self.branches.values())
-        return f"Trace({', '.join(lengths) or 'empty'})"
+        lengths = [f"{b.name}: {len(self.records(b.id))} steps" for b in self.branches.values()]
+        return f"Trace({'; '.join([', '.join(lengths), *self._kept()]) if lengths else 'empty'})"
+
+    def _kept(self) -> tuple[str, str]:
+        """What was kept, and where."""
+        records = [node.record for node in self.nodes.values() if node.record is not None]
+        disk = self.nbytes_on_disk
+        held = f"{readable_bytes(self.nbytes - disk)} in memory"
+        return describe(records), f"{held}, {readable_bytes(disk)} on disk" if disk else held
 
     def _repr_html_(self) -> str:
+        edited = any(b.edits for b in self.branches.values())
         rows = [
             {
                 "branch": b.name,
                 "prompt": b.prompt,
                 "method": b.settings.method,
+                **({"edits": ", ".join(map(str, b.edits))} if edited else {}),
                 "steps": len(self.records(b.id)),
                 "from step": self.nodes[b.start].index,
             }
@@ -209,23 +241,21 @@ class Trace:
         if found is None and last:
             found = last[0].x0_preview
         shown = [] if found is None else [show.picture(found)]
-        return show.card(*shown, show.table(rows))
+        kept = show.table(dict(zip(("kept", "held"), self._kept(), strict=True))) if rows else ""
+        return show.card(*shown, show.table(rows) + kept)
 
     # --- one file ----------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to one file, by habit ``*.hdp``.
+        """Write everything to one file, by habit ``*.hdp``, one array at a time.
 
         An existing one is replaced at once, and only when the new one is complete.
-        """
-        from safetensors.numpy import save_file
 
+        Raises:
+            OSError: the file cannot be written.
+        """
         path = Path(path)
-        arrays, meta = _pack(self)
-        partial = path.with_name(path.name + ".part")
-        packed = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        save_file(packed, partial, metadata={_HEADER: json.dumps(meta)})
-        partial.replace(path)
+        write_trace(self, path)
         return path
 
     def to_html(
@@ -255,109 +285,15 @@ class Trace:
         return write_page(path, traces, title=title, maps=maps)
 
     @classmethod
-    def load(cls, path: str | Path) -> Trace:
+    def load(cls, path: str | Path, *, budget: int | str | None = "1 GB") -> Self:
         """Read a file written by `save`.
+
+        Args:
+            path: of the file.
+            budget: what may lie in main memory. The rest stays in the file and is read when it is
+                looked at: leave the file where it is. None: no limit.
 
         Raises:
             TraceError: no such file, truncated, not a trace, or made by a newer version.
         """
-        from safetensors import SafetensorError, safe_open
-
-        path = Path(path)
-        if not path.is_file():
-            raise TraceError(f"There is no trace file at {path}.")
-        try:
-            with safe_open(path, framework="np") as file:
-                meta = (file.metadata() or {}).get(_HEADER)
-                if meta is None:
-                    raise TraceError(f"{path} is a safetensors file, but not a trace of this tool.")
-                header = json.loads(meta)
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            version = header["version"]
-            if version != FORMAT_VERSION:
-                raise TraceError(
-                    f"{path} has trace format {version}, this version reads {FORMAT_VERSION}: "
-                    "update hdpainter-nb."
-                )
-            return _unpack(arrays, header)
-        except TraceError:
-            raise
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, SettingsError) as error:
-            raise TraceError(
-                f"{path} cannot be read as a trace: it is truncated or of another kind ({error})."
-            ) from error
-
-
-def _name_change(old: Branch, prompt: str, settings: Options) -> str:
-    """What is different, as a name: ``painta=False``."""
-    changes = [f"{k}={new!r}" for k, (_, new) in old.settings.differences(settings).items()]
-    if prompt != old.prompt:
-        changes.insert(0, repr(prompt))
-    return ", ".join(changes) or "again"
-
-
-def _pack(trace: Trace) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    arrays: dict[str, NDArray[Any]] = {}
-    nodes = []
-    for node in trace.nodes.values():
-        prefix = f"node.{node.id}"
-        arrays[f"{prefix}.after"] = node.latents
-        arrays[f"{prefix}.rng"] = node.rng
-        entry: dict[str, Any] = {"id": node.id, "parent": node.parent, "branch": node.branch}
-        if node.record is not None:
-            entry["record"] = pack_record(node.record, prefix, arrays)
-        nodes.append(entry)
-    for name in ("image", "mask", "low"):
-        value = getattr(trace, name)
-        if value is not None:
-            arrays[name] = value
-    arrays |= {f"picture.{number}": picture for number, picture in trace.pictures.items()}
-    header = {
-        "version": FORMAT_VERSION,
-        "model": trace.model,
-        "crop": trace.crop,
-        "words": pack_words(trace.words),
-        "tokens": list(trace.tokens),
-        "nodes": nodes,
-        "tips": {str(k): v for k, v in trace.tips.items()},
-        "branches": [
-            {
-                **{f.name: getattr(b, f.name) for f in dataclasses.fields(b)},
-                "settings": pack_settings(b.settings),
-            }
-            for b in trace.branches.values()
-        ],
-    }
-    return arrays, header
-
-
-def _unpack(arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> Trace:
-    trace = Trace(
-        arrays.get("image"),
-        arrays.get("mask"),
-        unpack_words(header["words"]),
-        tuple(header["tokens"]),
-        header["model"],
-        tuple(header["crop"]) if header.get("crop") else None,
-        arrays.get("low"),
-    )
-    for entry in header["nodes"]:
-        prefix = f"node.{entry['id']}"
-        record = entry.get("record")
-        trace.keep(
-            Node(
-                entry["id"],
-                entry["parent"],
-                entry["branch"],
-                arrays[f"{prefix}.after"],
-                arrays[f"{prefix}.rng"],
-                None if record is None else unpack_record(record, prefix, arrays),
-            )
-        )
-    for b in header["branches"]:
-        settings = unpack_settings(b["settings"])
-        trace.branches[b["id"]] = Branch(**{**b, "settings": settings})
-    trace.tips = {int(k): v for k, v in header["tips"].items()}
-    known = {f"picture.{number}": number for number in trace.nodes}
-    trace.pictures = {known[name]: array for name, array in arrays.items() if name in known}
-    return trace
+        return read_trace(Path(path), Spool(byte_count(budget)), cls)

@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb import show
-from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.maps import CrossMaps, Float, LevelMaps, Word
+from hdpainter_nb.errors import ImageError, SettingsError
+from hdpainter_nb.maps import CrossMaps, Float, LevelMaps, QueryKeys, Word
 from hdpainter_nb.options import Options
 from hdpainter_nb.settings import PRESETS, Preset, Settings
 
 if TYPE_CHECKING:
     import torch
+
+    from hdpainter_nb.control import Control
 
 __all__ = [
     "LEVELS",
@@ -35,6 +37,7 @@ __all__ = [
     "Job",
     "LevelMaps",
     "Preset",
+    "QueryKeys",
     "Record",
     "Settings",
     "State",
@@ -117,12 +120,16 @@ class Job(Task[Settings]):
         mask: (H, W) bool array, PIL image or path, True or white where to fill; None fills all.
         prompt: what to paint there. May be empty.
         preset: ``official``, ``paper`` or ``community``; starting point for `settings`.
+        control: what a ControlNet is to follow (edges, depth, ...), of the size of `image`; the
+            model needs one.
         settings: any field of `Settings`, by name.
 
     Raises:
         ImageError, MaskError: the picture or mask cannot be used; the message says what to do.
         SettingsError: unknown or impossible setting.
     """
+
+    control: NDArray[np.uint8] | None  # (H, W, 3)
 
     def __init__(
         self,
@@ -131,9 +138,30 @@ class Job(Task[Settings]):
         prompt: str,
         *,
         preset: Preset = "official",
+        control: Any = None,
         **settings: Any,
     ) -> None:
+        from hdpainter_nb.inputs import read_image
+
         super().__init__(image, mask, prompt, Settings.preset(preset, **settings))
+        led = None if control is None else read_image(control)
+        if led is not None and led.shape != self.image.shape:
+            raise ImageError(
+                f"control has {led.shape[1]}x{led.shape[0]} px, the image {self.image.shape[1]}x"
+                f"{self.image.shape[0]}: make them the same size."
+            )
+        if led is None and self.settings.control_scale is not None:
+            raise SettingsError("control_scale needs a control picture: Job(..., control=picture).")
+        object.__setattr__(self, "control", led)
+        if led is not None and self.settings.control_scale is None:
+            object.__setattr__(self, "settings", self.settings.replace(control_scale=1.0))
+
+    def part(self, window: tuple[slice, slice]) -> Self:
+        """The same job on a window (rows, columns) of its picture."""
+        job = super().part(window)
+        if self.control is not None:
+            object.__setattr__(job, "control", self.control[window].copy())
+        return job
 
 
 def _text(name: str, value: Any) -> str:
@@ -169,16 +197,21 @@ class Cond(Conditions):
     known_latents: torch.Tensor | None = None  # (1, 4, h, w)
     known_noise: torch.Tensor | None = None  # (1, 4, h, w)
     added: Mapping[str, torch.Tensor] = field(default_factory=dict)  # further UNet conditions
+    control: Control | None = None  # ControlNet
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A point of the trajectory: the latent x_t *before* step `index`, and the noise generator."""
+    """A point of the trajectory: the latent x_t *before* step `index`, and the noise generator.
+
+    Under Euler's schedulers the latent is x_0 + s eps, as they have it.
+    """
 
     index: int
     latents: torch.Tensor  # (1, 4, h, w)
     rng: torch.Tensor  # state of the noise generator, uint8
     x0: torch.Tensor | None = None  # (1, 4, h, w): x0 prediction of the step that led here
+    memory: Mapping[str, Any] | None = None  # what a multistep scheduler remembers of earlier steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +237,7 @@ class Record:
     timestep: int
     """t, in training steps: 999 is pure noise."""
     latents: Float
-    """(4, h, w): x_t entering the step."""
+    """(4, h, w): x_t entering the step, as the UNet takes it."""
     x0_latents: Float
     """(4, h, w): the x0 prediction."""
     x0_preview: NDArray[np.uint8]
@@ -224,7 +257,7 @@ class Record:
     grad: GradStats | None
     """Statistics of g = grad S; None without guidance."""
     sigma: float
-    """sigma_t of eq. 3, in units of the latent."""
+    """sigma_t of eq. 3, in units of the latent: how much noise, or gradient, the step adds."""
     alpha: float
     """Cumulative alpha_t."""
     guided_norm: float
@@ -235,6 +268,16 @@ class Record:
     """The settings under which this step was made."""
     x0_unblended: Float | None = None
     """(4, h, w): the x0 prediction before eq. 10 blended the original in; None where it did not."""
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    """What a multistep scheduler remembers after the step, to go on from a file."""
+    score_maps: LevelMaps = field(default_factory=lambda: LevelMaps({}))
+    """Scores before softmax of each layer, ([heads,] tokens, h, w); empty unless asked for."""
+    self_qk: QueryKeys = field(default_factory=lambda: QueryKeys({}))
+    """Queries and keys of self-attention, before PAIntA; empty unless asked for."""
+    cross_qk: QueryKeys = field(default_factory=lambda: QueryKeys({}))
+    """Queries and keys of cross-attention; empty unless asked for."""
+    holes: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
+    """Level -> (h, w): what PAIntA took to be masked; empty unless `self_qk` is kept."""
 
     def __repr__(self) -> str:
         parts = [f"step {self.index}", f"t={self.timestep}", self.settings.method]

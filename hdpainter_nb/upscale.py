@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from hdpainter_nb import blending, geometry
-from hdpainter_nb.capture import Capture
+from hdpainter_nb.capture import Capture, Estimate
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.loop import Loop
 from hdpainter_nb.settings import UpscaleSettings
@@ -98,6 +98,17 @@ class Upscaler(Loop[UpscaleCond, UpscaleSettings]):
             return self._finished(self._x0(record), paste, exact)
         raw = record.x0_latents if record.x0_unblended is None else record.x0_unblended
         return self._decode(torch.from_numpy(raw), exact)
+
+    def estimate(self, *, dtype: torch.dtype | None = None, exact: bool = True) -> Estimate:
+        """Bytes and FLOPs of the whole run, counted on the meta device before it starts.
+
+        Args:
+            dtype: the precision to count for; the model's by default.
+            exact: whether `image` is to be called so.
+        """
+        from hdpainter_nb.estimate import count
+
+        return count(self.stepper, dtype=dtype, exact=exact)
 
     def _decode(self, latents: torch.Tensor, exact: bool) -> NDArray[np.uint8]:
         with self._turn:

@@ -13,13 +13,15 @@ from torch import Tensor
 from hdpainter_nb import geometry, masks, schedule, vae
 from hdpainter_nb.blending import soft_mask
 from hdpainter_nb.card import Card
-from hdpainter_nb.errors import HDPainterWarning, ModelError, SettingsError
+from hdpainter_nb.errors import ModelError, SettingsError
 from hdpainter_nb.families import UPSCALING
-from hdpainter_nb.inputs import read_image, tell
+from hdpainter_nb.inputs import read_image
 from hdpainter_nb.loading import open_pipeline
 from hdpainter_nb.models import Model, Prediction
+from hdpainter_nb.placement import Offload
 from hdpainter_nb.prepare import read_text
 from hdpainter_nb.settings import UpscaleSettings
+from hdpainter_nb.shortage import enough_memory
 from hdpainter_nb.types import Conditions, State, Task
 
 __all__ = ["UpscaleCond", "UpscaleJob", "UpscaleModel", "load_upscaler"]
@@ -30,19 +32,21 @@ def load_upscaler(
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
+    offload: Offload | None = None,
     **options: Any,
 ) -> UpscaleModel:
     """Load the x4 upscaler by name, or take a diffusers pipeline as it is.
 
     Args:
-        source: ``x4`` (Stability's, from the hub); a hub id; a folder; a .safetensors or .ckpt
-            file; or a `StableDiffusionUpscalePipeline`, which stays as it is.
-        device, dtype, options: as for `load`.
+        source: ``mini`` (bundled, made for the bundled inpainting miniature); ``x4`` (Stability's,
+            from the hub); a hub id; a folder; a .safetensors or .ckpt file; or a
+            `StableDiffusionUpscalePipeline`, which stays as it is.
+        device, dtype, offload, options: as for `load`.
 
     Raises:
         ModelError: as `load` does.
     """
-    opened = open_pipeline(source, device, dtype, options, UPSCALING)
+    opened = open_pipeline(source, device, dtype, options, UPSCALING, offload=offload)
     return UpscaleModel.from_pipeline(opened.pipe, name=opened.name, card=opened.card)
 
 
@@ -139,6 +143,11 @@ class UpscaleModel(Model):
         """``x4``."""
         return "x4"
 
+    def upcasts(self, dtype: torch.dtype) -> bool:
+        """As the stock pipeline has it: in float16 this VAE overflows, unless it says otherwise."""
+        said = getattr(self.parts().vae.config, "force_upcast", True)
+        return bool(said) and dtype == torch.float16
+
     def parts(self) -> Any:
         """The pipeline itself, whose scheduler nobody here touches.
 
@@ -163,7 +172,7 @@ class UpscaleModel(Model):
             ModelError: this is a bare UNet; the VAE gives no finite numbers.
             SettingsError: a noise level above `max_noise_level`.
         """
-        with torch.no_grad():
+        with torch.no_grad(), enough_memory(self, "encoding", None, job.geometry().frame):
             return _prepare(self, job)
 
 
@@ -192,7 +201,7 @@ def _prepare(model: UpscaleModel, job: UpscaleJob) -> tuple[UpscaleCond, State]:
         context=context,
         low=schedule.add_noise(clean, noise, alpha),
         noise_level=settings.noise_level,
-        known=_encode(parts, _to_units(large), rng).to(device, dtype),
+        known=vae.encode(parts, _to_units(large), "mean", rng).to(device, dtype),
         soft=soft.to(device, dtype),
         hard=hard.to(device, dtype),
         indices=tokens.indices,
@@ -202,15 +211,6 @@ def _prepare(model: UpscaleModel, job: UpscaleJob) -> tuple[UpscaleCond, State]:
         crop=(0, 0, *room.work),
     )
     return cond, State(index=0, latents=latents, rng=rng.get_state())
-
-
-def _encode(parts: Any, picture: Tensor, rng: torch.Generator) -> Tensor:
-    """E(I): the posterior's mean; in tiles where the memory does not suffice for one piece."""
-    try:
-        return vae.encode(parts, picture, "mean", rng)
-    except torch.OutOfMemoryError:
-        tell("Too little memory to encode in one piece: encoded in tiles.", HDPainterWarning)
-        return vae.encode(parts, picture, "mean", rng, tiled=True)
 
 
 def _to_units(picture: NDArray[np.uint8]) -> Tensor:

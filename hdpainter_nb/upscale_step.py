@@ -24,20 +24,26 @@ __all__ = ["UpscaleStepper"]
 class UpscaleStepper(BaseStepper[UpscaleCond, UpscaleSettings]):
     """The steps of making a picture four times as large."""
 
-    def plan(self, cancelled: Callable[[], bool] = never) -> Plan:
-        """What the attention taps do: they watch the words, and nothing else."""
+    def plan(self, cancelled: Callable[[], bool] = never, index: int = 0) -> Plan:
+        """What the attention taps do in step `index`: watch the words, keep queries and keys."""
         return Plan(
             size=self.cond.size,
             indices=self.cond.indices,
             tokens=self.tokens,
             rows={},
-            capture=self.capture.replace(c=False, similarity=False),
+            capture=self.capture.at(index).replace(c=False, similarity=False),
+            positions=self.positions,
+            shelf=self.shelf,
             cancelled=cancelled,
             factor=self.settings.factor,
         )
 
     def predict(
-        self, x: Tensor, timestep: int, cancelled: Callable[[], bool] = never
+        self,
+        x: Tensor,
+        timestep: int,
+        cancelled: Callable[[], bool] = never,
+        index: int = 0,
     ) -> Prediction:
         """The UNet on [x_t, small picture] of 7 channels, both halves in one batch.
 
@@ -49,7 +55,7 @@ class UpscaleStepper(BaseStepper[UpscaleCond, UpscaleSettings]):
         context = cond.context[halves]
         stacked = torch.cat([x, cond.low], 1).expand(len(context), -1, -1, -1)
         level = torch.full((len(context),), cond.noise_level, device=x.device)
-        with frozen(unet), Taps(unet, self.plan(cancelled)) as taps, torch.no_grad():
+        with frozen(unet), Taps(unet, self.plan(cancelled, index)) as taps, torch.no_grad():
             taps.half = "both" if self.guided else "cond"
             output = unet(
                 stacked,
@@ -77,7 +83,7 @@ class UpscaleStepper(BaseStepper[UpscaleCond, UpscaleSettings]):
         t = self.timesteps[state.index]
         alpha, alpha_prev = self.alphas(t)
 
-        said = self.predict(x, t, cancelled)
+        said = self.predict(x, t, cancelled, state.index)
         output = said.guided(self.guidance_scale)
         x0, eps = schedule.predictions(model.prediction_type, output, x, alpha)
         free, x0 = x0, self.blended(x0) if settings.blend else x0

@@ -2,12 +2,13 @@
 
 `parts` is a diffusers pipeline with a VAE and an image processor. h, w = H/8, W/8, or H/4, W/4
 for the VAE of an x4 upscaler.
+
+A large picture goes through in one piece, as in the stock pipeline, where the memory suffices for
+that, which is counted beforehand on a GPU; else in overlapping tiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdpainter_nb.errors import ModelError
+from hdpainter_nb.vae_run import Tile, decoded, encoded, factor_of, run
 
 __all__ = ["NEUTRAL", "decode", "encode", "fit_preview", "to_rgb"]
 
@@ -29,7 +31,7 @@ NEUTRAL: Matrix = np.array(
 
 
 def encode(
-    parts: Any, picture: Tensor, how: str, rng: torch.Generator, *, tiled: bool = False
+    parts: Any, picture: Tensor, how: str, rng: torch.Generator, *, tile: Tile = "auto"
 ) -> Tensor:
     """Latents of pictures, times the VAE's scaling factor.
 
@@ -38,96 +40,60 @@ def encode(
         picture: (n, 3, H, W), -1 .. 1.
         how: ``mean`` of the posterior, or one ``sample`` of it (switch 15).
         rng: generator of the sample.
-        tiled: see `decode`.
+        tile: see `decode`.
 
     Returns:
         (n, 4, h, w) in the VAE's dtype.
 
     Raises:
         ModelError: the VAE gives no finite numbers, in float32 neither.
-        torch.OutOfMemoryError: try `tiled`.
+        torch.OutOfMemoryError: not even one tile fits.
     """
     vae, device, state = parts.vae, parts._execution_device, rng.get_state()
 
-    def run() -> Tensor:
+    def work(side: int | None) -> Tensor:
+        rng.set_state(state)  # a second attempt draws the same sample
         pixels = picture.to(device=device, dtype=vae.dtype)
-        if how == "sample":
-            rng.set_state(state)
-            latents: Tensor = parts._encode_vae_image(pixels, rng)
-            return latents
-        out = vae.encode(pixels)
-        mean: Tensor = out.latent_dist.mode() if hasattr(out, "latent_dist") else out.latents
-        scaled: Tensor = vae.config.scaling_factor * mean
-        return scaled
+        return vae.config.scaling_factor * encoded(vae, pixels, side, how, rng)
 
-    with _tiles(vae, tiled):
-        return _finite(vae, run)
+    size = picture.shape[-2], picture.shape[-1]
+    return run(parts, "encode", size, tile, work).to(vae.dtype)
 
 
-def decode(parts: Any, latents: Tensor, *, tiled: bool = False) -> NDArray[np.uint8]:
+def decode(
+    parts: Any, latents: Tensor, *, tile: Tile = "auto", float32: bool = False
+) -> NDArray[np.uint8]:
     """The picture that latents stand for, as the stock pipeline makes it.
 
     Args:
         parts: the pipeline.
         latents: (1, 4, h, w).
-        tiled: decode in overlapping tiles where the picture is larger than the VAE's own size;
-            takes less memory, and differs a little near the seams.
+        tile: side in pixels of overlapping tiles to decode in, which takes less memory and differs
+            a little near the seams; None: in one piece; ``auto``: in one piece where the memory
+            suffices, else in the largest tiles that fit.
+        float32: whether half precision shall not even be tried.
 
     Returns:
         (H, W, 3).
 
     Raises:
         ModelError: latents or picture are not finite.
-        torch.OutOfMemoryError: try `tiled`.
+        torch.OutOfMemoryError: not even one tile fits.
+
+    Warns:
+        HDPainterWarning: the memory does not suffice for one piece, so tiles were used.
     """
     vae, device = parts.vae, parts._execution_device
     if not bool(torch.isfinite(latents).all()):
         raise ModelError("These latents are not finite, so there is no picture in them.")
 
-    def run() -> Tensor:
+    def work(side: int | None) -> Tensor:
         scaled = latents.to(device=device, dtype=vae.dtype) / vae.config.scaling_factor
-        image: Tensor = vae.decode(scaled, return_dict=False)[0]
-        return image
+        return decoded(vae, scaled, side)
 
-    with _tiles(vae, tiled):
-        image = _finite(vae, run)
+    size = factor_of(vae) * latents.shape[-2], factor_of(vae) * latents.shape[-1]
+    image = run(parts, "decode", size, tile, work, float32=float32)
     return np.asarray(parts.image_processor.postprocess(image, output_type="pil")[0])
-
-
-@contextmanager
-def _tiles(vae: Any, tiled: bool) -> Iterator[None]:
-    """The VAE works in tiles inside, and as it did before outside."""
-    was = getattr(vae, "use_tiling", False)
-    try:
-        if tiled:
-            vae.use_tiling = True
-        yield
-    finally:
-        if tiled:
-            vae.use_tiling = was
-
-
-def _finite(vae: Any, run: Callable[[], Tensor]) -> Tensor:
-    """Run the VAE; where half precision overflows, once more in float32."""
-    dtype = vae.dtype
-    with torch.no_grad():
-        out = run()
-    if bool(torch.isfinite(out).all()):
-        return out
-    meta = any(p.device.type == "meta" for p in vae.parameters())
-    if dtype != torch.float32 and not meta:
-        try:
-            vae.to(dtype=torch.float32)
-            with torch.no_grad():
-                out = run()
-        finally:
-            vae.to(dtype=dtype)
-    if not bool(torch.isfinite(out).all()):
-        raise ModelError(
-            f"The VAE gives no finite numbers in {str(dtype).removeprefix('torch.')}: load the "
-            "model with dtype='float32', or put in a VAE that is made for half precision."
-        )
-    return out.to(dtype)
 
 
 def fit_preview(parts: Any, factor: int = 8, size: int = 256) -> Matrix:

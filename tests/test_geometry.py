@@ -37,6 +37,8 @@ def test_any_picture_and_its_small_version_have_a_frame(
         assert all(a <= b and b % multiple == 0 for a, b in zip(inner, frame, strict=True))
         # no more than one multiple is added beyond what the two need
         assert all(b - a <= multiple + FACTOR for a, b in zip(inner, frame, strict=True))
+    if max(height, width) <= FACTOR * long_side:  # no more memory than the picture's own
+        assert all(b <= FACTOR * (-(-long_side // 64) * 64) for b in room.frame)
     apart = [abs(a - FACTOR * b) for a, b in zip(room.work, low, strict=True)]
     assert max(apart) <= FACTOR
 

@@ -271,7 +271,7 @@ def test_self_attention_of_any_pixel(model: Model, job: Job) -> None:
         attention.region(two), (attention.row(0, 0) + attention.row(64, 64)) / 2, atol=1e-6
     )
     c = np.stack(list(record.c.layers[16].values()))
-    replayed = torch.stack(list(attention.c[16].values())).reshape(c.shape)
+    replayed = np.stack([np.asarray(a) for a in attention.c[16].values()]).reshape(c.shape)
     np.testing.assert_allclose(replayed, c, atol=1e-5)
     for wrong in ({"x": 999, "y": 0}, {"x": 0, "y": 0, "level": 8}, {"x": 0, "y": 0, "head": 99}):
         with pytest.raises(SettingsError):

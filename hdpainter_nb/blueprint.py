@@ -1,0 +1,90 @@
+"""What the UNet will be told of a job, before anything is encoded: `blueprint`.
+
+Sizes, words and masks are real; text embeddings and latents are empty tensors on the meta device.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hdpainter_nb import masks, prepare
+from hdpainter_nb.control import control_of
+from hdpainter_nb.models import Model
+from hdpainter_nb.types import Cond, Job, Settings
+from hdpainter_nb.upscale_model import UpscaleCond, UpscaleJob, UpscaleModel
+
+__all__ = ["painted", "upscaled"]
+
+
+def painted(model: Model, job: Job) -> Cond:
+    """`Model.prepare` without its encoding."""
+    settings: Settings = job.settings
+    side = settings.long_side or model.native_size
+    fitted = masks.fit(job.image, job.mask, how=settings.size, long_side=side)
+    (height, width), crop = fitted.mask.shape, fitted.crop
+    context, words = _text(model, job)
+    latents = torch.empty(1, 4, height // 8, width // 8, device="meta")
+    known = latents if model.kind == "blended" else None
+    return Cond(
+        context=context,
+        latent_mask=latents[:, :1],
+        masked_image_latents=latents,
+        painta_masks={
+            level: masks.to_painta(fitted.mask, level, settings.painta_mask, crop=crop)
+            for level in (16, 32)
+        },
+        score_mask=torch.empty(height // 32, width // 32, device="meta"),
+        size=(height, width),
+        crop=crop,
+        known_latents=known,
+        known_noise=known,
+        added=_added(model, (height, width)),
+        control=control_of(model, job),
+        **words,
+    )
+
+
+def upscaled(model: UpscaleModel, job: UpscaleJob) -> UpscaleCond:
+    """`UpscaleModel.prepare` without its encoding."""
+    room = job.geometry()
+    context, words = _text(model, job)
+    latents = torch.empty(1, 4, *room.low_frame, device="meta")
+    return UpscaleCond(
+        context=context,
+        low=latents[:, :3],
+        noise_level=job.settings.noise_level,
+        known=latents,
+        soft=latents[:, :1],
+        hard=latents[:, :1],
+        size=room.frame,
+        crop=(0, 0, *room.work),
+        **words,
+    )
+
+
+def _added(model: Model, size: tuple[int, int]) -> dict[str, Tensor]:
+    """What SDXL's UNet is told besides the text."""
+    second = model.pipe.components.get("text_encoder_2")
+    if second is None:
+        return {}
+    return prepare.added_conditions(
+        torch.empty(2, second.config.projection_dim, device="meta"), size
+    )
+
+
+def _text(model: Model, job: Any) -> tuple[Tensor, dict[str, Any]]:
+    """Empty embeddings (2, L, d) of a job's text, and what its tokens are."""
+    parts = model.parts()
+    width = model.unet.config.cross_attention_dim
+    empty = torch.empty(1, parts.tokenizer.model_max_length, width, device="meta")
+    stub = SimpleNamespace(
+        tokenizer=parts.tokenizer,
+        maybe_convert_prompt=parts.maybe_convert_prompt,
+        encode_prompt=lambda *_, **__: (empty, empty),
+    )
+    context, tokens = prepare.read_text(model, stub, job)
+    return context, {"indices": tokens.indices, "words": tokens.words, "tokens": tokens.tokens}

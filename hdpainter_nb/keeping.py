@@ -1,0 +1,153 @@
+"""What a step shows, reduced where it appears to what `Capture` asks for: `Keeper`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from hdpainter_nb.capture_bytes import PAINTA_LEVELS, SCORE_LEVEL
+
+if TYPE_CHECKING:
+    from hdpainter_nb.taps import Layer, Plan, Seen
+
+__all__ = ["Keeper"]
+
+Kind = Literal["self", "cross"]
+
+
+class Keeper:
+    """Takes what the taps see of the conditional half, and leaves in `Seen` what is to be kept.
+
+    Args:
+        plan: says what, in ``plan.capture``, and where to put it, in ``plan.shelf``.
+        seen: what is filled.
+        layers: those of the UNet, in the order in which they run.
+    """
+
+    def __init__(self, plan: Plan, seen: Seen, layers: Sequence[Layer]) -> None:
+        self.plan = plan
+        self.seen = seen
+        self._dtype = torch.float16 if plan.capture.dtype == "float16" else torch.float32
+        seen.kept_c = frozenset(layer.name for layer in layers if self.wants_c(layer))
+        # Layers that are still to come into their level's mean, and how many there are at first.
+        self._left = Counter(layer.level for layer in layers if self.wants_cross(layer))
+        self._all = Counter(self._left)
+
+    # --- whether ---------------------------------------------------------------------------------
+
+    def wants_cross(self, layer: Layer) -> bool:
+        """Whether cross-attention maps of the layer are kept."""
+        capture = self.plan.capture
+        return capture.cross is not None and self._wants(layer)
+
+    def wants_queries(self, layer: Layer, kind: Kind) -> bool:
+        """Whether q and k of the layer are kept."""
+        capture = self.plan.capture
+        if kind == "cross":
+            return capture.cross_queries and self._wants(layer)
+        return capture.own_queries and self._wants(layer) and not layer.block.only_cross_attention
+
+    def wants_c(self, layer: Layer) -> bool:
+        """Whether c of the layer is kept; rows of its attention cannot be told without."""
+        capture = self.plan.capture
+        return self.wants_queries(layer, "self") or (capture.c and capture.keeps(layer.name))
+
+    def wants_similarity(self, layer: Layer) -> bool:
+        """Whether appendix B's similarity of the layer is kept."""
+        capture = self.plan.capture
+        return capture.similarity and layer.level in PAINTA_LEVELS and capture.keeps(layer.name)
+
+    def wants_scores(self, layer: Layer) -> bool:
+        """Whether the layer's scores before softmax are kept."""
+        capture = self.plan.capture
+        return (
+            capture.score_detail is not None
+            and layer.level == SCORE_LEVEL
+            and capture.keeps(layer.name)
+            and self._heads(layer) != ()
+        )
+
+    def _wants(self, layer: Layer) -> bool:
+        capture = self.plan.capture
+        there = layer.level in capture.levels and capture.keeps(layer.name)
+        return there and self._heads(layer) != ()
+
+    def _heads(self, layer: Layer) -> tuple[int, ...] | None:
+        return self.plan.capture.chosen_heads(int(layer.block.attn2.heads))
+
+    # --- what ------------------------------------------------------------------------------------
+
+    def cross(self, layer: Layer, probabilities: Tensor) -> None:
+        """Cross-attention probabilities (heads, hw, L), in the detail that was asked for."""
+        detail, level = self.plan.capture.cross, layer.level
+        stack = self._some(layer, probabilities).transpose(-1, -2)  # (heads, L, hw)
+        if detail != "heads":
+            stack = stack.mean(0)
+        stack = self._tokens(stack).unflatten(-1, self._shape(level))  # ([heads,] tokens, h, w)
+        kept = self.seen.cross.setdefault(level, {})
+        if detail != "mean":
+            kept[layer.name] = self._put(stack)
+            return
+        stack = stack / self._all[level]
+        kept["mean"] = kept["mean"] + stack if "mean" in kept else stack
+        self._left[level] -= 1
+        if not self._left[level]:
+            kept["mean"] = self._put(kept["mean"])
+
+    def scores(self, layer: Layer, mean: Tensor, q: Tensor, k: Tensor) -> None:
+        """Scores before softmax: their mean over heads, and every layer's or head's.
+
+        Args:
+            mean: (L, h, w), over all heads.
+            q: (heads, hw, d). k: (heads, L, d).
+        """
+        capture = self.plan.capture
+        if not self.wants_scores(layer):
+            return
+        stack = mean.detach()
+        if capture.score_detail == "heads" or capture.heads is not None:
+            q, k = self._some(layer, q.detach()).float(), self._some(layer, k.detach()).float()
+            stack = k @ q.transpose(-1, -2) * q.shape[-1] ** -0.5  # (heads, L, hw)
+            stack = stack.unflatten(-1, mean.shape[-2:])
+        stack = self._tokens(stack, -3)
+        average = stack.mean(0) if stack.ndim == 4 else stack
+        self.seen.kept_scores.append(average)  # (tokens, h, w)
+        if capture.score_detail != "mean":
+            detailed = stack if capture.score_detail == "heads" else average
+            kept = self.seen.score_maps.setdefault(layer.level, {})
+            kept[layer.name] = self._put(detailed, torch.float32)
+
+    def queries(self, layer: Layer, kind: Kind, q: Tensor, k: Tensor) -> None:
+        """Queries (heads, hw, d) and keys (heads, n, d) of a layer, where they are kept."""
+        if not self.wants_queries(layer, kind):
+            return
+        seen = self.seen.own_queries if kind == "self" else self.seen.cross_queries
+        pair = tuple(self._put(self._some(layer, x.detach())) for x in (q, k))
+        seen.setdefault(layer.level, {})[layer.name] = pair
+        if kind == "self" and layer.level in self.plan.rows:
+            self.seen.rows[layer.level] = self.plan.rows[layer.level]
+
+    def _some(self, layer: Layer, x: Tensor) -> Tensor:
+        """The chosen heads of (heads, ...); no index tensor, which would have to be sent over."""
+        chosen = self._heads(layer)
+        return x if chosen is None else torch.stack([x[head] for head in chosen])
+
+    def _tokens(self, x: Tensor, dim: int = -2) -> Tensor:
+        """The chosen tokens along an axis; a range of them is no copy."""
+        chosen = self.plan.positions
+        if chosen is None or list(chosen) == list(range(len(chosen))):
+            return x.narrow(dim, 0, self.plan.tokens if chosen is None else len(chosen))
+        if not len(chosen):
+            return x.narrow(dim, 0, 0)
+        return torch.stack([x.select(dim, place) for place in chosen], dim)
+
+    def _shape(self, level: int) -> tuple[int, int]:
+        return self.plan.size[0] // level, self.plan.size[1] // level
+
+    def _put(self, x: Tensor, dtype: torch.dtype | None = None) -> Any:
+        shelf = self.plan.shelf
+        return x.detach() if shelf is None else shelf.put(x, dtype or self._dtype)

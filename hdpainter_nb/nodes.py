@@ -1,0 +1,72 @@
+"""What a trace is made of: `Node`, a point of the tree; `Branch`, a line of steps; `Pictures`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdpainter_nb.editing import Edit
+from hdpainter_nb.options import Options
+from hdpainter_nb.spool import Spool
+from hdpainter_nb.types import Record
+
+__all__ = ["Branch", "Node", "Pictures", "name_change"]
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A point of the tree: the latents after a step, and the record of that step."""
+
+    id: int
+    parent: int | None
+    branch: int
+    latents: NDArray[Any]  # (4, h, w) float32, after the step; the starting noise at the root
+    rng: NDArray[np.uint8]  # state of the noise generator after the step
+    record: Record | None  # None at a root
+
+    @property
+    def index(self) -> int:
+        """Steps made up to here."""
+        return 0 if self.record is None else self.record.index + 1
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A line of steps under one set of settings, and where it left its parent."""
+
+    id: int
+    name: str
+    prompt: str
+    settings: Options
+    parent: int | None  # branch
+    start: int  # node it grows from
+    edits: tuple[Edit, ...] = ()  # interventions
+
+
+class Pictures(dict[int, NDArray[np.uint8]]):
+    """Decoded pictures by node, (H, W, 3), within the budget of the trace."""
+
+    __slots__ = ("_spool",)
+
+    def __init__(
+        self, spool: Spool, pictures: Mapping[int, NDArray[np.uint8]] | None = None
+    ) -> None:
+        super().__init__(pictures or {})
+        self._spool = spool
+
+    def __setitem__(self, node: int, picture: NDArray[np.uint8]) -> None:
+        super().__setitem__(node, self._spool.keep(np.ascontiguousarray(picture)))
+
+
+def name_change(old: Branch, prompt: str, settings: Options, edits: tuple[Edit, ...]) -> str:
+    """What is different, as a name: ``painta=False``, ``ScaleWord('star', 2.0)``."""
+    changes = [f"{k}={new!r}" for k, (_, new) in old.settings.differences(settings).items()]
+    if prompt != old.prompt:
+        changes.insert(0, repr(prompt))
+    if edits != old.edits:
+        changes += map(str, edits) if edits else ["no edits"]
+    return ", ".join(changes) or "again"
