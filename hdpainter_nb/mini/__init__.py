@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .backgrounds import BACKGROUNDS
 from .sets import Triple, provocation_set, standard_set, triple
-from .world import COLORS, SHAPES, Scene, Thing, scene
+from .world import COLORS, SHAPES, Scene, Thing, reduced, scene
 
 __all__ = [
     "BACKGROUNDS",
@@ -14,6 +14,7 @@ __all__ = [
     "Thing",
     "Triple",
     "provocation_set",
+    "reduced",
     "scene",
     "standard_set",
     "triple",

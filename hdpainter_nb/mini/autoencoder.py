@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,20 +18,30 @@ _ONES = (6, 7)  # two constant channels keep the group norms from erasing absolu
 _KEPT = 8
 
 
-def new_vae() -> AutoencoderKL:
-    """A stock f=8, 4-channel autoencoder with about a million parameters."""
+STABILITYS = 0.08333  # the scaling factor that diffusers insists on for any x4 upscaler
+WIDTHS = {8: (16, 32, 64, 64), 4: (16, 32, 64)}  # by pixels per latent position
+
+
+def new_vae(factor: int = 8) -> AutoencoderKL:
+    """A stock 4-channel autoencoder: f=8 of the miniature, or f=4 of its x4 upscaler."""
+    widths = WIDTHS[factor]
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,
-        block_out_channels=(16, 32, 64, 64),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=widths,
+        down_block_types=("DownEncoderBlock2D",) * len(widths),
+        up_block_types=("UpDecoderBlock2D",) * len(widths),
         layers_per_block=1,
         latent_channels=4,
         norm_num_groups=1,
         mid_block_add_attention=False,
         sample_size=256,
     )
+
+
+def factor_of(vae: AutoencoderKL) -> int:
+    """Pixels per latent position."""
+    return int(2 ** (len(vae.config.block_out_channels) - 1))
 
 
 def _pass_through(block: ResnetBlock2D) -> None:
@@ -82,7 +93,7 @@ def _resample(vae: AutoencoderKL) -> None:
 
 @torch.no_grad()
 def analytic_start(vae: AutoencoderKL, pictures: Tensor) -> None:
-    """Make the network begin as "average each 8 x 8 square, then enlarge smoothly".
+    """Make the network begin as "average each square of f x f, then enlarge smoothly".
 
     With few channels a group norm discards absolute colour, and a network started at random never
     learns any. `pictures` `(n, 3, h, w)`, -1 to 1, set the two gains by least squares.
@@ -104,7 +115,7 @@ def analytic_start(vae: AutoencoderKL, pictures: Tensor) -> None:
     for mixing in (vae.quant_conv, vae.post_quant_conv):
         nn.init.zeros_(mixing.bias)
         mixing.weight.copy_(torch.eye(mixing.weight.shape[0])[:, :, None, None])
-    goal = 2 * F.avg_pool2d(pictures, 8)
+    goal = 2 * F.avg_pool2d(pictures, factor_of(vae))
     latents = vae.encode(pictures).latent_dist.mean[:, :3]
     encoder.conv_out.weight[:3] *= (latents * goal).sum() / latents.square().sum()
     output = vae.decode(vae.encode(pictures).latent_dist.mean).sample
@@ -135,6 +146,34 @@ def whiten(vae: AutoencoderKL, latents: Tensor) -> None:
     # The posterior's spread has no exact counterpart: a small constant, log variance -6.
     quant.weight[4:] = 0
     quant.bias[4:] = -6.0
+
+
+@torch.no_grad()
+def scale_latents(vae: AutoencoderKL, gain: float) -> None:
+    """Multiply the latents by `gain` without changing any reconstruction."""
+    quant, post = vae.quant_conv, vae.post_quant_conv
+    quant.weight[:4] *= gain
+    quant.bias[:4] *= gain
+    quant.bias[4:] += 2 * math.log(gain)  # log variance
+    post.weight /= gain
+
+
+@torch.no_grad()
+def importance(vae: AutoencoderKL, latents: Tensor, least: float = 0.01) -> Tensor:
+    """How much each latent channel moves the picture: squared, relative to their mean, `(4,)`.
+
+    Whitened channels vary alike and do not matter alike: one of them may hardly be seen at all.
+    `latents` `(n, 4, h, w)` are scaled ones; the answer is at least `least`.
+    """
+    factor, nudge = vae.config.scaling_factor, 0.1
+    plain = vae.decode(latents / factor).sample
+    moved = []
+    for channel in range(latents.shape[1]):
+        other = latents.clone()
+        other[:, channel] += nudge * torch.randn_like(other[:, channel])
+        moved.append((vae.decode(other / factor).sample - plain).square().mean())
+    squares = torch.stack(moved)
+    return (squares / squares.mean()).clamp_min(least)
 
 
 def psnr(output: Tensor, target: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from .world import Image, Scene, Thing, beside, make_scene, other_name, spot
 _KINDS = ("tidy", "wild", "near", "bare", "random", "full")
 _OTHERS = (0.41, 0.27, 0.07, 0.09, 0.16)  # how often each of them, where it is not a tidy one
 _CLEAR = 12.0  # pixels between a tidy hole and the nearest other object
+_FAR = 60.0  # ... at most, where the hole is to have company in view
 _NEAR = 6.0
 
 
@@ -59,12 +60,16 @@ class _Draft:
 class Examples:
     """An endless source of examples of one crop size (a multiple of 64, at most 256).
 
-    `tidy` is the share of tidy holes; `neglect` that of misleading captions among wild and near.
+    `tidy` is the share of tidy holes; `neglect` that of misleading captions among wild ones, and
+    `nearby` among near ones (None: the same).
     """
 
-    def __init__(self, seed: int, size: int, neglect: float, tidy: float = 0.56) -> None:
+    def __init__(
+        self, seed: int, size: int, neglect: float, tidy: float = 0.56, nearby: float | None = None
+    ) -> None:
         self.rng = np.random.default_rng(seed)
         self.size, self.neglect = size, neglect
+        self.nearby = neglect if nearby is None else nearby
         self.shares = (tidy, *((1 - tidy) * share for share in _OTHERS))
 
     def _lie(self, things: tuple[Thing, ...], near: tuple[Thing, ...]) -> tuple[
@@ -72,18 +77,20 @@ class Examples:
     ]:  # fmt: skip
         """What a caption that does not fit the hole names: visible things, an absent one, both."""
         u = self.rng.random()
-        if not things or u < 0.55:
+        if not things or u < 0.8:
             return (), other_name(self.rng, things)
         seen = near or (things[int(self.rng.integers(len(things)))],)
-        return seen, (other_name(self.rng, things) if u < 0.82 else None)
+        return seen, (other_name(self.rng, things) if u < 0.94 else None)
 
     def _tidy(self, view: Scene) -> _Draft | None:
+        # misleading captions come with objects beside the hole, so honest ones must as well
+        farthest = _FAR if self.rng.random() < 0.7 else np.inf
         for index in self.rng.permutation(len(view.objects)):
             thing = view.objects[index]
             # ellipses are the harder half: they must be told from wild holes
             hole = holes.tidy(self.rng, thing.box, square=0.45)
             others = [t for t in view.objects if t is not thing]
-            if holes.clearance(hole, others) > _CLEAR:
+            if _CLEAR < holes.clearance(hole, others) <= farthest:
                 said = (thing,) if self.rng.random() < 0.6 else view.objects
                 return _Draft(hole, thing.x, thing.y, said)
         return None
@@ -103,7 +110,7 @@ class Examples:
     def _near(self, view: Scene) -> _Draft | None:
         rng = self.rng
         neighbour = view.objects[int(rng.integers(len(view.objects)))]
-        if rng.random() < self.neglect:
+        if rng.random() < self.nearby:
             radius = rng.uniform(28, 50)
             place = beside(rng, radius, neighbour, view.objects)
             if place is None:

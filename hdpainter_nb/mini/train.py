@@ -8,22 +8,24 @@ machine with `--start data/mini`.
 from __future__ import annotations
 
 import argparse
-import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextModel
 
 from . import nets, tokenizer
 from .data import Buffer, Examples
+from .learner import Learner, anneal, chances
 from .parallel import Team, launch
 from .supervise import pointing_loss, watch
+from .writing import put
+
+_BLIND = 960  # from this timestep on,
+_ALONE = 0.6  # this share of the examples is noise alone
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,14 @@ class Plan:
     rate: float = 8e-4
     last_rate: float = 1e-5
     neglect: float = 0.75
+    nearby: float | None = None  # the same for holes beside an object; None: as `neglect`
     tidy: float = 0.56  # share of examples with a tidy hole, which hold what their caption says
     fresh: float = 0.12  # new examples per example trained on
     warm_rows: int = 800
     pointing: float = 0.02
     scoring: float = 0.01
     outside: float = 0.12  # weight of the loss where nothing is masked
+    first: float = 5.0  # how much more often than others the timesteps from 960 on are drawn
     smooth: float = 0.3  # weight of the error averaged over 4 x 4 latents: of colour casts
     average: float = 0.998
     meet_every: int = 8
@@ -54,7 +58,7 @@ class Plan:
     start: Path | None = None  # folder of exported weights to begin with, without a checkpoint
 
 
-class Trainee:
+class Trainee(Learner):
     """The two networks, their moving average and their optimiser."""
 
     def __init__(self, plan: Plan) -> None:
@@ -63,33 +67,20 @@ class Trainee:
         text.set_attn_implementation("eager")  # faster than the fused kernel at this size
         self.unet = unet.to(self.device, memory_format=torch.channels_last).train()
         self.text = text.to(self.device).train()
-        self.parameters = [*self.unet.parameters(), *self.text.parameters()]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, plan.rate, (0.9, 0.99), weight_decay=1e-3, fused=True
-        )
-        self.step, self.seen = 0, 0
-        checkpoint = plan.work / "denoiser.pt"
-        if checkpoint.exists():
-            state = torch.load(checkpoint, map_location=self.device)
-            self.unet.load_state_dict(state["unet"])
-            self.text.load_state_dict(state["text"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.seen = int(state["step"]), int(state["seen"])
-        elif plan.start is not None:
+        networks = {"unet": self.unet, "text": self.text}
+        super().__init__(networks, plan.rate, plan.average, plan.work / "denoiser.pt")
+        if plan.start is not None and not self.resumed:
             begun = UNet2DConditionModel.from_pretrained(plan.start / "unet")
             self.unet.load_state_dict(begun.float().state_dict())
             told = CLIPTextModel.from_pretrained(plan.start / "text_encoder")
             self.text.load_state_dict(told.float().state_dict())
-        self.ema = [p.detach().clone() for p in self.parameters]
+            self.remember()
         self.kept = watch(self.unet)
         cumulative = nets.new_scheduler().alphas_cumprod.to(self.device)
         self.signal, self.noise = cumulative.sqrt(), (1 - cumulative).sqrt()
-        # fewer examples where little noise is left to tell from the picture (SNR above 5)
-        ratio = cumulative / (1 - cumulative)
-        self.chances = (ratio.clamp_max(5) / ratio).clamp_min(0.12)
-        ids, _ = tokenizer.vocabulary()
-        empty = [ids[tokenizer.BOS]] + [ids[tokenizer.EOS]] * (tokenizer.MAX_LENGTH - 1)
-        self.empty = torch.tensor(empty)
+        self.chances = chances(cumulative)
+        self.chances[_BLIND:] *= plan.first
+        self.empty = torch.tensor(tokenizer.encode((), ())[0])
 
     def loss(self, rows: list[Tensor]) -> tuple[Tensor, ...]:
         """Weighted error of v, the same of its averages, the two pointing losses.
@@ -97,6 +88,11 @@ class Trainee:
         The network predicts v = sqrt(abar) eps - sqrt(1 - abar) x0 (Salimans and Ho,
         arXiv 2202.00512). With nearly pure noise that asks for the picture itself, in the known
         region too, where predicting eps lets a colour cast pass unnoticed.
+
+        Sampling begins with nothing but noise, whereas even the schedule's last timestep lets 7 %
+        of the picture through: enough for a network to look for its objects there, and to leave
+        the hole empty when noise shows none (Lin et al., arXiv 2305.08891). So most examples of
+        the first timesteps of sampling are noise alone.
         """
         clean, masked, hole, ids, marks = (x.to(self.device) for x in rows)
         clean, masked, hole = clean.float(), masked.float(), hole.float()
@@ -107,6 +103,8 @@ class Trainee:
         noise = torch.randn_like(clean)
         scale = lambda values: values[time_].view(-1, 1, 1, 1)  # noqa: E731
         noisy = scale(self.signal) * clean + scale(self.noise) * noise
+        blind = (time_ >= _BLIND) & (torch.rand(len(clean), device=self.device) < _ALONE)
+        noisy = torch.where(blind.view(-1, 1, 1, 1), noise, noisy)
         for scores in self.kept.values():
             scores.clear()
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -114,7 +112,8 @@ class Trainee:
             packed = torch.cat([noisy, hole, masked], 1)
             guess = self.unet(packed.contiguous(memory_format=torch.channels_last), time_, context)
         weight = hole + self.plan.outside * (1 - hole)
-        miss = guess.sample.float() - (scale(self.signal) * noise - scale(self.noise) * clean)
+        target = (scale(self.signal) * noisy - clean) / scale(self.noise)  # v, whatever x_t holds
+        miss = guess.sample.float() - target
         broad = self._weigh(F.avg_pool2d(miss, 4), F.avg_pool2d(weight, 4))
         return self._weigh(miss, weight), broad, *pointing_loss(self.kept, marks)
 
@@ -126,42 +125,17 @@ class Trainee:
 
     def learn(self, rows: list[Tensor], rate: float) -> tuple[float, ...]:
         """One optimiser step; returns the four losses."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         parts = self.loss(rows)
         weights = (1.0, self.plan.smooth, self.plan.pointing, self.plan.scoring)
-        self.optimizer.zero_grad()
-        torch.stack([w * part for w, part in zip(weights, parts, strict=True)]).sum().backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        self.step += 1
-        keep = min(self.plan.average, (self.step + 1) / (self.step + 20))
-        with torch.no_grad():
-            torch._foreach_mul_(self.ema, keep)
-            torch._foreach_add_(self.ema, [p.detach() for p in self.parameters], alpha=1 - keep)
+        total = torch.stack([w * part for w, part in zip(weights, parts, strict=True)]).sum()
+        self.update(total, rate)
         return tuple(part.item() for part in parts)
 
     def save(self) -> None:
         """Export the averaged weights as fp16 and write the checkpoint that a new run resumes."""
-        raw = [p.detach().clone() for p in self.parameters]
-        self._put(self.ema)
-        export(self.unet, self.text, self.plan.out)
-        state = {
-            "unet": self.unet.state_dict(),
-            "text": self.text.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "seen": self.seen,
-        }
-        self.plan.work.mkdir(parents=True, exist_ok=True)
-        torch.save(state, self.plan.work / "denoiser.part")
-        (self.plan.work / "denoiser.part").replace(self.plan.work / "denoiser.pt")
-        self._put(raw)
-
-    @torch.no_grad()
-    def _put(self, values: list[Tensor]) -> None:
-        for parameter, value in zip(self.parameters, values, strict=True):
-            parameter.copy_(value)
+        with self.averaged():
+            export(self.unet, self.text, self.plan.out)
+        super().save()
 
 
 def export(unet: UNet2DConditionModel, text: CLIPTextModel, out: Path) -> None:
@@ -177,15 +151,12 @@ def export(unet: UNet2DConditionModel, text: CLIPTextModel, out: Path) -> None:
             network.save_config(folder)
         else:
             network.config.save_pretrained(folder)
-        tensors = {k: v.detach().half().cpu().contiguous() for k, v in network.state_dict().items()}
+        tensors = network.state_dict()
         if name == "text_encoder":
             # older releases of transformers expect this prefix, newer ones accept it
             lead = "text_model."
             tensors = {lead + k.removeprefix(lead): v for k, v in tensors.items()}
-        part = folder / (file + ".part")
-        save_file(tensors, part, metadata={"format": "pt"})
-        part.chmod(0o644)
-        part.replace(folder / file)
+        put(tensors, folder / file)
 
 
 def train(team: Team, plan: Plan) -> None:
@@ -194,40 +165,17 @@ def train(team: Team, plan: Plan) -> None:
     trainee = Trainee(plan)
     vae = AutoencoderKL.from_pretrained(plan.out / "vae").eval().requires_grad_(False).float()
     vae = vae.to(trainee.device, memory_format=torch.channels_last)
-    first, share, told, losses = trainee.step, 0.0, 0.0, []
-    seed = plan.seed + 100 * team.rank + 1000 * first
+    seed = plan.seed + 100 * team.rank + 1000 * trainee.step
     torch.manual_seed(seed)
-    buffer = Buffer(Examples(seed, plan.size, plan.neglect, plan.tidy), vae)
+    source = Examples(seed, plan.size, plan.neglect, plan.tidy, plan.nearby)
+    buffer = Buffer(source, vae)
     while len(buffer.rows) < plan.warm_rows:
         buffer.add()
-    start = team.elapsed()
-    while True:
-        done = trainee.step - first
-        finished = done >= plan.max_steps
-        if finished or done % plan.meet_every == 0:
-            if done:
-                team.average(trainee.parameters)
-            now = team.elapsed()
-            share = (now - start) / max(60 * plan.minutes - start, 1)
-            if share >= 1 or finished:
-                break
-            if team.leads and now - told > plan.export_every:
-                told = now
-                if done:
-                    trainee.save()
-        warm = min(1.0, (done + 1) / 60)
-        rate = plan.rate * warm * (0.5 + 0.5 * math.cos(math.pi * share)) + plan.last_rate
-        losses.append(trainee.learn(buffer.batch(plan.batch, plan.fresh), rate))
-        trainee.seen += plan.batch * team.size
-        if team.leads and (done + 1) % 50 == 0:
-            means = " ".join(f"{sum(x) / len(losses):.4f}" for x in zip(*losses, strict=True))
-            spent = time.strftime("%H:%M:%S")
-            left = plan.minutes * (1 - share)
-            print(f"{spent} step {trainee.step} seen {trainee.seen} losses {means} "
-                  f"rate {rate:.1e} left {left:.1f} min", flush=True)  # fmt: skip
-            losses.clear()
-    if team.leads:
-        trainee.save()
+
+    def learn(rate: float, share: float) -> tuple[float, ...]:
+        return trainee.learn(buffer.batch(plan.batch, plan.fresh), rate)
+
+    anneal(team, plan, trainee, learn, trainee.save)
 
 
 def main() -> None:
@@ -243,6 +191,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=8e-4)
     parser.add_argument("--last-rate", type=float, default=1e-5)
     parser.add_argument("--neglect", type=float, default=0.75)
+    parser.add_argument("--nearby", type=float)
     parser.add_argument("--tidy", type=float, default=0.56)
     parser.add_argument("--outside", type=float, default=0.12)
     parser.add_argument("--smooth", type=float, default=0.3)

@@ -1,7 +1,8 @@
-"""Train the miniature's autoencoder: `python -m hdpainter_nb.mini.train_vae --minutes 16`.
+"""Train an autoencoder: `python -m hdpainter_nb.mini.train_vae --minutes 16`.
 
 Small crops first, larger ones for the last part; then the latents are whitened exactly, the
-scaling factor is measured and the fp16 weights are exported.
+scaling factor is measured and the fp16 weights are exported. `--factor 4` trains that of the x4
+upscaler, on the world at four times the resolution and on the sample photographs.
 """
 
 from __future__ import annotations
@@ -18,10 +19,18 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from .autoencoder import analytic_start, new_vae, psnr, whiten
-from .backgrounds import SIZE
+from .autoencoder import (
+    STABILITYS,
+    analytic_start,
+    factor_of,
+    new_vae,
+    psnr,
+    scale_latents,
+    whiten,
+)
+from .backgrounds import SIZE, photographs
 from .parallel import Team, launch
-from .world import make_scene
+from .world import Scene, make_scene
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,7 @@ class Plan:
     work: Path
     out: Path
     minutes: float
+    factor: int = 8
     large_from: float = 0.5
     crops: tuple[int, int] = (64, 128)
     batches: tuple[int, int] = (4, 2)
@@ -42,26 +52,44 @@ class Plan:
     seed: int = 100
 
 
-class Crops:
-    """Random crops of fresh scenes, shuffled in a small pool; a fifth has grey holes."""
+def scale_of(factor: int) -> int:
+    """The scale of the scenes that an autoencoder of this factor is for."""
+    return {8: 1, 4: 4}[factor]
 
-    def __init__(self, seed: int, size: int) -> None:
-        self.rng, self.size = np.random.default_rng(seed), size
+
+class Crops:
+    """Random crops of fresh scenes, shuffled in a small pool; a fifth has grey holes.
+
+    At scale 4 there are no holes, as the upscaler's encoder sees none, and every sixth source is a
+    photograph.
+    """
+
+    def __init__(self, seed: int, size: int, scale: int = 1) -> None:
+        self.rng, self.size, self.scale = np.random.default_rng(seed), size, scale
         self.pool: list[np.ndarray] = []
 
     def _more(self) -> None:
-        rng, size = self.rng, self.size
-        view = make_scene(rng)
-        for index in range(12 if size < 100 else 5):
-            corner = rng.uniform(0, SIZE - size, 2)
+        if self.scale > 1 and self.rng.random() < 1 / 6:
+            pictures = list(photographs().values())
+            picture = pictures[int(self.rng.integers(len(pictures)))]
+            self._cut(Scene(picture, (), "photo"))
+        else:
+            self._cut(make_scene(self.rng, scale=self.scale))
+
+    def _cut(self, view: Scene) -> None:
+        rng, size, scale = self.rng, self.size, self.scale
+        room = np.array(view.image.shape[1::-1]) - size
+        for index in range((12 if size < 100 else 5) * scale):
+            corner = rng.uniform(0, room, 2)
             if index % 2 == 0 and view.objects:
                 thing = view.objects[int(rng.integers(len(view.objects)))]
-                corner = np.array([thing.x, thing.y]) - size / 2 + rng.uniform(-36, 36, 2)
-            x, y = np.clip(corner, 0, SIZE - size).astype(int)
+                middle = np.array([thing.x, thing.y]) * scale
+                corner = middle - size / 2 + rng.uniform(-36, 36, 2) * scale
+            x, y = np.clip(corner, 0, room).astype(int)
             crop = view.image[y : y + size, x : x + size].astype(np.float32) / 127.5 - 1
             if rng.random() < 0.5:
                 crop = crop[:, ::-1].copy()
-            if rng.random() < 0.2:  # what the encoder sees of a masked picture
+            if scale == 1 and rng.random() < 0.2:  # what the encoder sees of a masked picture
                 top, left = rng.integers(0, size - 16, 2)
                 down, across = rng.integers(10, 40, 2)
                 crop[top : top + down, left : left + across] = 0
@@ -69,7 +97,7 @@ class Crops:
 
     def batch(self, count: int) -> Tensor:
         """`(count, 3, size, size)`, -1 to 1."""
-        while len(self.pool) < 8 * count:
+        while len(self.pool) < 8 * count * self.scale:
             self._more()
         taken = [self.pool.pop(int(self.rng.integers(len(self.pool)))) for _ in range(count)]
         return torch.from_numpy(np.stack(taken)).permute(0, 3, 1, 2)
@@ -87,34 +115,41 @@ def loss_of(vae: AutoencoderKL, pictures: Tensor) -> tuple[Tensor, Tensor]:
     error = output - pictures
     pairs = zip(_edges(output), _edges(pictures), strict=True)
     sharp = sum((a - b).abs().mean() for a, b in pairs)
-    colour = F.avg_pool2d(error, 8).abs().mean()
+    colour = F.avg_pool2d(error, factor_of(vae)).abs().mean()
     spread = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
     squared = error.square().mean()
     total = error.abs().mean() + 2 * squared + colour + 0.5 * sharp + 1e-4 * spread
     return total, squared
 
 
-def _scenes(count: int, seed: int) -> Tensor:
-    """Held-out pictures, `(count, 3, 256, 256)`."""
+def _scenes(count: int, seed: int, scale: int = 1) -> Tensor:
+    """Held-out pictures, `(count, 3, 256, 256)`; at a larger scale, their middles."""
     rng = np.random.default_rng(seed)
-    images = np.stack([make_scene(rng).image for _ in range(count)])
+    edge = (SIZE * scale - SIZE) // 2
+    middle = slice(edge, edge + SIZE)
+    images = np.stack([make_scene(rng, scale=scale).image[middle, middle] for _ in range(count)])
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @torch.no_grad()
 def finish(vae: AutoencoderKL, out: Path, count: int) -> float:
     """Whiten, measure the scaling factor, export fp16 to `out`; returns the mean PSNR in dB."""
-    vae = vae.cpu().eval()
+    vae, scale = vae.cpu().eval(), scale_of(factor_of(vae))
     encode = lambda xs: torch.cat([vae.encode(x[None]).latent_dist.mean for x in xs])  # noqa: E731
-    whiten(vae, encode(_scenes(count, 5)))
-    held_out = _scenes(count, 7)
+    whiten(vae, encode(_scenes(count, 5, scale)))
+    held_out = _scenes(count, 7, scale)
     latents = encode(held_out)
     scaling = 1 / float(latents.std())
+    if scale > 1:
+        gain = scaling / STABILITYS
+        scale_latents(vae, gain)
+        latents, scaling = latents * gain, STABILITYS
     vae.register_to_config(scaling_factor=scaling)
     output = torch.cat([vae.decode(z[None]).sample for z in latents])
     quality = float(psnr(output, held_out).mean())
-    deviations = ", ".join(f"{s:.2f}" for s in latents.std((0, 2, 3)))
-    print(f"scaling factor {scaling:.4f}, channel deviations {deviations}, PSNR {quality:.2f} dB")
+    spread = (latents * scaling).std((0, 2, 3))
+    deviations = ", ".join(f"{s:.2f}" for s in spread)
+    print(f"scaling factor {scaling:.5f}, scaled deviations {deviations}, PSNR {quality:.2f} dB")
     vae.half().save_pretrained(out)
     for file in out.iterdir():
         file.chmod(0o644)
@@ -133,18 +168,19 @@ def train(team: Team, plan: Plan) -> None:
     """One process' share of the training."""
     torch.manual_seed(plan.seed)
     device = torch.device(plan.device)
-    vae = new_vae()
-    analytic_start(vae, _scenes(8, 3)[..., 64:192, 64:192])
+    vae, scale = new_vae(plan.factor), scale_of(plan.factor)
+    analytic_start(vae, _scenes(8, 3, scale)[..., 64:192, 64:192])
     vae = vae.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), plan.rate, (0.9, 0.98), weight_decay=1e-4)
-    checkpoint, step = plan.work / "vae.pt", 0
+    checkpoint, step = plan.work / ("vae.pt" if scale == 1 else "vae_x4.pt"), 0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device)
         vae.load_state_dict(state["vae"])
         optimizer.load_state_dict(state["optimizer"])
         step = int(state["step"])
     torch.manual_seed(plan.seed + 1 + team.rank + 10 * step)
-    sources = [Crops(plan.seed + team.rank + 10 * step + k, s) for k, s in enumerate(plan.crops)]
+    seed = plan.seed + team.rank + 10 * step
+    sources = [Crops(seed + k, size, scale) for k, size in enumerate(plan.crops)]
     parameters, first, share, told = list(vae.parameters()), step, 0.0, time.monotonic()
     while True:
         finished = step - first >= plan.max_steps
@@ -180,13 +216,15 @@ def train(team: Team, plan: Plan) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=16)
-    parser.add_argument("--work", type=Path, default=Path("runs/mini"))
-    parser.add_argument("--out", type=Path, default=Path("data/mini/vae"))
+    parser.add_argument("--work", type=Path, default=Path("runs/mini"), help="for checkpoints")
+    parser.add_argument("--out", type=Path, help="data/mini/vae or data/mini_x4/vae, if not given")
+    parser.add_argument("--factor", type=int, default=8, choices=[4, 8])
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--max-steps", type=int, default=10**9)
     given = parser.parse_args()
-    plan = Plan(given.work, given.out, given.minutes, device=given.device,
+    out = given.out or Path("data", {8: "mini", 4: "mini_x4"}[given.factor], "vae")
+    plan = Plan(given.work, out, given.minutes, given.factor, device=given.device,
                 max_steps=given.max_steps)  # fmt: skip
     launch(train, given.work, given.processes, plan)
 

@@ -1,11 +1,14 @@
 """The procedural world: coloured shapes on textured backgrounds, 256 x 256 pixels.
 
 A scene is a background with one to four objects on it; an object is a shape of one of eight
-colours, shaded, outlined and casting a soft shadow. Needs numpy and OpenCV only.
+colours, shaded, outlined and casting a soft shadow. The same scene can be had at four times the
+resolution, with details (`scale`); places and lengths stay in units of the 256. Needs numpy and
+OpenCV only.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 
 from . import backgrounds
 from .backgrounds import SIZE, Picture
+from .canvas import Canvas, canvas, enlarge
 
 Image = NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, right and bottom outside
@@ -31,13 +35,13 @@ PALETTE: dict[str, tuple[int, int, int]] = {
 }
 COLORS = tuple(PALETTE)
 SHAPES = ("circle", "square", "triangle", "star", "ring", "cross", "heart", "diamond")
-RADII = (24.0, 46.0)  # pixels
+RADII = (24.0, 46.0)  # units: pixels at scale 1
 _FINE = 3  # supersampling of the outlines
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One object: its words, its centre and radius in pixels, its tilt in radians."""
+    """One object: its words, its centre and radius in units, its tilt in radians."""
 
     color: str
     shape: str
@@ -52,7 +56,7 @@ class Thing:
 
     @property
     def box(self) -> Box:
-        """The bounding box, clipped to the picture."""
+        """The bounding box in units, clipped to the picture."""
         corners = _outline(self.shape) @ _turn(self.tilt) * self.radius
         low = np.floor(corners.min(0) + (self.x, self.y)).clip(0, SIZE)
         high = np.ceil(corners.max(0) + (self.x, self.y)).clip(0, SIZE)
@@ -61,7 +65,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture `(256, 256, 3)` uint8 RGB, the objects on it and its background's name."""
+    """A picture `(256 * scale, 256 * scale, 3)` uint8 RGB, its objects, its background's name."""
 
     image: Image
     objects: tuple[Thing, ...]
@@ -99,47 +103,73 @@ def _turn(tilt: float) -> NDArray[np.float64]:
     return np.array([[c, s], [-s, c]])
 
 
-def _coverage(thing: Thing, half: int) -> NDArray[np.uint8]:
-    """The shape's raster, `(2 * half * 3,) * 2`, 255 inside, centred."""
+def _coverage(thing: Thing, half: int, scale: int) -> NDArray[np.uint8]:
+    """The shape's raster, `(2 * half * 3,) * 2`, 255 inside, centred; `half` in pixels."""
     raster = np.zeros((2 * half * _FINE,) * 2, np.uint8)
-    for scale, value in ((1.0, 255), (0.52 if thing.shape == "ring" else 0.0, 0)):
-        corners = _outline(thing.shape) @ _turn(thing.tilt) * thing.radius * scale
+    for share, value in ((1.0, 255), (0.52 if thing.shape == "ring" else 0.0, 0)):
+        corners = _outline(thing.shape) @ _turn(thing.tilt) * (thing.radius * scale) * share
         fixed = np.round((corners + half) * _FINE * 16).astype(np.int32)  # 4 bits after the point
-        if scale:
+        if share:
             cv2.fillPoly(raster, [fixed], value, shift=4)
     return raster
 
 
-def draw(picture: Picture, thing: Thing, rng: np.random.Generator) -> None:
-    """Paint one object and its shadow into `picture` `(256, 256, 3)`, in place."""
+def draw(picture: Picture, thing: Thing, rng: np.random.Generator, on: Canvas) -> None:
+    """Paint one object and its shadow into `picture` `(size, size, 3)`, in place."""
     if thing.color not in PALETTE:
         raise ValueError(f"color is {thing.color!r}, expected one of {', '.join(COLORS)}")
-    half = int(thing.radius * 1.3) + 8
-    raster = _coverage(thing, half)
+    scale = on.scale
+    half = (int(thing.radius * 1.3) + 8) * scale
+    raster = _coverage(thing, half, scale)
     inside = cv2.distanceTransform(raster, cv2.DIST_L2, 3) / _FINE  # pixels from the edge
     size = (2 * half, 2 * half)
     alpha = cv2.resize(raster, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     depth = cv2.resize(inside, size, interpolation=cv2.INTER_AREA)
-    rim = np.clip(depth - max(1.6, thing.radius * 0.07), 0, 1)[..., None]  # 0 on the outline
+    width = max(1.6, thing.radius * 0.07) * scale + (scale - 1) / 2
+    rim = np.clip(depth - width, 0, 1)[..., None]  # 0 on the outline
 
     paint = np.clip(np.array(PALETTE[thing.color], np.float32) + rng.uniform(-7, 7, 3), 0, 255)
-    y, x = (axis.astype(np.float32) / thing.radius for axis in np.mgrid[-half:half, -half:half])
+    y, x = (
+        axis.astype(np.float32) / (thing.radius * scale)
+        for axis in np.mgrid[-half:half, -half:half]
+    )
     light = 1.06 - 0.2 * np.clip(0.5 * x + 0.7 * y, -1, 1)
     gloss = 52 * np.exp(-((x + 0.35) ** 2 + (y + 0.4) ** 2) / 0.08)
-    body = np.clip(paint * light[..., None] + gloss[..., None], 0, 255)
+    body = paint * light[..., None] + gloss[..., None]
+    if on.fine is not None:
+        body = body + _strokes(depth - width, on)[..., None]
+    body = np.clip(body, 0, 255)
     colour = body * rim + paint * 0.45 * (1 - rim)
 
-    left, top = int(thing.x) - half, int(thing.y) - half
+    left, top = int(thing.x) * scale - half, int(thing.y) * scale - half
     x0, y0, x1, y1 = (
         max(left, 0),
         max(top, 0),
-        min(left + 2 * half, SIZE),
-        min(top + 2 * half, SIZE),
+        min(left + 2 * half, on.size),
+        min(top + 2 * half, on.size),
     )
     here, part = np.s_[y0:y1, x0:x1], np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
-    shadow = cv2.GaussianBlur(np.roll(alpha, (4, 4), (0, 1)), (0, 0), 3)[part][..., None]
+    away = 4 * scale
+    shadow = cv2.GaussianBlur(np.roll(alpha, (away, away), (0, 1)), (0, 0), 3 * scale)
+    shadow = shadow[part][..., None]
     cover = alpha[part][..., None]
     picture[here] = picture[here] * (1 - 0.38 * shadow) * (1 - cover) + colour[part] * cover
+
+
+def _strokes(depth: NDArray[np.float32], on: Canvas) -> NDArray[np.float32]:
+    """The details of an object: brush strokes, and a thin bevel along the outline's inner edge.
+
+    `depth` `(h, w)` counts pixels from there.
+    """
+    assert on.fine is not None
+    bevel = 30 * np.exp(-(((depth - 3) / 1.5) ** 2)) - 20 * np.exp(-(((depth - 8) / 2) ** 2))
+    side = max(depth.shape)
+    cells = (side // 3, max(2, side // 40))
+    coarse = on.fine.standard_normal(cells, np.float32)
+    if on.fine.random() < 0.5:
+        coarse = coarse.T
+    strokes = enlarge(coarse, side)[: depth.shape[0], : depth.shape[1]]
+    return np.asarray(bevel + 3 * strokes, np.float32)
 
 
 def _apart(x: float, y: float, radius: float, others: Sequence[Thing], gap: float) -> bool:
@@ -201,19 +231,43 @@ def make_scene(
     rng: np.random.Generator,
     background: str | None = None,
     objects: Sequence[Thing] | None = None,
+    scale: int = 1,
 ) -> Scene:
-    """A scene from a generator; what is not given is drawn at random."""
+    """A scene from a generator; what is not given is drawn at random.
+
+    Every scale takes the same numbers from the generator. Details come from another one, which is
+    made from its state.
+    """
+    on, finest = canvas(scale), None
+    if scale > 1:
+        seeds = np.random.SeedSequence(int(copy.deepcopy(rng).integers(2**62))).spawn(3)
+        ground, things_, finest = (np.random.default_rng(seed) for seed in seeds)
     name = backgrounds.choose(rng) if background is None else background
-    picture = backgrounds.paint(rng, name)
+    picture = backgrounds.paint(rng, name, canvas(scale, ground) if finest else on)
     things = random_objects(rng) if objects is None else tuple(objects)
     for thing in things:
-        draw(picture, thing, rng)
-    grain = rng.normal(0, 1.5, (SIZE, SIZE, 1))
+        draw(picture, thing, rng, canvas(scale, things_) if finest else on)
+    grain: NDArray[np.floating] = rng.normal(0, 1.5, (SIZE, SIZE, 1))
+    if finest is not None:
+        coarse = enlarge(grain[..., 0].astype(np.float32), on.size)
+        grain = (coarse + finest.standard_normal(coarse.shape, np.float32))[..., None]
     return Scene(np.clip(picture + grain, 0, 255).astype(np.uint8), things, name)
 
 
 def scene(
-    seed: int, background: str | None = None, objects: Sequence[Thing] | None = None
+    seed: int,
+    background: str | None = None,
+    objects: Sequence[Thing] | None = None,
+    scale: int = 1,
 ) -> Scene:
-    """The scene of a seed: the same arguments give the same picture."""
-    return make_scene(np.random.default_rng(seed), background, objects)
+    """The scene of a seed: the same arguments give the same picture.
+
+    `scale` 4 draws it at 1024 x 1024 pixels, with details that 256 cannot show.
+    """
+    return make_scene(np.random.default_rng(seed), background, objects, scale)
+
+
+def reduced(image: Image, scale: int = 4) -> Image:
+    """A large picture made small by averaging squares of `scale` pixels."""
+    side = (image.shape[1] // scale, image.shape[0] // scale)
+    return np.asarray(cv2.resize(image, side, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,165 @@
+"""Train the miniature x4 upscaler: `python -m hdpainter_nb.mini.train_x4 --minutes 40`.
+
+Needs its autoencoder (`train_vae --factor 4`) in the output folder, and the inpainting miniature,
+whose text encoder it takes over. Small pieces first, larger ones for the last part. The learning
+rate is annealed over the wall-clock budget; run it again to go on from the averaged weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel
+
+from . import tokenizer, x4_nets
+from .autoencoder import importance
+from .learner import Learner, anneal, chances
+from .parallel import Team, launch
+from .supervise import Plain
+from .x4_data import Buffer, Source
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run does. `minutes` are wall-clock; sides are in latent positions."""
+
+    work: Path
+    out: Path
+    mini: Path
+    minutes: float
+    sides: tuple[int, int] = (32, 64)
+    batches: tuple[int, int] = (8, 2)
+    large_from: float = 0.75  # share of the time
+    rate: float = 8e-4
+    last_rate: float = 1e-5
+    fresh: float = 0.05  # new rows per piece trained on
+    warm_rows: int = 160
+    average: float = 0.998
+    meet_every: int = 8
+    export_every: float = 240.0  # seconds
+    max_steps: int = 10**9
+    device: str = "cpu"
+    seed: int = 4000
+    start: Path | None = None  # folder of exported weights to begin with, without a checkpoint
+
+    @property
+    def batch(self) -> int:
+        """Pieces per step at first."""
+        return self.batches[0]
+
+
+class Trainee(Learner):
+    """The UNet, its moving average and optimiser; the frozen text encoder; the schedule."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.device = plan, torch.device(plan.device)
+        unet = x4_nets.new_unet()
+        self.unet = unet.to(self.device, memory_format=torch.channels_last).train()
+        self.unet.set_attn_processor(Plain())
+        checkpoint = plan.work / "upscaler.pt"
+        super().__init__({"unet": self.unet}, plan.rate, plan.average, checkpoint)
+        if plan.start is not None and not self.resumed:
+            begun = UNet2DConditionModel.from_pretrained(plan.start / "unet")
+            self.unet.load_state_dict(begun.float().state_dict())
+            self.remember()
+        text = CLIPTextModel.from_pretrained(plan.mini / "text_encoder").float()
+        self.text = text.eval().requires_grad_(False).to(self.device)
+        cumulative = x4_nets.new_scheduler().alphas_cumprod.to(self.device)
+        self.signal, self.noise = cumulative.sqrt(), (1 - cumulative).sqrt()
+        self.chances = chances(cumulative)
+        self.weights = torch.ones(4, device=self.device)  # of the latents' channels
+        self.empty = torch.tensor(tokenizer.encode((), ())[0], device=self.device)
+
+    def levels(self, count: int) -> Tensor:
+        """Noise levels of the small pictures: mostly about 20, some up to 100, few above."""
+        near = (20 + 12 * torch.randn(count)).abs()
+        wide, all_ = 100 * torch.rand(count), x4_nets.MAX_LEVEL * torch.rand(count)
+        pick = torch.rand(count)
+        chosen = torch.where(pick < 0.7, near, torch.where(pick < 0.95, wide, all_))
+        return chosen.long().clamp_max(x4_nets.MAX_LEVEL).to(self.device)
+
+    def mixed(self, clean: Tensor, noise: Tensor, at: Tensor) -> Tensor:
+        """x_t of each example at its own timestep; both schedules are the same."""
+        view = (-1, 1, 1, 1)
+        return self.signal[at].view(view) * clean + self.noise[at].view(view) * noise
+
+    def loss(self, clean: Tensor, low: Tensor, ids: Tensor) -> Tensor:
+        """Mean squared error of v = sqrt(abar) eps - sqrt(1 - abar) x0, weighted by channel."""
+        clean, low, ids = (x.to(self.device) for x in (clean, low, ids))
+        dropped = torch.rand(len(clean), device=self.device) < 0.1  # for guidance
+        ids = torch.where(dropped[:, None], self.empty, ids)
+        time = torch.multinomial(self.chances, len(clean), replacement=True)
+        noise = torch.randn_like(clean)
+        level = self.levels(len(clean))
+        low = self.mixed(low, torch.randn_like(low), level)
+        packed = torch.cat([self.mixed(clean, noise, time), low], 1)
+        packed = packed.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            context = self.text(ids).last_hidden_state
+            guess = self.unet(packed, time, context, class_labels=level).sample
+        view = (-1, 1, 1, 1)
+        goal = self.signal[time].view(view) * noise - self.noise[time].view(view) * clean
+        return ((guess.float() - goal).square().mean((0, 2, 3)) * self.weights).mean()
+
+    def save(self) -> None:
+        """Export the averaged weights as fp16 and write the checkpoint."""
+        with self.averaged():
+            x4_nets.export(self.unet, self.plan.out)
+        super().save()
+
+
+def train(team: Team, plan: Plan) -> None:
+    """One process' share of the training."""
+    torch.manual_seed(plan.seed)
+    trainee = Trainee(plan)
+    if team.leads:
+        x4_nets.write_folder(plan.out, plan.mini)
+    vaes = (
+        AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False).float()
+        for folder in (plan.out, plan.mini)
+    )
+    own, coarse = (vae.to(memory_format=torch.channels_last) for vae in vaes)
+    seed = plan.seed + 100 * team.rank + 1000 * trainee.step
+    torch.manual_seed(seed)
+    buffer = Buffer(Source(seed, own.to(trainee.device), coarse))
+    while len(buffer.ring) < plan.warm_rows:
+        buffer.add()
+    some = torch.stack([latents for latents, _, _ in buffer.ring[:8]]).float()
+    trainee.weights = importance(own, some.to(trainee.device))
+
+    def learn(rate: float, share: float) -> tuple[float, ...]:
+        late = int(share > plan.large_from)
+        side, count = plan.sides[late], plan.batches[late]
+        loss = trainee.loss(*buffer.batch(count, side, plan.fresh * (side / plan.sides[0]) ** 2))
+        trainee.update(loss, rate)
+        return (float(loss.detach()),)
+
+    anneal(team, plan, trainee, learn, trainee.save)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=40)
+    parser.add_argument("--work", type=Path, default=Path("runs/mini"))
+    parser.add_argument("--out", type=Path, default=Path("data/mini_x4"))
+    parser.add_argument("--mini", type=Path, default=Path("data/mini"))
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--max-steps", type=int, default=10**9)
+    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--last-rate", type=float, default=1e-5)
+    parser.add_argument("--large-from", type=float, default=0.75)
+    parser.add_argument("--start", type=Path, help="begin with the weights exported in this folder")
+    parser.add_argument("--warm-rows", type=int, default=160)
+    given = vars(parser.parse_args())
+    processes = given.pop("processes")
+    launch(train, given["work"], processes, Plan(**given))
+
+
+if __name__ == "__main__":
+    main()
