@@ -3,30 +3,46 @@
 Nothing here knows of diffusion or imports torch; OpenCV, pillow and matplotlib load on first use.
 
 Arrays become arrays with `jet` and `overlay`; records become labelled pictures (`PIL.Image`) with
-`heatmaps`, `c_map`, `similarity` and `filmstrip`, and plots with `gradient_histogram` and `curves`.
+`heatmaps`, `c_map`, `similarity`, `layer_maps`, `needles` and `filmstrip`, and plots with
+`gradient_histogram`, `gradient_steps` and `curves`. Numbers become plots with `lines`, `shares` and
+`effects`, and a `table`.
 """
 
 from __future__ import annotations
 
+from .bars import effects, shares
 from .colour import COLORMAPS, jet, overlay, upsample
 from .files import gif, save_png
+from .gradients import gradient_steps
+from .layers import layer_maps
 from .layout import grid, side_by_side
 from .maps import c_map, filmstrip, heatmaps, similarity
+from .needles import needles
 from .plots import curves, gradient_histogram
+from .series import lines
+from .tables import Table, table
 
 __all__ = [
     "COLORMAPS",
+    "Table",
     "c_map",
     "curves",
+    "effects",
     "filmstrip",
     "gif",
     "gradient_histogram",
+    "gradient_steps",
     "grid",
     "heatmaps",
     "jet",
+    "layer_maps",
+    "lines",
+    "needles",
     "overlay",
     "save_png",
+    "shares",
     "side_by_side",
     "similarity",
+    "table",
     "upsample",
 ]

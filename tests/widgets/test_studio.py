@@ -96,7 +96,7 @@ def test_a_run_is_prepared_at_once_and_stepped_when_asked(studio: Studio) -> Non
 def test_every_step_that_is_cheap_to_decode_is_decoded(studio: Studio) -> None:
     studio.step()
     assert studio.trace.pictures.keys() == {studio.sampler.node.id}
-    studio._decode_cost = 1e9
+    studio._decoding.cost = 1e9
     studio.step(2)
     path = [node.id for node in studio.trace.path()]
     assert set(path) - studio.trace.pictures.keys() == {path[0], path[2]}, "the last one, anyway"

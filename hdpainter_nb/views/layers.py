@@ -1,0 +1,103 @@
+"""One map per layer and step: `layer_maps`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from .colour import Float, limits
+from .layout import sheet
+from .maps import Crop, _below, _part, _short, _spread, _tile
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from hdpainter_nb.types import Record
+
+__all__ = ["layer_maps"]
+
+Kind = Literal["c", "similarity", "similarity_painta", "difference"]
+_TITLES = {
+    "c": "c of PAIntA",
+    "similarity": "similarity to the masked area",
+    "similarity_painta": "similarity to the masked area after PAIntA",
+    "difference": "similarity after − before PAIntA",
+}
+
+
+def layer_maps(
+    records: Record | Sequence[Record],
+    kind: Kind = "c",
+    level: int = 16,
+    *,
+    count: int = 5,
+    picture: Callable[[Record], Any] | Any = None,
+    mask: Any = None,
+    crop: Crop | None = None,
+    alpha: float | None = None,
+    tile: int = 132,
+) -> Image:
+    """A row for every layer of a level, a column for each of `count` steps.
+
+    c runs from 0 (dark blue) to 1 (dark red) throughout; the other kinds have one colour scale for
+    the whole sheet, whose ends the title names.
+
+    Args:
+        records: a record, or those of a run; steps without such maps are left out.
+        kind: which maps; ``difference`` is similarity after minus before PAIntA.
+        level: attention resolution, 16 or 32.
+        count: steps to show, spread evenly; the first and the last are always among them.
+        picture: drawn below the maps: a picture, or a function of the record, such as
+            ``sampler.decoded``; None takes the x0 previews.
+        mask, crop, tile: as in `heatmaps`.
+        alpha: opacity of the maps.
+
+    Raises:
+        ValueError: none of the records holds such a map; `kind` is unknown.
+    """
+    if kind not in _TITLES:
+        raise ValueError(f"kind={kind!r} is not one of {', '.join(map(repr, _TITLES))}")
+    rows = list(records) if isinstance(records, Sequence) else [records]
+    held = [(record, maps) for record in rows if (maps := _maps(record, kind, level))]
+    if not held:
+        raise ValueError(f"none of these {len(rows)} steps holds a map of {kind} at H/{level}")
+    chosen = [held[i] for i in _spread(len(held), count)]
+    drawn = [
+        {name: _part(values, record, crop) for name, values in maps.items()}
+        for record, maps in chosen
+    ]
+    every = [values for maps in drawn for values in maps.values()]
+    scale, colormap = (0.0, 1.0), "jet"
+    if kind == "difference":
+        reach = max(float(np.abs(values).max()) for values in every) or 1.0
+        scale, colormap = (-reach, reach), "coolwarm"
+    elif kind != "c":
+        scale = limits(*every)
+    opacity = alpha if alpha is not None else 0.6 if kind == "c" else 0.85
+    tiles = []
+    for number, name in enumerate(drawn[0]):
+        for (record, _), maps in zip(chosen, drawn, strict=True):
+            given = picture(record) if callable(picture) else picture
+            below = _below(record, given, crop)
+            title = f"step {record.index}, t={record.timestep}" if number == 0 else ""
+            each = _tile(below, maps[name], title, scale, mask, opacity, colormap, bar=False)
+            tiles.append(replace(each, note=_short(name) if record is chosen[0][0] else ""))
+    low, high = (f"{v:.2g}" for v in scale)
+    return sheet(
+        tiles,
+        len(chosen),
+        tile=tile,
+        title=f"{_TITLES[kind]} at H/{level} · blue {low}, red {high}",
+    )
+
+
+def _maps(record: Record, kind: Kind, level: int) -> dict[str, Float]:
+    """Layer -> (h, w), empty where the record holds none."""
+    if kind != "difference":
+        return dict(getattr(record, kind).layers.get(level, {}))
+    before = record.similarity.layers.get(level, {})
+    after = record.similarity_painta.layers.get(level, {})
+    return {name: after[name] - before[name] for name in after if name in before}

@@ -1,0 +1,80 @@
+"""The maps that a screen found, best first: `needles`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .colour import limits
+from .layout import sheet
+from .maps import Crop, _below, _part, _short, _tile
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from hdpainter_nb.screen import Metric, Row, Screen
+
+__all__ = ["needles"]
+
+
+def needles(
+    screen: Screen,
+    count: int = 12,
+    *,
+    by: Metric | None = None,
+    picture: Any = None,
+    mask: Any = None,
+    crop: Crop | None = None,
+    alpha: float = 0.6,
+    colormap: str = "jet",
+    columns: int | None = None,
+    tile: int = 160,
+) -> Image:
+    """Small pictures of the best rows of a screen, each map on its own colour scale.
+
+    >>> needles(trace.screen("star").per("layer", "head"))
+
+    Args:
+        screen: from `Trace.screen`.
+        count: how many.
+        by: the score to sort by; None takes the screen's own, the area under the curve or, without
+            a mask, concentration.
+        picture: (H, W, 3) below the maps; None takes the x0 preview of the row's step, or the last.
+        mask: (H, W) whose outline is drawn; None takes the screen's, False draws none.
+        crop: as in `heatmaps`; None takes the screen's.
+        alpha, colormap, columns, tile: as in `heatmaps`.
+
+    Raises:
+        ValueError: the screen is empty.
+    """
+    if not len(screen):
+        raise ValueError("there are no rows to draw: the screen is empty")
+    score = by or screen.best
+    outline = screen.mask if mask is None else None if mask is False else mask
+    place = screen.crop if crop is None else crop
+    tiles = []
+    for row in screen.top(count, by):
+        record = screen.record(row)
+        values = _part(screen.map(row), record, place)
+        below = _below(record, picture, place)
+        drawn = _tile(
+            below, values, _where(row), limits(values), outline, alpha, colormap, bar=False
+        )
+        tiles.append(replace(drawn, note=_said(row, masked=screen.masked)))
+    title = f"{screen.word!r}: the best {len(tiles)} of {len(screen)} by {score}"
+    return sheet(tiles, columns, tile=tile, title=title)
+
+
+def _where(row: Row) -> str:
+    parts = [] if row.layer is None else [_short(row.layer)]
+    parts += [] if row.head is None else [f"head {row.head}"]
+    parts += [] if row.step is None else [f"step {row.step}"]
+    if row.layer is None and row.level is not None:
+        parts.insert(0, f"H/{row.level}")
+    return " · ".join(parts) or "all"
+
+
+def _said(row: Row, *, masked: bool) -> str:
+    if not masked:
+        return f"concentration {row.concentration:.2f}"
+    return f"AUC {row.auc:.2f} · IoU {row.iou:.2f} · conc. {row.concentration:.2f}"
