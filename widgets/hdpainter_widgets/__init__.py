@@ -2,7 +2,8 @@
 
 `Studio` is all of it in one cell. Of its parts each also stands alone: `MaskPainter` paints the
 hole, `Timeline` steps, plays and branches, `HeatmapViewer` shows what every pixel attends to,
-`GradientHistogram` the gradient, `Compare` two branches or traces. `Player` and `SceneChooser` do
+`GradientHistogram` the gradient, `Compare` two branches or traces, `Lens` several pictures at one
+place, down to their pixels. `Player` and `SceneChooser` do
 with stock widgets. `Runner` keeps the work off the notebook's own thread. Each is imported when
 first asked for.
 """
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .compare import Compare
     from .heatmap import HeatmapViewer
     from .histogram import GradientHistogram
+    from .lens import Lens
     from .opening import open_sample
     from .painter import MaskPainter
     from .player import Player
@@ -28,6 +30,7 @@ _HOMES = {
     "Compare": "compare",
     "GradientHistogram": "histogram",
     "HeatmapViewer": "heatmap",
+    "Lens": "lens",
     "MaskPainter": "painter",
     "Player": "player",
     "Runner": "runner",
@@ -43,6 +46,7 @@ __all__ = [
     "Compare",
     "GradientHistogram",
     "HeatmapViewer",
+    "Lens",
     "MaskPainter",
     "Player",
     "Runner",

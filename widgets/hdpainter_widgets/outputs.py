@@ -15,9 +15,10 @@ from .heatmap import HeatmapViewer
 from .histogram import GradientHistogram
 from .runs import Renewing
 from .saving import SUFFIXES, stem_of
+from .stills import as_png
 from .timeline import Timeline
 
-__all__ = ["Files", "Result", "Viewers", "png"]
+__all__ = ["Files", "Result", "Viewers", "enlarge_button"]
 
 _HERE = "this run's branches"
 
@@ -99,22 +100,31 @@ class Viewers:
 
 
 class Result:
-    """The picture before and after, with the original pasted back around the hole."""
+    """The picture before and after, with the original pasted back around the hole.
+
+    Attributes:
+        enlarge: a button that can be pressed while there is a picture.
+    """
 
     def __init__(self) -> None:
         self.before, self.after = _picture(), _picture()
         self.caption = w.HTML("<span class='hdp-note'>Nothing is painted yet: press ▶.</span>")
+        self.enlarge = enlarge_button()
         pair = w.HBox(
             [self.before, self.after], layout=w.Layout(flex_flow="row wrap", margin="4px 0 0 0")
         )
-        self.panel = w.VBox([self.caption, pair])
+        top = w.HBox([self.caption, self.enlarge])
+        top.layout = w.Layout(
+            flex_flow="row wrap", align_items="center", justify_content="space-between"
+        )
+        self.panel = w.VBox([top, pair])
         self.picture: Any = None
 
     def show(self, before: Any, after: Any, caption: str) -> None:
         """Show a pair of pictures, (H, W, 3) uint8 each."""
         self.picture = after
         for image, picture in ((self.before, before), (self.after, after)):
-            image.value = png(picture)
+            image.value = as_png(picture, quick=True)
             image.layout.display = None
         self.caption.value = f"<span class='hdp-note'>{html.escape(caption)}</span>"
 
@@ -131,6 +141,10 @@ class Files:
 
     Args:
         save: called as ``save(stem, suffix)``.
+
+    Attributes:
+        which: whether the run is saved (``run``), or what was made four times as large (``x4``);
+            on display once there is a choice.
     """
 
     def __init__(self, save: Callable[[str, str], object]) -> None:
@@ -153,8 +167,15 @@ class Files:
             button.on_click(lambda _button, suffix=suffix: save(self.stem, suffix))
             self.buttons[suffix] = button
         self.told = w.HTML()
+        self.which = w.Dropdown(
+            description="of",
+            options=[("the run", "run"), ("the ×4 picture", "x4")],
+            value="run",
+            style={"description_width": "initial"},
+            layout=w.Layout(width="166px", display="none"),
+        )
         row = w.HBox(
-            [self.name, *self.buttons.values(), self.told],
+            [self.name, self.which, *self.buttons.values(), self.told],
             layout=w.Layout(flex_flow="row wrap", align_items="center"),
         )
         self.panel = row
@@ -165,6 +186,12 @@ class Files:
         """The name to save under, without suffix; no folders."""
         name = self.name.value.strip().replace("/", "-").replace("\\", "-").strip(".")
         return name or stem_of(self._prompt)
+
+    def offer_large(self, there: bool) -> None:
+        """Offer the large picture, and take it to be what is wanted; or offer it no more."""
+        if there != (self.which.layout.display is None):
+            self.which.layout.display = None if there else "none"
+            self.which.value = "x4" if there else "run"
 
     def suggest(self, prompt: str) -> None:
         """Name it after the prompt, unless a person has named it."""
@@ -177,6 +204,17 @@ class Files:
         self.told.value = f"<span class='hdp-note'>{text}</span>" if text else ""
 
 
+def enlarge_button() -> Any:
+    """Makes the picture four times as large; disabled until there is one."""
+    return w.Button(
+        description="Upscale ×4",
+        tooltip="Make the picture four times as large (U)",
+        icon="search-plus",
+        disabled=True,
+        layout=w.Layout(width="128px", flex="0 0 auto"),
+    )
+
+
 def _picture() -> Any:
     layout = w.Layout(
         display="none", width="49%", max_width="512px", height="auto", object_fit="contain"
@@ -184,18 +222,3 @@ def _picture() -> Any:
     layout.margin = "0 1% 0 0"
     layout.min_width = "150px"
     return w.Image(format="png", layout=layout)
-
-
-def png(picture: Any, colours: int | None = None) -> bytes:
-    """An array (H, W, 3) or a `PIL.Image` as PNG, 1024 px at most; with few colours it is small."""
-    import io
-
-    from PIL import Image
-
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    image = image.convert("RGB")
-    image.thumbnail((1024, 1024), Image.Resampling.LANCZOS)
-    image = image if colours is None else image.quantize(colours)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=colours is not None)
-    return buffer.getvalue()

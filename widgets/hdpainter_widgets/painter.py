@@ -17,6 +17,7 @@ from hdpainter_nb.inputs import read_image, read_mask
 
 from . import _wire
 from .frames import illustrated
+from .stills import as_png
 
 __all__ = ["MaskPainter"]
 
@@ -222,17 +223,12 @@ class MaskPainter(anywidget.AnyWidget):
         bundle = super()._repr_mimebundle_(**kwargs)
         return illustrated(bundle, "image/png", self._still())
 
-    def _still(self, longest: int = 512) -> bytes:
+    def _still(self) -> bytes:
         """The picture with the mask over it, as a small PNG."""
-        from PIL import Image
-
         ink = np.array([int(self.color[i : i + 2], 16) for i in (1, 3, 5)], np.float32)
         veil = self.opacity * self.mask[..., None]
-        mixed = Image.fromarray((self.image * (1 - veil) + ink * veil).astype(np.uint8))
-        mixed.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        mixed.quantize(256).save(buffer, "PNG", optimize=True)
-        return buffer.getvalue()
+        mixed = self.image * (1 - veil) + ink * veil
+        return as_png(mixed.astype(np.uint8), longest=512, colours=256)
 
 
 def _read(image: Any) -> NDArray[np.uint8]:

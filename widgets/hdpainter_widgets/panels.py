@@ -1,4 +1,4 @@
-"""A form with a control for every field of `Settings`, made from the fields themselves."""
+"""A form with a control for every field of a kind of settings, made from the fields themselves."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 import ipywidgets as w
 
 from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.options import Options
 from hdpainter_nb.settings import PRESETS, Preset, Settings
 
 from .meanings import meanings
@@ -27,33 +28,35 @@ class SettingsForm:
     """Controls for settings; it moves nothing by itself and tells who asked on every change.
 
     Args:
-        settings: shown at first.
-        preset: what "other than default" is measured against.
+        settings: shown at first; the form is made for their kind.
+        preset: what "other than default" is measured against; settings of a kind without presets
+            are measured against their defaults.
         own: what None stands for, by field: shown in the empty text box.
         on_change: called without arguments, once for each change by a person or by `write`.
 
     Attributes:
-        fields: name -> control, one for every field of `Settings`.
+        fields: name -> control, one for every field.
         panel: the form as a widget, without the controls that `take` has given away.
 
     Raises:
-        TypeError: `Settings` has a field of a kind that there is no control for.
+        TypeError: the settings have a field of a kind that there is no control for.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Options,
         *,
         preset: Preset = "official",
         own: Mapping[str, str] | None = None,
         on_change: Callable[[], object] = lambda: None,
     ) -> None:
-        self._kinds: dict[str, Any] = typing.get_type_hints(Settings)
+        self._kind = typing.cast("Any", type(settings))
+        self._kinds: dict[str, Any] = typing.get_type_hints(self._kind)
         self._on_change = on_change
         self._quiet = False
         # In the order of the source, which is that of the switches' numbers.
-        order = list(meanings(Settings))
-        names = [f.name for f in fields(Settings)]
+        order = list(meanings(self._kind))
+        names = [f.name for f in fields(self._kind)]
         names.sort(key=lambda name: order.index(name) if name in order else len(order))
         self.fields = {name: self._control(name, (own or {}).get(name)) for name in names}
         self.preset = w.Dropdown(
@@ -85,15 +88,15 @@ class SettingsForm:
 
     # --- values ----------------------------------------------------------------------------------
 
-    def read(self) -> Settings:
+    def read(self) -> Any:
         """The settings as the controls have them.
 
         Raises:
             SettingsError: a value is not a number or out of range; the message names the field.
         """
-        return Settings(**{name: self._read(name) for name in self.fields})
+        return self._kind(**{name: self._read(name) for name in self.fields})
 
-    def write(self, settings: Settings) -> None:
+    def write(self, settings: Options) -> None:
         """Show these settings."""
         self._quiet = True
         try:
@@ -114,25 +117,33 @@ class SettingsForm:
             setattr(control.layout, key, value)
         return control
 
+    def meaning(self, name: str) -> str:
+        """What a field means, in full; empty where the source is not there to read."""
+        found = meanings(self._kind).get(name)
+        return found.full if found else ""
+
     def other(self) -> dict[str, tuple[Any, Any]]:
         """The settings other than the preset's: name -> (mine, the preset's).
 
         Raises:
             SettingsError: as in `read`.
         """
-        return self.read().differences(self._default(_ELSEWHERE))
+        found: dict[str, tuple[Any, Any]] = self.read().differences(self._default(_ELSEWHERE))
+        return found
 
-    def _default(self, kept: typing.Iterable[str]) -> Settings:
-        """What the preset says, apart from the fields that are kept where they can be."""
+    def _default(self, kept: typing.Iterable[str] = ()) -> Any:
+        """What the preset or the default says; the fields in `kept` stay where they can."""
         found = {}
         for name in kept:
             try:
                 value = self._read(name)
-                Settings(**{name: value})
+                self._kind(**{name: value})
             except SettingsError:
                 continue
             found[name] = value
-        return Settings.preset(self.preset.value, **found)
+        if self._kind is Settings:
+            return Settings.preset(self.preset.value, **found)
+        return self._kind(**found)
 
     def _preset_chosen(self, _change: Any) -> None:
         self.write(self._default(name for name in self.fields if name not in _GOVERNED))
@@ -162,8 +173,10 @@ class SettingsForm:
             self.summary.value = f"<span class='hdp-wrong'>{html.escape(str(error))}</span>"
         else:
             says = ", ".join(f"{name}={mine!r}" for name, (mine, _) in other.items())
-            text = f"Other than <b>{self.preset.value}</b>: " if says else "All as in preset "
-            text += f"<code>{html.escape(says)}</code>" if says else f"<b>{self.preset.value}</b>."
+            named = f"<b>{self.preset.value}</b>" if self._kind is Settings else "by default"
+            whole = "All as in preset" if self._kind is Settings else "All as"
+            text = f"Other than {named}: <code>{html.escape(says)}</code>"
+            text = text if says else f"{whole} {named}."
             self.summary.value = f"<span class='hdp-note'>{text}</span>"
         for name, row in self._rows.items():
             told = "hdp-other"
@@ -172,7 +185,7 @@ class SettingsForm:
 
     def _differs(self, name: str) -> bool:
         try:
-            return bool(self._read(name) != getattr(Settings.preset(self.preset.value), name))
+            return bool(self._read(name) != getattr(self._default(), name))
         except SettingsError:
             return True
 
@@ -200,7 +213,7 @@ class SettingsForm:
         raise TypeError(f"There is no control for {name}: {kind}.")
 
     def _row(self, name: str) -> Any:
-        meaning = meanings(Settings).get(name)
+        meaning = meanings(self._kind).get(name)
         said = html.escape(meaning.brief) if meaning else ""
         full = html.escape(meaning.full, quote=True) if meaning else ""
         number = f"<b>{meaning.number}</b> " if meaning and meaning.number else ""

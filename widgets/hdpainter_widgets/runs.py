@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -15,7 +17,17 @@ from .runner import Runner, SyncRunner, wants_sync
 from .states import SamplerLike
 from .threads import Turns
 
-__all__ = ["Draft", "Renewing", "RenewingRunner", "RenewingSyncRunner", "ask", "renewing_runner"]
+__all__ = [
+    "Decoding",
+    "Draft",
+    "Guest",
+    "Renewing",
+    "RenewingRunner",
+    "RenewingSyncRunner",
+    "ask",
+    "guest_runner",
+    "renewing_runner",
+]
 
 
 T = TypeVar("T")
@@ -111,6 +123,64 @@ class RenewingSyncRunner(Renewing, SyncRunner):
     """In the caller's thread."""
 
 
+class Guest(Renewing):
+    """Works in the turns of another runner, though its model is another one.
+
+    Two models that work at once share the memory and the processors; in turns, each step has all.
+    A host's listeners may ask a guest for work, but not the other way round: in the caller's
+    thread, the guest would wait for the turn that it holds itself.
+
+    Args:
+        sampler: what to work on.
+        host: whose turns are waited for, step by step.
+    """
+
+    def __init__(self, sampler: SamplerLike, host: BaseRunner) -> None:
+        self._host = host
+        super().__init__(sampler)
+
+    def _enqueue(self, command: Callable[[], object]) -> bool:
+        hosted = partial(self._hosted, command)
+        return super()._enqueue(hosted)  # type: ignore[safe-super]  # a runner is beside it
+
+    def _advance(self) -> None:
+        self._hosted(super()._advance)
+
+    def _hosted(self, work: Callable[[], object]) -> None:
+        with self._host._turns.take(threading.Event()):
+            work()
+
+
+class GuestRunner(Guest, RenewingRunner):
+    """With threads."""
+
+
+class GuestSyncRunner(Guest, RenewingSyncRunner):
+    """In the caller's thread."""
+
+
+class Decoding:
+    """Decodes each step's picture at once, where that takes less than half of what a step takes.
+
+    Serves as a runner's `after_step`.
+
+    Attributes:
+        cost: what the last one took, in seconds; 0 has the next one tried.
+    """
+
+    def __init__(self, runner: BaseRunner) -> None:
+        self._runner = runner
+        self.cost = 0.0
+
+    def __call__(self, sampler: Any, record: Any) -> None:
+        """Called by the worker after a step."""
+        pace = self._runner.state.seconds_per_step or 0.0
+        if self.cost <= 0.5 * pace:
+            start = time.perf_counter()
+            sampler.trace.pictures[sampler.node.id] = sampler.decoded(record)
+            self.cost = time.perf_counter() - start
+
+
 def ask(runner: BaseRunner, work: Callable[[Any], T]) -> T:
     """Have the worker do ``work(sampler)`` and wait for it.
 
@@ -135,3 +205,8 @@ def ask(runner: BaseRunner, work: Callable[[Any], T]) -> T:
 def renewing_runner(sampler: SamplerLike) -> Renewing:
     """As `runner_for`: with threads unless the environment says ``HDPAINTER_SYNC=1``."""
     return RenewingSyncRunner(sampler) if wants_sync() else RenewingRunner(sampler)
+
+
+def guest_runner(sampler: SamplerLike, host: BaseRunner) -> Guest:
+    """A `Guest` of `host`: with threads where that has some."""
+    return (GuestSyncRunner if isinstance(host, SyncRunner) else GuestRunner)(sampler, host)

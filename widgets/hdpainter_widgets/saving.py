@@ -26,6 +26,11 @@ def write(sampler: Any, path: str | Path) -> Path:
     ``.html`` a page that shows the run without a kernel. Call it on the model's thread: a picture
     is decoded, and a trace must not grow meanwhile.
 
+    Args:
+        sampler: a `Sampler`, whose picture has the size that it worked at, or an `Upscaler`, whose
+            picture has the original's size.
+        path: where to.
+
     Raises:
         ValueError: another suffix.
         SettingsError: nothing to save yet.
@@ -37,7 +42,9 @@ def write(sampler: Any, path: str | Path) -> Path:
     if path.suffix == ".png":
         from hdpainter_nb import views
 
-        return views.save_png(sampler.image(paste="poisson"), path)
+        # An upscaler's own settings say whether Poisson's equation is used.
+        paste = True if hasattr(sampler.job, "low") else "poisson"
+        return views.save_png(sampler.image(paste=paste), path)
     if path.suffix == ".hdp":
         return Path(sampler.trace.save(path))
     to_html = getattr(sampler.trace, "to_html", None)

@@ -40,8 +40,17 @@ def blank(trace: Trace) -> Any:
     return placeholder(trace.image, trace.mask)
 
 
-def as_png(picture: Any, longest: int = 1024) -> bytes:
-    """An array, an image or a plot as a small PNG."""
+def as_png(
+    picture: Any, longest: int = 1024, colours: int | None = None, *, quick: bool = False
+) -> bytes:
+    """An array (H, W, 3), a `PIL.Image` or a plot as a small PNG.
+
+    Args:
+        picture: what to encode.
+        longest: longer side in pixels; larger ones are scaled down. Plots stay as they are.
+        colours: at most so many, for a smaller file; None keeps all.
+        quick: do not look for the smallest encoding.
+    """
     from PIL import Image
 
     if hasattr(picture, "savefig"):
@@ -50,6 +59,7 @@ def as_png(picture: Any, longest: int = 1024) -> bytes:
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     image = image.convert("RGB")
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    image = image if colours is None else image.quantize(colours)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    image.save(buffer, "PNG", optimize=not quick)
     return buffer.getvalue()

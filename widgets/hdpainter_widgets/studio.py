@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import html
-import time
 import warnings
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
 
-from hdpainter_nb.errors import HDPainterWarning
+from hdpainter_nb.errors import HDPainterError, HDPainterWarning
 from hdpainter_nb.settings import Preset, Settings
 from hdpainter_nb.trace import Trace
 from hdpainter_nb.types import Job
@@ -19,19 +17,24 @@ from hdpainter_nb.types import Job
 from . import saving
 from .cells import replace_earlier
 from .commands import BaseRunner
+from .enlarging import Enlarging
 from .frames import illustrated
 from .inputs import Inputs, changes
+from .originals import Original, original_of
 from .outputs import Files, Result, Viewers
-from .runs import Draft, Renewing, ask, renewing_runner
+from .runs import Decoding, Draft, Renewing, renewing_runner
+from .shortcuts import Shortcuts
 from .states import RunState, Status
+from .studio_api import Api
 from .studio_looks import Page, as_widget, snapshot
 
 __all__ = ["Studio"]
 
+_KEYS = (("U", "upscale ×4", "upscale"), ("S", "save PNG", "save"))
 _MAKES_BUNDLES = hasattr(w.VBox, "_repr_mimebundle_")  # ipywidgets 7 does not
 
 
-class Studio(w.VBox):
+class Studio(Api):
     """Paint a mask, say what should appear, watch every step, change your mind, save the run.
 
     >>> studio = Studio(load("mini"), "photo.jpg", prompt="a red star")
@@ -39,6 +42,8 @@ class Studio(w.VBox):
     >>> studio.play(); studio.wait()
     >>> studio.sampler, studio.trace, studio.image()
     >>> studio.save("star.html")
+    >>> studio.upscale(); studio.wait()          # four times as large, the original's detail kept
+    >>> studio.save("star.png")
 
     A run belongs to the picture, mask, prompt and settings that it began with. When these change it
     stays on display, and ▶ begins a new one; earlier runs can be compared with it.
@@ -50,6 +55,8 @@ class Studio(w.VBox):
         prompt: what to paint. May be empty.
         preset, steps, seed: as `hdpainter_nb.Job` takes them.
         capture: what to keep of each step; None is `Capture.standard`.
+        upscaler: name, path or pipeline for `hdpainter_nb.load_upscaler`, or what that gives; None
+            is ``mini`` beside the miniature and ``x4`` otherwise. Loaded at first use.
         runner: from `hdpainter_widgets.runs.renewing_runner`; None makes one, which `close` ends.
         settings: any further field of `hdpainter_nb.Settings`, by name.
 
@@ -74,6 +81,7 @@ class Studio(w.VBox):
         steps: int = 20,
         seed: int = 1,
         capture: Any = None,
+        upscaler: Any = None,
         runner: BaseRunner | None = None,
         **settings: Any,
     ) -> None:
@@ -84,7 +92,6 @@ class Studio(w.VBox):
         self._model, self._capture = model, capture
         self._origin: Job | None = None  # what the run on display began with
         self._runs: list[Trace] = []  # of this studio, oldest first
-        self._decode_cost = 0.0  # seconds
         self._told_begun = False
         self._ready = False
         self._resulted: tuple[Any, int] | None = None  # trace and node that the result shows
@@ -92,16 +99,22 @@ class Studio(w.VBox):
         draft = Draft(model, self.painter.image, self.painter.mask, steps)
         self.runner = renewing_runner(draft) if runner is None else runner
         self._own_runner = runner is None
-        self.runner.renew = self._renew
-        self.runner.after_step = self._after_step
+        self._decoding = Decoding(self.runner)
+        self.runner.renew, self.runner.after_step = self._renew, self._decoding
+        self.enlarging = Enlarging(self.runner, model, upscaler, self._offer_large)
+        self.shortcuts = Shortcuts(_KEYS, self._pressed)
         self.viewers = Viewers(self.runner)
         self.result = Result()
         self.files = Files(self._save)
-        self.page = Page(self.inputs, self.viewers, self.result, self.files)
+        self.page = Page(
+            self.inputs, self.viewers, self.result, self.enlarging, self.files, self.shortcuts
+        )
         super().__init__(children=self.page.children)
         self.add_class("hdp-studio")
         self.page.renew.on_click(lambda _button: self.play())
         self.page.undo.on_click(lambda _button: self._undo())
+        for button in (self.result.enlarge, self.enlarging.options.start):
+            button.on_click(lambda _button: self._upscale())
         self._unsubscribe = [self.runner.on_state(self._on_state)]
         self._ready = True
         self._inputs_changed()
@@ -109,82 +122,15 @@ class Studio(w.VBox):
         if self.inputs.job is not None:
             self.runner.prepare()
 
-    # --- what a cell may ask and do --------------------------------------------------------------
-
-    @property
-    def painter(self) -> Any:
-        """The `MaskPainter`: `painter.image` and `painter.mask` may be assigned."""
-        return self.inputs.painter
-
-    @property
-    def sampler(self) -> Any:
-        """The sampler at work; another one after a branch or a new run. See `wait`."""
-        return self.runner.sampler
-
-    @property
-    def trace(self) -> Trace:
-        """Every step of the run on display, over all its branches."""
-        found: Trace = self.runner.sampler.trace  # type: ignore[attr-defined]
-        return found
-
-    @property
-    def runs(self) -> tuple[Trace, ...]:
-        """The traces of all runs that made a step, oldest first."""
-        return tuple(trace for trace in self._runs if len(trace.nodes) > 1)
-
-    def job(self) -> Job:
-        """The picture, mask, prompt and settings as the controls have them.
-
-        Raises:
-            HDPainterError: they make no possible job; the message says why.
-        """
-        if self.inputs.job is None:
-            assert self.inputs.problem is not None
-            raise self.inputs.problem
-        return self.inputs.job
-
-    def step(self, n: int = 1) -> None:
-        """Take `n` steps, of a new run if the inputs have changed."""
-        self.runner.step(n)
-
-    def play(self) -> None:
-        """Take steps until the end or `pause`, of a new run if the inputs have changed."""
-        self.runner.run()
-
-    def pause(self) -> None:
-        """Stop after the step under way."""
-        self.runner.pause()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all that was asked for is done and shown; raises what stopped the run."""
-        return self.runner.wait(timeout)
-
-    def image(self, *, paste: bool | str = "poisson") -> Any:
-        """The picture as it stands, decoded: (H, W, 3) uint8. Waits for the worker.
-
-        Args:
-            paste: put the original's known pixels back around the hole; see `Sampler.image`.
-
-        Raises:
-            SettingsError: no step is made yet.
-        """
-        return ask(self.runner, lambda sampler: sampler.image(paste=paste))
-
-    def save(self, path: str | Path) -> Path:
-        """Write the picture (``.png``), the trace (``.hdp``) or a page (``.html``), and wait.
-
-        Raises:
-            ValueError: another suffix.
-            SettingsError: no step is made yet.
-            OSError: the file cannot be written.
-        """
-        checked = saving.check(path)
-        return ask(self.runner, lambda sampler: saving.write(sampler, checked))
+    # --- its end, and what it looks like ---------------------------------------------------------
 
     def close(self) -> None:
         """Take the studio off the page and end its threads."""
         for unsubscribe in self.__dict__.pop("_unsubscribe", ()):
             unsubscribe()
+        enlarging = self.__dict__.get("enlarging")
+        if enlarging is not None:
+            enlarging.close()
         runner = self.__dict__.get("runner")
         if runner is not None:
             runner.renew = runner.after_step = None
@@ -222,9 +168,23 @@ class Studio(w.VBox):
             self.inputs.show(self._origin)
 
     def _save(self, stem: str, suffix: str) -> None:
-        path = saving.free_path(stem, suffix)
+        which = self.files.which.value
+        path = saving.free_path(stem if which == "run" else f"{stem}-x4", suffix)
         self.files.tell(f"Saving {html.escape(path.name)} …")
-        self.runner.do(partial(saving.offer, path=path), self.files.tell)
+        self._worker(which).do(partial(saving.offer, path=path), self.files.tell)
+
+    def _upscale(self) -> None:
+        self.page.turn_to("Upscale")
+        self.enlarging.open(self.painter.image, self.painter.mask)
+        self.runner.pause()
+        self.runner.do(_original, self.enlarging.begin, key="original")
+
+    def _pressed(self, name: str) -> None:
+        """A key was pressed somewhere in the studio."""
+        if name == "upscale" and not self.result.enlarge.disabled:
+            self._upscale()
+        elif name == "save":
+            self._save(self.files.stem, ".png")
 
     # --- on the worker ---------------------------------------------------------------------------
 
@@ -238,19 +198,11 @@ class Studio(w.VBox):
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", HDPainterWarning)
             sampler = Sampler(self._model, job, self._capture)
-        self._origin, self._decode_cost = job, 0.0
+        self._origin, self._decoding.cost = job, 0.0
         self._runs = [*self.runs, sampler.trace]
         remarks = [str(one.message) for one in told]
         self.runner.post("begun", partial(self._on_begun, remarks))
         return sampler
-
-    def _after_step(self, sampler: Any, record: Any) -> None:
-        """Decode at once when that takes less than half of what a step takes."""
-        pace = self.runner.state.seconds_per_step or 0.0
-        if self._decode_cost <= 0.5 * pace:
-            start = time.perf_counter()
-            sampler.trace.pictures[sampler.node.id] = sampler.decoded(record)
-            self._decode_cost = time.perf_counter() - start
 
     # --- from the runner: on the publisher's thread ----------------------------------------------
 
@@ -266,12 +218,22 @@ class Studio(w.VBox):
         if self._told_begun != bool(self.runs):
             self._inputs_changed()
         sampler = self.sampler
+        self._offer_large()
         if state.status in (Status.RUNNING, Status.ERROR):
             return
         if not sampler.records:
             self.result.clear()
         elif self._resulted != (sampler.trace, sampler.node.id):
             self.runner.do(self._finish, self._on_result, key="result")
+
+    def _offer_large(self) -> None:
+        """Have the controls for the large picture agree with what there is. Asks no worker."""
+        sampler = self.sampler
+        there, of = bool(sampler.records), (sampler.trace, sampler.node.id)
+        if self.result.enlarge.disabled == there:
+            self.result.enlarge.disabled = not there
+        self.enlarging.offer(there, of)
+        self.files.offer_large(self.enlarging.current(of))
 
     def _finish(self, sampler: Any) -> Any:
         """On the worker: the picture as it stands."""
@@ -288,3 +250,11 @@ class Studio(w.VBox):
         when = "finished" if index == total else f"after {index} of {total} steps"
         self.result.show(job.image, image, f"{name}: {when}")
         self.viewers.refresh()
+
+
+def _original(sampler: Any) -> Original | str:
+    """On the worker: what is to be made larger, or why there is nothing; that stops no run."""
+    try:
+        return original_of(sampler)
+    except HDPainterError as error:
+        return str(error)

@@ -11,14 +11,18 @@ import ipywidgets as w
 from hdpainter_nb import views
 
 from .frames import Looks, beside, placeholder, preview, telling, tiles, words_of
-from .outputs import png
+from .stills import as_png
 
 if TYPE_CHECKING:
+    from .enlarging import Enlarging
     from .inputs import Inputs
     from .outputs import Files, Result, Viewers
+    from .shortcuts import Shortcuts
     from .studio import Studio
 
 __all__ = ["Page", "as_widget", "snapshot"]
+
+_TABS = ("Watch", "Gradient", "Compare", "Result", "Upscale", "Settings")
 
 # Colours are JupyterLab's, then VS Code's, then our own, as in the bundles' own style sheets.
 _STYLE = """<style>
@@ -40,6 +44,8 @@ _STYLE = """<style>
 .hdp-studio .hdp-form > .hdp-other { box-shadow: inset 3px 0 var(--hdp-brand); }
 .hdp-studio .hdp-form .widget-label, .hdp-studio .hdp-form input, .hdp-studio .hdp-form select {
   font-size: 12px; }
+.hdp-studio .widget-checkbox label { display: inline-flex; align-items: center; gap: 5px; }
+.hdp-studio .widget-checkbox input { margin: 0; }
 .hdp-studio .widget-html-content { white-space: normal; }
 .hdp-studio .widget-tab > .widget-tab-contents,
 .hdp-studio .jupyter-widget-tab > .jupyter-widget-TabPanel-tabContents { padding: 8px; }
@@ -55,7 +61,15 @@ class Page:
         renew, undo: buttons that stand beside what is said about changed inputs.
     """
 
-    def __init__(self, inputs: Inputs, viewers: Viewers, result: Result, files: Files) -> None:
+    def __init__(
+        self,
+        inputs: Inputs,
+        viewers: Viewers,
+        result: Result,
+        enlarging: Enlarging,
+        files: Files,
+        shortcuts: Shortcuts,
+    ) -> None:
         self._parts = (inputs, viewers)
         self.saying = w.HTML(layout=w.Layout(flex="1 1 200px", min_width="0"))
         self.alert = w.HTML(layout=w.Layout(display="none"))
@@ -75,11 +89,12 @@ class Page:
                 viewers.histogram,
                 viewers.comparison,
                 result.panel,
+                enlarging.panel,
                 inputs.form.panel,
             ],
             layout=w.Layout(flex="6 1 420px", min_width="0"),
         )
-        for number, title in enumerate(("Watch", "Gradient", "Compare", "Result", "Settings")):
+        for number, title in enumerate(_TABS):
             self.tabs.set_title(number, title)
         left = w.Box([inputs.painter], layout=w.Layout(flex="4 1 340px", min_width="0"))
         columns = w.HBox(
@@ -101,6 +116,7 @@ class Page:
             viewers.timeline,
             columns,
             files.panel,
+            shortcuts,
         )
         self._hide(self.undo, True)
 
@@ -116,6 +132,10 @@ class Page:
                 found[id(widget)] = widget
                 waiting.extend(getattr(widget, "children", ()))
         return found.values()
+
+    def turn_to(self, tab: str) -> None:
+        """Bring a tab to the front."""
+        self.tabs.selected_index = _TABS.index(tab)
 
     def tell_inputs(
         self, changed: Sequence[str], problem: str | None, remarks: Sequence[str], *, begun: bool
@@ -167,7 +187,7 @@ def snapshot(studio: Studio) -> bytes:
     if not sampler.records:
         picture = placeholder(inputs.painter.image, inputs.painter.mask)
         title = inputs.prompt.value
-        return png(views.grid([picture], ["before the first step"], title=title), colours=256)
+        return as_png(views.grid([picture], ["before the first step"], title=title), colours=256)
     job, record = sampler.job, sampler.records[-1]
     words = telling(words_of(sampler))
     looks = Looks(words=tuple(words), mask=job.mask, crop=sampler.cond.crop)
@@ -177,7 +197,10 @@ def snapshot(studio: Studio) -> bytes:
     hole = placeholder(job.image, job.mask)
     left = views.grid([hole, shown], ["the hole", label], tile=240, title=job.prompt)
     maps = tiles(record, shown, looks)
-    return png(left if maps is None else beside(left, maps), colours=256)
+    sheets = [left, *([] if maps is None else [maps])]
+    if studio.enlarging.picture is not None:
+        sheets.append(studio.enlarging.lens.still())
+    return as_png(beside(*sheets), colours=256)
 
 
 def as_widget(widget: Any) -> dict[str, Any]:

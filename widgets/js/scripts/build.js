@@ -18,6 +18,8 @@ const ENTRIES = {
   histogram: WIDGETS,
   timeline: WIDGETS,
   compare: WIDGETS,
+  lens: WIDGETS,
+  shortcuts: WIDGETS,
   page: LIBRARY,
 };
 

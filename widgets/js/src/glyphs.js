@@ -1,5 +1,7 @@
 // Line drawings on a field of 16 by 16, for small buttons.
 
+import { drawing } from "./svg.js";
+
 /** @type {Record<string, string>} */
 const PATHS = {
   point:
@@ -18,10 +20,5 @@ const PATHS = {
  * @returns {Node}
  */
 export function glyph(name) {
-  const holder = document.createElement("template");
-  holder.innerHTML =
-    '<svg viewBox="0 0 16 16" width="16" height="16" fill="none" stroke="currentColor" ' +
-    'stroke-width="1.3" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" ' +
-    `focusable="false">${PATHS[name]}</svg>`;
-  return holder.content;
+  return drawing(PATHS[name], { field: 16, size: 16, stroke: 1.3 });
 }

@@ -1,5 +1,7 @@
 // Line drawings on a field of 20 by 20.
 
+import { drawing } from "./svg.js";
+
 /** @type {Record<string, string>} */
 const PATHS = {
   brush:
@@ -41,10 +43,5 @@ const PATHS = {
  * @returns {Node}
  */
 export function icon(name) {
-  const holder = document.createElement("template");
-  holder.innerHTML =
-    '<svg viewBox="0 0 20 20" width="18" height="18" fill="none" stroke="currentColor" ' +
-    'stroke-width="1.4" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" ' +
-    `focusable="false">${PATHS[name]}</svg>`;
-  return holder.content;
+  return drawing(PATHS[name], { field: 20, size: 18, stroke: 1.4 });
 }

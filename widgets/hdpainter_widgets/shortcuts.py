@@ -1,0 +1,53 @@
+"""Keys for a whole app of widgets, wherever in it the focus is; they are listed in a line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anywidget
+import traitlets as t
+
+from .feed import STATIC
+
+__all__ = ["Shortcuts"]
+
+_log = logging.getLogger(__name__)
+
+
+class Shortcuts(anywidget.AnyWidget):
+    """A line of keys and what they do, for the app that this widget stands in.
+
+    The app is the nearest element around it with the class ``hdp-studio``. Keys typed into a text
+    field there, or with Ctrl, Alt or the command key held, are left alone.
+
+    Args:
+        keys: (key, what it does, name): the key as it is shown, one letter.
+        pressed: called with the name when a key is pressed.
+    """
+
+    _esm = STATIC / "shortcuts.js"
+    _css = STATIC / "shortcuts.css"
+
+    _ipython_display_ = None  # ipywidgets 7 would not ask for the mimebundle
+
+    _keys = t.List(t.List(t.Unicode())).tag(sync=True)
+
+    def __init__(
+        self, keys: Sequence[tuple[str, str, str]], pressed: Callable[[str], object]
+    ) -> None:
+        self._pressed = pressed
+        super().__init__(_keys=[list(key) for key in keys])
+        self.on_msg(self._heard)
+
+    def _heard(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        """Whatever comes, nothing is raised."""
+        if not isinstance(content, dict) or content.get("type") != "key":
+            return
+        name = content.get("name")
+        if name in [known for _, _, known in self._keys]:
+            try:
+                self._pressed(str(name))
+            except Exception:
+                _log.exception("A key's action failed")
