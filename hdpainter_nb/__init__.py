@@ -16,6 +16,7 @@ from hdpainter_nb._version import __version__
 if TYPE_CHECKING:
     from hdpainter_nb import errors, mini, views
     from hdpainter_nb.ablation import upscale_ablation
+    from hdpainter_nb.attention import Attention
     from hdpainter_nb.batch import SamplerBatch
     from hdpainter_nb.capture import Capture
     from hdpainter_nb.cost import Estimate
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 # once and reading a trace or drawing it never loads torch.
 _HOMES = {
     "PRESETS": "types",
+    "Attention": "attention",
     "Capture": "capture",
     "Custom": "edits",
     "Edit": "editing",
@@ -64,6 +66,7 @@ _MODULES = ("errors", "mini", "views")
 
 __all__ = [
     "PRESETS",
+    "Attention",
     "Capture",
     "Custom",
     "Edit",

@@ -30,7 +30,7 @@ class Estimate:
 
     steps: int
     capture_bytes: int
-    """Kept in main memory by the end of the run: maps, latents and previews of every step."""
+    """Kept by the end of the run: maps, latents and previews of every step."""
     graph_bytes: int
     """Held at once by the gradient graph on the model's device; 0 without guidance."""
     flops: int
@@ -46,6 +46,8 @@ class Estimate:
     """Side in pixels of the tiles that the VAE is assumed to decode in; None: in one piece."""
     dtype: str = ""
     """The precision counted for: ``float16``."""
+    budget: int | None = None
+    """What of `capture_bytes` may lie in main memory; the rest goes to disk. None: all of it."""
 
     @property
     def ratio(self) -> float:
@@ -61,7 +63,7 @@ class Estimate:
         text = (
             f"{self.steps} steps: {self.flops / 1e12:.3g} TFLOP "
             f"({self.ratio:.2f} x plain sampling), "
-            f"{readable_bytes(self.capture_bytes)} captured in main memory, "
+            f"{self._captured()}, "
             f"{readable_bytes(self.graph_bytes)} held by the gradient graph"
         )
         if not self.phases:
@@ -71,6 +73,12 @@ class Estimate:
             f"{text}; peak {readable_bytes(self.peak_bytes)} in {self.dtype} "
             f"(weights {readable_bytes(self.weight_bytes)}; {each}{self._tiles()})"
         )
+
+    def _captured(self) -> str:
+        whole = f"{readable_bytes(self.capture_bytes)} captured"
+        if self.budget is None or self.capture_bytes <= self.budget:
+            return f"{whole} in main memory"
+        return f"{whole}, all but {readable_bytes(self.budget)} of it on disk"
 
     def _tiles(self) -> str:
         return "" if self.tile is None else f" in tiles of {self.tile} px"
@@ -87,7 +95,7 @@ class Estimate:
             "weights": readable_bytes(self.weight_bytes),
             **peaks,
             "gradient graph": readable_bytes(self.graph_bytes),
-            "captured": f"{readable_bytes(self.capture_bytes)} in main memory",
+            "captured": self._captured(),
             "operations": f"{self.flops / 1e12:.3g} TFLOP in {self.steps} steps, "
             f"{self.ratio:.2f} x plain sampling",
         }

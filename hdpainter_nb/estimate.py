@@ -109,6 +109,7 @@ def count(
         phases=phases,
         tile=tile,
         dtype=str(dtype).removeprefix("torch."),
+        budget=stepper.capture.limit,
     )
 
 

@@ -530,3 +530,11 @@ def test_queries_cost_nothing(folders: dict[str, str], job: Job) -> None:
             sampler.step()
         counts.append(counter.get_total_flops())
     assert counts[0] == counts[1]
+
+
+def test_an_estimate_says_what_goes_to_disk(model: Model, job: Job) -> None:
+    whole = Sampler(model, job, Capture.everything(budget=None)).estimate()
+    part = Sampler(model, job, Capture.everything(budget="1 kB")).estimate()
+    assert "on disk" not in str(whole)
+    assert "all but 1 kB of it on disk" in str(part)
+    assert part.capture_bytes == whole.capture_bytes

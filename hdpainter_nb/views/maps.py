@@ -55,7 +55,8 @@ def heatmaps(
     Raises:
         KeyError: a word is not in the prompt, or the level was not captured.
     """
-    names = list(dict.fromkeys(w.text for w in record.cross.words)) if words is None else words
+    kept = (w.text for w in record.cross.words if w.text in record.cross)
+    names = list(dict.fromkeys(kept)) if words is None else words
     if not names:
         raise ValueError("there are no words to draw: the prompt is empty")
     maps = {name: _part(record.cross[name, level], record, crop) for name in names}
