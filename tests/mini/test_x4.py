@@ -249,20 +249,22 @@ def test_autoencoder_keeps_the_picture(model: UpscaleModel) -> None:
     assert 0.4 < deviations.min() <= deviations.max() < 2.5
 
 
-def test_beats_bicubic_near_the_edge(model: UpscaleModel) -> None:
-    """Three held-out scenes, few steps: closer to the truth along the edge, and as crisp."""
+def test_known_pixels_help_near_the_edge(model: UpscaleModel) -> None:
+    """Three held-out scenes, few steps: eq. 10 pays along the edge, which bicubic leaves soft."""
     leads, energies = [], []
     for seed in (300, 301, 302):
         task = large_task(seed).crop(512)
         job = UpscaleJob(task.low, task.image, task.mask, task.prompt, steps=5, seed=seed)
         pictures = upscale_variants(model, job)
         edge = band(task.mask)
-        bicubic, ours = (pictures[name] for name in ("bicubic + Poisson", "ours"))
-        leads.append(
-            decibels(error(ours, task.truth, edge)) - decibels(error(bicubic, task.truth, edge))
+        bicubic, plain, ours = (
+            pictures[name]
+            for name in ("bicubic + Poisson", "plain x4 + Poisson (no latent blend)", "ours")
         )
-        true = gradient_energy(task.truth, edge)
-        energies.append([gradient_energy(p, edge) / true for p in (bicubic, ours)])
-    assert np.mean(leads) > 0.3  # dB
+        leads.append(
+            decibels(error(ours, task.truth, edge)) - decibels(error(plain, task.truth, edge))
+        )
+        energies.append([gradient_energy(p, edge) for p in (bicubic, ours)])
+    assert min(leads) > 0.6  # dB
     blurred, crisp = np.mean(energies, 0)
-    assert crisp > 1.3 * blurred
+    assert crisp > 1.2 * blurred
