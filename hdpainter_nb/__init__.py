@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from hdpainter_nb.attention import Attention
     from hdpainter_nb.batch import SamplerBatch
     from hdpainter_nb.capture import Capture
-    from hdpainter_nb.cost import Estimate
+    from hdpainter_nb.cost import Estimate, PaintEstimate
     from hdpainter_nb.editing import Edit
     from hdpainter_nb.edits import Custom, MoveMask, ReplaceWord, ScaleHead, ScaleWord, SetC
+    from hdpainter_nb.estimate import run_cost
     from hdpainter_nb.models import Model, load
-    from hdpainter_nb.painting import paint
+    from hdpainter_nb.painting import paint, paint_cost
     from hdpainter_nb.resources import data_path
     from hdpainter_nb.sampler import Sampler
     from hdpainter_nb.trace import Trace
@@ -44,6 +45,7 @@ _HOMES = {
     "Job": "types",
     "Model": "models",
     "MoveMask": "edits",
+    "PaintEstimate": "cost",
     "Record": "types",
     "ReplaceWord": "edits",
     "Sampler": "sampler",
@@ -59,6 +61,8 @@ _HOMES = {
     "load": "models",
     "load_upscaler": "upscale_model",
     "paint": "painting",
+    "paint_cost": "painting",
+    "run_cost": "estimate",
     "upscale_ablation": "ablation",
     "watch": "watching",
 }
@@ -74,6 +78,7 @@ __all__ = [
     "Job",
     "Model",
     "MoveMask",
+    "PaintEstimate",
     "Record",
     "ReplaceWord",
     "Sampler",
@@ -92,6 +97,8 @@ __all__ = [
     "load_upscaler",
     "mini",
     "paint",
+    "paint_cost",
+    "run_cost",
     "upscale_ablation",
     "views",
     "watch",

@@ -15,6 +15,7 @@ from hdpainter_nb.capture import Capture
 from hdpainter_nb.errors import SamplingCancelled, SamplingFinished, SettingsError
 from hdpainter_nb.joint import predict_all
 from hdpainter_nb.sampler import Paste, Sampler
+from hdpainter_nb.shortage import enough_memory
 from hdpainter_nb.types import Job, Record
 
 if TYPE_CHECKING:
@@ -163,7 +164,9 @@ class SamplerBatch:
             raise SamplingFinished(f"All {self.total} steps are made. Use back() or restart().")
         new = [one for one in self.samplers if one.node is one._path[-1]]
         made: dict[int, Any] = {}
-        with self.samplers[0]._turn:
+        first = self.samplers[0]
+        enough = enough_memory(first.model, "a step", first.settings, first.cond.size)
+        with first._turn, enough:
             for start in range(0, len(new), self.at_once):
                 group = new[start : start + self.at_once]
                 made.update(zip(map(id, group), self._advance(group), strict=True))

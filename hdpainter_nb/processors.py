@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hdpainter_nb.errors import SamplingCancelled
 from hdpainter_nb.painta import c_scores, key_scale, mean_similarity, painta_attention
+from hdpainter_nb.placement import weight_of
 
 if TYPE_CHECKING:
     from hdpainter_nb.editing import Point
@@ -212,7 +213,8 @@ class SelfTap(Tap):
             assert self._x is not None
             x = self._x
         else:  # the community pipeline's attempt to undo norm1 (switch 11)
-            x = (normed + block.norm1.bias) * block.norm1.weight
+            weight, bias = (weight_of(block.norm1, name) for name in ("weight", "bias"))
+            x = (normed + bias) * weight
         cross = block.attn2
         q = heads(cross, cross.to_q(block.norm2(x[-1:] + y[-1:])))  # (1, heads, hw, d)
         k = heads(cross, cross.to_k(_text(self._context)[-1:]))  # (1, heads, L, d)

@@ -122,7 +122,7 @@ def _cell(value: Any, digits: int) -> str:
         return "yes" if value else "no"
     if _is_number(value):
         number = float(value)
-        if number.is_integer() or 10**digits <= abs(number) < 1e9:  # 1234 rather than 1.23e+03
-            return f"{number:.0f}"
-        return f"{number:.{digits}g}"
+        short = f"{number:.{digits}g}"
+        readable = "e+" in short and abs(number) < 1e9  # 1235 rather than 1.23e+03
+        return f"{number:.0f}" if readable or number.is_integer() else short
     return str(value)
