@@ -18,6 +18,7 @@ SOURCES := hdpainter_nb widgets tests benchmarks .ci
 PIP := -m pip --disable-pip-version-check install --quiet
 # Tests never ask the network, and pictures need no screen.
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 MPLBACKEND=agg
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 NPM_QUIET := --no-audit --no-fund --loglevel=error
 NPM_INSTALL = { if [ -f package-lock.json ]; then npm ci $(NPM_QUIET); \
 	else npm install --no-package-lock $(NPM_QUIET); fi && touch node_modules/.ready; }
@@ -26,7 +27,8 @@ BROWSER_FLAG = $(if $(filter no 0 false,$(BROWSER)),--no-browser)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help lab install install-dev test test-fast test-slow test-lowest test-notebooks test-js \
+.PHONY: help lab install install-dev test test-fast test-slow test-lowest test-notebooks \
+	test-long-notebooks test-js \
 	lint lint-style lint-format lint-types lint-floors format bench wheel clean distclean
 
 help: ## Say what there is
@@ -45,21 +47,24 @@ install-dev: $(READY_DEV) ## The same, with the tools for developing
 
 # --- checking it -----------------------------------------------------------------------------------
 
-test: lint test-js test-notebooks test-fast ## Everything but the slow tests: lint, types, floors, notebooks, pytest
+test: lint test-js test-notebooks test-fast ## Everything but the slow tests: lint, types, floors, first notebooks, pytest
 
 test-fast: $(READY_DEV) ## The fast tests alone (PYTEST_ARGS="-k masks" narrows them)
 	$(OFFLINE) $(BIN)/python -m pytest -m "not slow" --durations=10 $(PYTEST_ARGS)
 
-test-slow: $(READY_DEV) ## The slow tests alone: an installed wheel, real browsers, long runs
+test-slow: test-long-notebooks $(READY_DEV) ## The slow tests alone: long notebooks, an installed wheel, real browsers
 	$(OFFLINE) $(BIN)/python -m pytest -m slow --durations=10 $(PYTEST_ARGS)
 
 test-lowest: $(READY_LOWEST) ## What depends on diffusers and ipywidgets, under the oldest we support
 	$(OFFLINE) $(LOWEST)/bin/python -m pytest -m "(diffusers or colab) and not slow" \
 		-W default $(PYTEST_ARGS)
 
-test-notebooks: $(READY_DEV) ## Run every notebook from top to bottom
-	$(OFFLINE) $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
-		notebooks
+test-notebooks: $(READY_DEV) ## Run the first three notebooks from top to bottom
+	$(OFFLINE) $(BIN)/python -m pytest $(NBVAL) $(sort $(wildcard notebooks/0[0-2]_*.ipynb))
+
+test-long-notebooks: $(READY_DEV) ## Run the others, which take minutes each
+	$(OFFLINE) $(BIN)/python -m pytest $(NBVAL) \
+		$(filter-out $(wildcard notebooks/0[0-2]_*.ipynb),$(sort $(wildcard notebooks/*.ipynb)))
 
 test-js: ## Check the widgets' JavaScript (skipped where there is no npm)
 	@if [ ! -f widgets/js/package.json ]; then \

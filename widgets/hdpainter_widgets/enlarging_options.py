@@ -29,7 +29,7 @@ class EnlargingOptions:
     def __init__(self) -> None:
         self.form = SettingsForm(UpscaleSettings())
         self._prompt = w.Text(
-            description="prompt",
+            description="prompt ×4",
             placeholder="the run's",
             continuous_update=False,
             style={"description_width": "initial"},
