@@ -200,7 +200,13 @@ def test_wheel_holds_what_it_needs_and_no_more(wheel: Path) -> None:
     assert "hdpainter_nb/py.typed" in names
     assert "hdpainter_nb/_data/mini/model_index.json" in names
     assert any(name.endswith(".safetensors") for name in names)
-    for name in ("data/mini", "data/samples", "hdpainter_nb", "widgets/hdpainter_widgets"):
+    for name in (
+        "data/mini",
+        "data/mini_x4",
+        "data/samples",
+        "hdpainter_nb",
+        "widgets/hdpainter_widgets",
+    ):
         held = name.replace("data/", "hdpainter_nb/_data/").removeprefix("widgets/")
         for file in (ROOT / name).rglob("*"):
             if file.is_file() and "__pycache__" not in file.parts:
