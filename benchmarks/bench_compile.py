@@ -27,8 +27,9 @@ from hdpainter_nb.predict import call
 from hdpainter_nb.sampler import Sampler
 from hdpainter_nb.types import Cond, State
 
+ALONE = "the UNet alone"
 HEADING = "Without torch.compile (`bench_compile.py`)"
-LIMIT = 2  # compilations of one function; beyond, it runs eagerly
+TAPPED = 3  # rounds of a compiled step with taps, each of which may compile again
 
 
 def timed(make: Callable[[], object], rounds: int) -> tuple[float, float]:
@@ -57,7 +58,7 @@ def ways(model: Model, cond: Cond, state: State) -> dict[str, Callable[[], objec
         with torch.no_grad():
             return call(model.unet, cond, state.latents, 999, slice(0, 2))
 
-    found: dict[str, Callable[[], object]] = {"the UNet alone": bare}
+    found: dict[str, Callable[[], object]] = {ALONE: bare}
     for name, method in (
         ("a step with PAIntA", {"painta": True, "rasg": False}),
         ("a step with both", {"painta": True, "rasg": True}),
@@ -79,7 +80,7 @@ def measure(rounds: int) -> str:
         torch._dynamo.utils.counters.clear()
         unet.forward = torch.compile(unet.forward)
         try:
-            first, later = timed(make, rounds)
+            first, later = timed(make, rounds if name == ALONE else min(rounds, TAPPED))
             graphs = str(compilations())
             row = [f"{first:.1f}", f"{1000 * later:.1f}", f"{later / eager[name]:.2f}", graphs]
         except Exception as error:  # the table is to say so, whatever it is
@@ -108,11 +109,10 @@ def main() -> None:
             "Not measured: on a CPU, torch.compile needs a C++ compiler, and none is here."
         )
     else:
-        torch._dynamo.config.recompile_limit = LIMIT
         parts += [
             f"The miniature, 256 px, float32, medians of {given.rounds} rounds; inductor with "
-            f"{compiler}. After {LIMIT} compilations of one function torch gives up and runs it "
-            "eagerly.",
+            f"{compiler}. Taps are new objects in every step, so a compiled step looks at them "
+            f"anew; of those, medians of {TAPPED} rounds after the first.",
             measure(given.rounds),
         ]
     report.write_section(HEADING, "\n\n".join(parts))

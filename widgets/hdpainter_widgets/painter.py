@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from hdpainter_nb.errors import ImageError, MaskError
 from hdpainter_nb.inputs import read_image, read_mask
 
 from . import _wire
-from .frames import illustrated
+from .frames import encoded, illustrated
 from .stills import as_png
 
 __all__ = ["MaskPainter"]
@@ -268,14 +267,9 @@ def _checked(mask: Any, size: tuple[int, int]) -> _Mask:
 
 def _encoded(picture: NDArray[np.uint8]) -> bytes:
     """The picture for the browser: exact where that is cheap."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
     if picture.shape[0] * picture.shape[1] <= 512 * 512:
-        Image.fromarray(picture).save(buffer, "PNG")
-    else:
-        Image.fromarray(picture).save(buffer, "JPEG", quality=92)
-    return buffer.getvalue()
+        return as_png(picture, longest=_LARGEST, quick=True)
+    return encoded(picture)
 
 
 def _grids(
