@@ -15,7 +15,7 @@ from hdpainter_nb._version import __version__
 
 if TYPE_CHECKING:
     from hdpainter_nb import errors, mini, views
-    from hdpainter_nb.ablation import upscale_ablation
+    from hdpainter_nb.ablation import upscale_ablation, upscale_variants
     from hdpainter_nb.attention import Attention
     from hdpainter_nb.batch import SamplerBatch
     from hdpainter_nb.capture import Capture
@@ -64,6 +64,7 @@ _HOMES = {
     "paint_cost": "painting",
     "run_cost": "estimate",
     "upscale_ablation": "ablation",
+    "upscale_variants": "ablation",
     "watch": "watching",
 }
 _MODULES = ("errors", "mini", "views")
@@ -100,6 +101,7 @@ __all__ = [
     "paint_cost",
     "run_cost",
     "upscale_ablation",
+    "upscale_variants",
     "views",
     "watch",
 ]

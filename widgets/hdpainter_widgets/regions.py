@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.film import encode_map
 from hdpainter_nb.trace import Trace
 
@@ -134,6 +135,10 @@ class Regions:
             node = trace.nodes[number]
             # Words and masks differ from branch to branch, and attention with them.
             owner = self._lines.sampler(sampler, node.branch)
+            if not hasattr(owner, "attention"):
+                raise SettingsError(
+                    "Where a place looks is known of runs that fill a hole, not of the x4 upscaler."
+                )
             self._kept[key] = (trace, owner.attention(node.record))
             while len(self._kept) > _KEEP:
                 self._kept.popitem(last=False)

@@ -75,6 +75,10 @@ export function createHelp(opener) {
   return sheet;
 }
 
+/** What can be switched on and off: of a run that fills a hole, and of one that makes it larger. */
+const FILLING = { painta: "PAIntA", rasg: "RASG" };
+const ENLARGING = { blend: "latent blend", soft: "soft mask", poisson: "Poisson" };
+
 /**
  * @param {HTMLElement} opener
  * @param {(branch: Branch, node: number, changes: Record<string, boolean | number>) => void} confirm
@@ -82,7 +86,9 @@ export function createHelp(opener) {
 export function createBranching(opener, confirm) {
   const title = h("strong");
   const note = h("p", { class: "hdp-note" });
-  const [painta, rasg] = ["PAIntA", "RASG"].map(() => h("input", { type: "checkbox" }));
+  /** @type {Map<string, HTMLInputElement>} */
+  const switches = new Map();
+  const choices = h("div", { class: "hdp-choices" });
   const scale = h("input", {
     type: "number",
     class: "hdp-entry hdp-number",
@@ -100,8 +106,8 @@ export function createBranching(opener, confirm) {
     const on = from.branch.method.split("+");
     /** @type {Record<string, boolean | number>} */
     const found = {};
-    if (painta.checked !== on.includes("painta")) found.painta = painta.checked;
-    if (rasg.checked !== on.includes("rasg")) found.rasg = rasg.checked;
+    for (const [name, { checked }] of switches)
+      if (checked !== on.includes(name)) found[name] = checked;
     const number = scale.valueAsNumber;
     if (!Number.isNaN(number) && String(number) !== scale.dataset.before)
       found.guidance_scale = number;
@@ -128,13 +134,7 @@ export function createBranching(opener, confirm) {
       },
     },
     title,
-    h(
-      "div",
-      { class: "hdp-choices" },
-      h("label", {}, painta, "PAIntA"),
-      h("label", {}, rasg, "RASG"),
-      h("label", {}, "Guidance scale", scale),
-    ),
+    choices,
     note,
     h(
       "div",
@@ -151,8 +151,16 @@ export function createBranching(opener, confirm) {
     open(branch, node, at) {
       from = { branch, node };
       const on = branch.method.split("+");
-      painta.checked = on.includes("painta");
-      rasg.checked = on.includes("rasg");
+      switches.clear();
+      for (const name of Object.keys(on[0] === "x4" ? ENLARGING : FILLING)) {
+        switches.set(name, h("input", { type: "checkbox" }));
+        /** @type {HTMLInputElement} */ (switches.get(name)).checked = on.includes(name);
+      }
+      const labels = /** @type {Record<string, string>} */ ({ ...FILLING, ...ENLARGING });
+      choices.replaceChildren(
+        ...[...switches].map(([name, box]) => h("label", {}, box, labels[name])),
+        h("label", {}, "Guidance scale", scale),
+      );
       const before = branch.settings.guidance_scale ?? "";
       scale.value = before;
       scale.dataset.before = scale.value && String(scale.valueAsNumber);
