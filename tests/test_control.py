@@ -22,6 +22,7 @@ from hdpainter_nb import Job, Sampler, Trace, load
 from hdpainter_nb.batch import SamplerBatch
 from hdpainter_nb.errors import HDPainterWarning, ImageError, ModelError, SettingsError
 from hdpainter_nb.models import Model
+from stock_runs import latents_of, run_stock
 from test_taps import snapshot
 
 pytestmark = pytest.mark.diffusers
@@ -84,34 +85,17 @@ def test_bit_equal_to_the_stock_pipeline(
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipe.set_progress_bar_config(disable=True)
-    latents: list[torch.Tensor] = []
-
-    def note(_: Any, __: int, ___: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-        latents.append(kwargs["latents"].clone())
-        return kwargs
-
-    pipe(
-        job.prompt,
-        image=Image.fromarray(job.image),
-        mask_image=Image.fromarray(job.mask.astype(np.uint8) * 255),
+    latents, _ = run_stock(
+        pipe,
+        job,
         control_image=Image.fromarray(edges),
-        height=128,
-        width=128,
         strength=1.0,
-        num_inference_steps=4,
-        guidance_scale=7.5,
-        negative_prompt="blurry",
         controlnet_conditioning_scale=0.7,
-        generator=torch.Generator().manual_seed(3),
-        callback_on_step_end=note,
-        output_type="latent",
     )
     for model in (load(folders[kind], controlnet=network), load(pipe)):
         sampler = Sampler(model, job)
         sampler.run()
-        ours = [torch.from_numpy(node.latents)[None] for node in sampler.trace.path()[1:]]
-        for a, b in zip(ours, latents, strict=True):
+        for a, b in zip(latents_of(sampler), latents, strict=True):
             assert torch.equal(a, b), (a - b).abs().max()
 
 

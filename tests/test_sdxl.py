@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, StableDiffusionXLInpaintPipeline
-from PIL import Image
 
 import builders_xl
 from hdpainter_nb import Capture, Job, Sampler, load
@@ -19,6 +18,7 @@ from hdpainter_nb.families import INPAINTING, INPAINTING_XL, family_of_file
 from hdpainter_nb.models import Model
 from hdpainter_nb.prepare import read_text
 from hdpainter_nb.taps import attention_layers
+from stock_runs import run_stock
 from test_taps import snapshot
 
 pytestmark = [
@@ -52,28 +52,7 @@ def stock(folder: Path, job: Job, scheduler: Any, negative: str | None) -> list[
     """Every latent that the stock pipeline passes through."""
     pipe = StableDiffusionXLInpaintPipeline.from_pretrained(folder)
     pipe.scheduler = scheduler.from_config(pipe.scheduler.config, clip_sample=False)
-    pipe.set_progress_bar_config(disable=True)
-    latents: list[torch.Tensor] = []
-
-    def note(_: Any, __: int, ___: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-        latents.append(kwargs["latents"].clone())
-        return kwargs
-
-    pipe(
-        job.prompt,
-        image=Image.fromarray(job.image),
-        mask_image=Image.fromarray(job.mask.astype(np.uint8) * 255),
-        height=128,
-        width=128,
-        strength=1.0,
-        num_inference_steps=job.settings.steps,
-        guidance_scale=7.5,
-        negative_prompt=negative,
-        generator=torch.Generator().manual_seed(job.settings.seed),
-        callback_on_step_end=note,
-        output_type="latent",
-    )
-    return latents
+    return run_stock(pipe, job, strength=1.0, negative_prompt=negative)[0]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionInpaintPipeline
-from PIL import Image
 
 from hdpainter_nb import Capture, Job, Sampler, Trace, load
 from hdpainter_nb.errors import SettingsError
@@ -17,6 +16,7 @@ from hdpainter_nb.models import Model
 from hdpainter_nb.settings import NOISY, Settings
 from hdpainter_nb.solvers import KINDS, Solver, from_arrays, mixed, to_arrays
 from hdpainter_nb.types import State
+from stock_runs import latents_of, run_stock
 
 pytestmark = [
     pytest.mark.diffusers,
@@ -62,31 +62,7 @@ def stock(folder: str, job: Job) -> list[torch.Tensor]:
     pipe = StableDiffusionInpaintPipeline.from_pretrained(folder, safety_checker=None)
     name, options = STOCK[job.settings.scheduler]
     pipe.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config, **options)
-    pipe.set_progress_bar_config(disable=True)
-    latents: list[torch.Tensor] = []
-
-    def note(_: Any, __: int, ___: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-        latents.append(kwargs["latents"].clone())
-        return kwargs
-
-    pipe(
-        job.prompt,
-        image=Image.fromarray(job.image),
-        mask_image=Image.fromarray(job.mask.astype(np.uint8) * 255),
-        height=128,
-        width=128,
-        num_inference_steps=job.settings.steps,
-        guidance_scale=7.5,
-        negative_prompt="blurry",
-        generator=torch.Generator().manual_seed(job.settings.seed),
-        callback_on_step_end=note,
-        output_type="latent",
-    )
-    return latents
-
-
-def latents_of(sampler: Sampler) -> list[torch.Tensor]:
-    return [torch.from_numpy(n.latents)[None] for n in sampler.trace.path(sampler.branch_name)[1:]]
+    return run_stock(pipe, job)[0]
 
 
 def assert_same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:

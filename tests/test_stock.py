@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionInpaintPipeline
-from PIL import Image
 
 from hdpainter_nb import Capture, Job, Sampler, load
 from hdpainter_nb.models import Model
+from stock_runs import latents_of, run_stock
 
 pytestmark = pytest.mark.diffusers
 KINDS = ("sd15", "sd2", "sd2-v", "sd15-4ch")
@@ -30,31 +30,8 @@ def stock(folder: str, job: Job, scale: float = 7.5) -> tuple[list[torch.Tensor]
     pipe.scheduler = DDIMScheduler.from_config(
         pipe.scheduler.config, steps_offset=1, clip_sample=False
     )
-    pipe.set_progress_bar_config(disable=True)
-    latents: list[torch.Tensor] = []
-
-    def note(_: Any, __: int, ___: int, kwargs: dict[str, Any]) -> dict[str, Any]:
-        latents.append(kwargs["latents"].clone())
-        return kwargs
-
-    out = pipe(
-        job.prompt,
-        image=Image.fromarray(job.image),
-        mask_image=Image.fromarray(job.mask.astype(np.uint8) * 255),
-        height=128,
-        width=128,
-        num_inference_steps=job.settings.steps,
-        guidance_scale=scale,
-        negative_prompt="blurry",
-        generator=torch.Generator().manual_seed(job.settings.seed),
-        callback_on_step_end=note,
-        output_type="np",
-    )
-    return latents, (out.images[0] * 255).round().astype(np.uint8)
-
-
-def latents_of(sampler: Sampler) -> list[torch.Tensor]:
-    return [torch.from_numpy(n.latents)[None] for n in sampler.trace.path(sampler.branch_name)[1:]]
+    latents, images = run_stock(pipe, job, guidance_scale=scale, output_type="np")
+    return latents, (images[0] * 255).round().astype(np.uint8)
 
 
 def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
