@@ -78,7 +78,7 @@ def measure(rounds: int) -> str:
     for name, make in ways(model, cond, state).items():
         torch._dynamo.reset()
         torch._dynamo.utils.counters.clear()
-        unet.forward = torch.compile(unet.forward)
+        unet.forward = torch.compile(unet.forward, dynamic=False)  # one size throughout
         try:
             first, later = timed(make, rounds if name == ALONE else min(rounds, TAPPED))
             graphs = str(compilations())
