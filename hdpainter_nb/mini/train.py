@@ -21,6 +21,7 @@ from . import nets, tokenizer
 from .data import Buffer, Examples
 from .learner import Learner, anneal, chances
 from .parallel import Team, launch
+from .precision import autocast
 from .supervise import pointing_loss, watch
 from .writing import put
 
@@ -107,7 +108,7 @@ class Trainee(Learner):
         noisy = torch.where(blind.view(-1, 1, 1, 1), noise, noisy)
         for scores in self.kept.values():
             scores.clear()
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             context = self.text(ids).last_hidden_state
             packed = torch.cat([noisy, hole, masked], 1)
             guess = self.unet(packed.contiguous(memory_format=torch.channels_last), time_, context)

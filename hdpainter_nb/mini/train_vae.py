@@ -30,6 +30,7 @@ from .autoencoder import (
 )
 from .backgrounds import SIZE, photographs
 from .parallel import Team, launch
+from .precision import autocast
 from .world import Scene, make_scene
 
 
@@ -198,7 +199,7 @@ def train(team: Team, plan: Plan) -> None:
             group["lr"] = plan.rate * warm * (0.5 + 0.5 * math.cos(math.pi * share)) + 5e-6
         late = int(share > plan.large_from)
         pictures = sources[late].batch(plan.batches[late]).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             loss, squared = loss_of(vae, pictures)
         optimizer.zero_grad()
         loss.backward()

@@ -20,6 +20,7 @@ from . import tokenizer, x4_nets
 from .autoencoder import importance
 from .learner import Learner, anneal, chances
 from .parallel import Team, launch
+from .precision import autocast
 from .supervise import Plain
 from .x4_data import Buffer, Source
 
@@ -99,7 +100,7 @@ class Trainee(Learner):
         low = self.mixed(low, torch.randn_like(low), level)
         packed = torch.cat([self.mixed(clean, noise, time), low], 1)
         packed = packed.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             context = self.text(ids).last_hidden_state
             guess = self.unet(packed, time, context, class_labels=level).sample
         view = (-1, 1, 1, 1)

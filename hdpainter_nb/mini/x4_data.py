@@ -13,6 +13,7 @@ from torch import Tensor
 from . import tokenizer
 from .backgrounds import photographs
 from .captions import describe
+from .precision import autocast
 from .world import Image, Scene, Thing, make_scene, reduced
 
 SCALE = 4
@@ -54,7 +55,7 @@ class Source:
             sigma = self.rng.uniform(0.4, 1.1)
             return low, np.asarray(cv2.GaussianBlur(low, (0, 0), sigma), np.uint8)
         height, width = (length // 8 * 8 for length in low.shape[:2])
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), autocast("cpu"):
             latents = self.coarse.encode(_units([low[:height, :width]])).latent_dist.mean
             picture = self.coarse.decode(latents).sample.float()[0]
         spoilt = low.copy()
@@ -97,7 +98,7 @@ class Source:
             words.append(self._words(seen, view))
         device = next(self.vae.parameters()).device
         pictures = _units(crops).to(device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             latents = self.vae.encode(pictures).latent_dist.mean.float()
         latents = (latents * self.vae.config.scaling_factor).half().cpu()
         for latent, low_, ids in zip(latents, _units(lows).half(), words, strict=True):
