@@ -1,126 +1,98 @@
 """What watching costs: seconds per step and bytes, by what is captured.
 
 The captures take turns step by step within one run, so that whatever else the machine is doing hits
-all alike; what counts are the ratios to the step that keeps nothing. Writes a table to standard
-output.
+all alike; what counts are the ratios to the step that keeps nothing. On the CPU: the bundled
+miniature, and Stable Diffusion 1.5's UNet with random weights, with the standard capture alone. On
+a GPU, where there is one: the latter with every capture. The tables go to RESULTS.md.
 
-    python benchmarks/bench_capture.py                       # the bundled miniature
-    python benchmarks/bench_capture.py --sd15 --side 512     # Stable Diffusion 1.5's size, random
-    python benchmarks/bench_capture.py --sd15 --device cuda --rounds 20
+    python benchmarks/bench_capture.py [--rounds 8] [--wide-side 512] [--wide-rounds 3]
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
-import resource
 import statistics
 import time
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Iterable
 
+import networks
+import report
 import torch
 
-from hdpainter_nb import Capture, Job, Model, Sampler, load, mini
+from hdpainter_nb import Capture, Sampler
 from hdpainter_nb.capture import readable_bytes
-from hdpainter_nb.types import Cond, Settings, State
+from hdpainter_nb.models import Model
+from hdpainter_nb.types import Cond, State
 
-CAPTURES = {
-    "nothing": Capture.nothing(),
-    "standard": Capture.standard(),
-    "standard, q and k of H/16": Capture.standard(queries="self", levels=(16,)),
-    "standard, all q and k": Capture.standard(queries=True),
-    "everything": Capture.everything(),
-    "everything, on disk": Capture.everything(budget=0),
+NOTHING, STANDARD = "nothing", "standard"
+CAPTURES: dict[str, Callable[[], Capture]] = {
+    NOTHING: Capture.nothing,
+    STANDARD: Capture.standard,
+    "standard, q and k of H/16": lambda: Capture.standard(queries="self", levels=(16,)),
+    "standard, all q and k": lambda: Capture.standard(queries=True),
+    "everything": Capture.everything,
+    "everything, on disk": lambda: Capture.everything(budget=0),
 }
 
 
-def main() -> None:
-    """Time the captures' steps in turn and print their medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--sd15", action="store_true", help="a random UNet of that size")
-    parser.add_argument("--side", type=int, default=512, help="pixels, with --sd15")
-    parser.add_argument("--device", default="cpu")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-
-    make = random_sd15(given.side, given.device) if given.sd15 else miniature(given.device)
-    samplers = {name: make(capture, 2 * given.rounds + 2) for name, capture in CAPTURES.items()}
+def measure(
+    model: Model, cond: Cond, state: State, rounds: int, names: Iterable[str] = CAPTURES
+) -> str:
+    """The table: median seconds per step of PAIntA, ratios step by step, and what was kept."""
+    chosen = networks.settings(painta=True, rasg=False).replace(steps=2 * rounds + 4)
+    samplers = {
+        name: Sampler.from_cond(model, cond, state, chosen, CAPTURES[name]()) for name in names
+    }
     times: dict[str, list[float]] = {name: [] for name in samplers}
-    for round_ in range(given.rounds + 1):
+    for turn in range(rounds + 1):
         for name, sampler in samplers.items():
             started = time.perf_counter()
             sampler.step()
-            if given.device != "cpu":
+            if model.device.type == "cuda":
                 torch.cuda.synchronize()
-            if round_:  # the first warms up
+            if turn:  # the first warms up
                 times[name].append(time.perf_counter() - started)
-
-    plain = times["nothing"]
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {given.device}, {given.threads} "
-        f"threads, torch {torch.__version__}, {'SD1.5' if given.sd15 else 'mini'}, "
-        f"{given.rounds} steps each"
-    )
-    print("| capture | s / step (median) | x nothing | kept a step | of it on disk |")
-    print("|---|---|---|---|---|")
+    lines = []
     for name, seconds in times.items():
-        trace, steps = samplers[name].trace, given.rounds + 1
-        ratio = statistics.median(a / b for a, b in zip(seconds, plain, strict=True))
-        print(
-            f"| {name} | {statistics.median(seconds):.3f} | {ratio:.3f} "
-            f"| {readable_bytes(trace.nbytes / steps)} "
-            f"| {readable_bytes(trace.nbytes_on_disk / steps)} |"
+        trace = samplers[name].trace
+        ratio = statistics.median(a / b for a, b in zip(seconds, times[NOTHING], strict=True))
+        kept, on_disk = (
+            readable_bytes(size / (rounds + 1)) for size in (trace.nbytes, trace.nbytes_on_disk)
         )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(f"Largest resident set: {readable_bytes(peak)}")
+        lines.append([name, f"{statistics.median(seconds):.3f}", f"{ratio:.3f}", kept, on_disk])
+    return report.table(["capture", "s / step", "× nothing", "kept a step", "of it on disk"], lines)
 
 
-def miniature(device: str) -> Any:
-    """Samplers on the bundled miniature, 256 px, without RASG."""
-    model, task = load("mini", device=device), mini.triple(0)
-
-    def make(capture: Capture, steps: int) -> Sampler:
-        job = Job(task.image, task.mask, task.prompt, steps=steps, rasg=False)
-        return Sampler(model, job, capture)
-
-    return make
-
-
-def random_sd15(side: int, device: str) -> Any:
-    """Samplers on a UNet of Stable Diffusion 1.5's size with random weights."""
-    from diffusers import UNet2DConditionModel
-
-    dtype = torch.float32 if device == "cpu" else torch.float16
-    with torch.device(device):
-        unet = UNet2DConditionModel(
-            sample_size=64, in_channels=9, cross_attention_dim=768, attention_head_dim=8
-        ).to(dtype)
-    model, h = Model.from_unet(unet), side // 8
-    masks = {level: torch.zeros(side // level, side // level) for level in (16, 32)}
-    for mask in masks.values():
-        n = len(mask) // 4
-        mask[n:-n, n:-n] = 1
-    new = {"device": device, "dtype": dtype}
-    cond = Cond(
-        context=torch.randn(2, 77, 768, **new),
-        latent_mask=torch.zeros(1, 1, h, h, **new),
-        masked_image_latents=torch.randn(1, 4, h, h, **new),
-        painta_masks={level: mask.bool().to(device) for level, mask in masks.items()},
-        score_mask=masks[32].to(device),
-        indices=(1, 2, 3, 6),
-        tokens=("<sot>", *"abcde", "<eot>"),
-        size=(side, side),
-    )
-    rng = torch.Generator("cpu").manual_seed(0)
-    start = State(0, torch.randn(1, 4, h, h, generator=rng).to(**new), rng.get_state())
-
-    def make(capture: Capture, steps: int) -> Sampler:
-        return Sampler.from_cond(model, cond, start, Settings(steps=steps, rasg=False), capture)
-
-    return make
+def main() -> None:
+    """Measure what there is to measure on, and write it down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=8, help="of the miniature and on a GPU")
+    parser.add_argument("--wide-side", type=int, default=512, help="pixels, SD 1.5's UNet on a CPU")
+    parser.add_argument("--wide-rounds", type=int, default=3, help="of it; 0 leaves it out")
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    parts = [
+        report.circumstances(),
+        "Steps with PAIntA, within its window. Medians; the ratios are of steps side by side.",
+        f"The miniature, 256 px, float32, {given.rounds} steps each:",
+        measure(*networks.miniature(), given.rounds),
+    ]
+    if given.wide_rounds:
+        wide = networks.sd15(given.wide_side, torch.float32, "cpu")
+        parts += [
+            f"SD 1.5's UNet, random weights, {given.wide_side} px, float32, "
+            f"{given.wide_rounds} steps each:",
+            measure(*wide, given.wide_rounds, (NOTHING, STANDARD)),
+        ]
+        del wide
+    if torch.cuda.is_available():
+        parts += [
+            report.circumstances("cuda"),
+            f"SD 1.5's UNet, random weights, 512 px, float16, {given.rounds} steps each:",
+            measure(*networks.sd15(512, torch.float16, "cuda"), given.rounds),
+        ]
+    report.write_section("What watching costs (`bench_capture.py`)", "\n\n".join(parts))
 
 
 if __name__ == "__main__":
