@@ -12,7 +12,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdpainter_nb import Capture, Job, Sampler, load
+from hdpainter_nb import Capture, Job, Sampler, SamplerBatch, load
 from hdpainter_nb.blending import paste, poisson
 
 from . import oracle as judge
@@ -37,6 +37,7 @@ METHODS: dict[str, dict[str, bool]] = {
     "PAIntA": {"painta": True, "rasg": False},
     "both": {"painta": True, "rasg": True},
 }
+_AT_ONCE = 8  # holes in one UNet call: a third faster than one by one
 
 
 @dataclass(frozen=True)
@@ -90,20 +91,27 @@ def rim_energy(image: Image, mask: Mask) -> float:
     return total
 
 
-def paint(model: Any, task: Triple, run: Run, seed: int) -> tuple[Image, dict[str, Any]]:
-    """Fill one hole; the picture as decoded, and the mean maps of the colour and shape words."""
-    job = Job(task.image, task.mask, task.prompt, steps=run.steps, seed=seed, **run.settings)
+def paint(
+    model: Any, tasks: Sequence[Triple], run: Run, seeds: Sequence[int]
+) -> list[tuple[Image, dict[str, Any]]]:
+    """Fill some holes at once; each picture as decoded, and its words' mean maps."""
     capture = Capture.standard().replace(c=False, similarity=False, levels=(16, 32))
-    sampler = Sampler(model, job, capture=capture)
-    maps: dict[str, list[NDArray[np.floating]]] = {}
+    samplers = []
+    for task, seed in zip(tasks, seeds, strict=True):
+        job = Job(task.image, task.mask, task.prompt, steps=run.steps, seed=seed, **run.settings)
+        samplers.append(Sampler(model, job, capture=capture))
     started = time.perf_counter()
-    for record in sampler:
-        for word in (task.color, task.shape):
-            for level in (16, 32):
-                maps.setdefault(f"{word} {level}", []).append(record.cross[word, level])
-    seconds = time.perf_counter() - started
-    means = {name: np.mean(stack, 0) for name, stack in maps.items()}
-    return sampler.image(), {"seconds": seconds, **means}
+    SamplerBatch.of(samplers).run()
+    seconds = (time.perf_counter() - started) / len(samplers)
+    found = []
+    for task, sampler in zip(tasks, samplers, strict=True):
+        means = {
+            f"{word} {level}": np.mean([r.cross[word, level] for r in sampler.records], 0)
+            for word in (task.color, task.shape)
+            for level in (16, 32)
+        }
+        found.append((sampler.image(), {"seconds": seconds, **means}))
+    return found
 
 
 def assess(oracle: judge.Oracle, task: Triple, picture: Image, seen: dict[str, Any]) -> Result:
@@ -175,19 +183,22 @@ def _work(
     results: dict[str, list[dict[str, Any]]] = {run.name: [] for run in runs}
     tiles: dict[str, list[NDArray[np.uint8]]] = {run.name: [] for run in runs}
     started = time.monotonic()
-    for index in range(rank, max(r.count for r in runs), processes):
+    own = range(rank, max(r.count for r in runs), processes)
+    for start in range(0, len(own), _AT_ONCE):
         if time.monotonic() - started > 60 * minutes:
             break
-        for run in (r for r in runs if index < r.count):
-            task = tasks[run.group][index]
-            picture, seen = paint(model, task, run, seed=1000 + index)
-            results[run.name].append(asdict(assess(oracle, task, picture, seen)))
-            if len(tiles[run.name]) < 24:
-                image = paste(task.image, picture, task.mask.astype(np.float32))
-                tiles[run.name].append(_tile(task, image))
+        for run in runs:
+            chosen = [index for index in own[start : start + _AT_ONCE] if index < run.count]
+            given = [tasks[run.group][index] for index in chosen]
+            painted = paint(model, given, run, [1000 + index for index in chosen]) if given else []
+            for task, (picture, seen) in zip(given, painted, strict=True):
+                results[run.name].append(asdict(assess(oracle, task, picture, seen)))
+                if len(tiles[run.name]) < 24:
+                    image = paste(task.image, picture, task.mask.astype(np.float32))
+                    tiles[run.name].append(_tile(task, image))
         (out / f"part-{rank}.json").write_text(json.dumps(results))
-        if len(results[runs[0].name]) % 8 == 0:
-            for name, pictures in tiles.items():
+        for name, pictures in tiles.items():
+            if pictures:
                 _sheet(pictures, out / f"{name} {rank}.png")
 
 
