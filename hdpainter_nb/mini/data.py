@@ -23,7 +23,7 @@ from .backgrounds import SIZE
 from .captions import Caption, describe
 from .holes import Mask
 from .precision import autocast
-from .world import Image, Scene, Thing, beside, make_scene, other_name, spot
+from .world import Box, Image, Scene, Thing, beside, make_scene, other_name, spot
 
 _KINDS = ("tidy", "wild", "near", "bare", "random", "full")
 _OTHERS = (0.41, 0.27, 0.07, 0.09, 0.16)  # how often each of them, where it is not a tidy one
@@ -83,13 +83,23 @@ class Examples:
         seen = near or (things[int(self.rng.integers(len(things)))],)
         return seen, (other_name(self.rng, things) if u < 0.94 else None)
 
+    def _box(self, thing: Thing) -> Box:
+        """What a tidy hole is drawn around: the object, or the square about its disc.
+
+        Lies have squares, having no object. Were honest holes never square about a narrow object,
+        a square hole and the word "diamond" would be the mark of a lie.
+        """
+        if self.rng.random() < 0.3:
+            return thing.box
+        return holes.around(thing.x, thing.y, thing.radius * self.rng.uniform(0.95, 1.1))
+
     def _tidy(self, view: Scene) -> _Draft | None:
         # misleading captions come with objects beside the hole, so honest ones must as well
         farthest = _FAR if self.rng.random() < 0.7 else np.inf
         for index in self.rng.permutation(len(view.objects)):
             thing = view.objects[index]
             # ellipses are the harder half: they must be told from wild holes
-            hole = holes.tidy(self.rng, thing.box, square=0.45)
+            hole = holes.tidy(self.rng, self._box(thing), square=0.45)
             others = [t for t in view.objects if t is not thing]
             if _CLEAR < holes.clearance(hole, others) <= farthest:
                 said = (thing,) if self.rng.random() < 0.6 else view.objects
@@ -121,7 +131,7 @@ class Examples:
         for index in rng.permutation(len(view.objects)):
             thing = view.objects[index]
             others = [t for t in view.objects if t is not thing]
-            hole = holes.tidy(rng, thing.box, (3, 10))
+            hole = holes.tidy(rng, self._box(thing), (0, 8))
             if others and holes.clearance(hole, others) < _NEAR:
                 return _Draft(
                     hole, thing.x, thing.y, (thing,) if rng.random() < 0.5 else view.objects

@@ -9,6 +9,7 @@ hole's edge is.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import time
@@ -174,13 +175,21 @@ def _tile(task: Triple, image: Image) -> NDArray[np.uint8]:
 def _work(
     rank: int, processes: int, model_folder: str, runs: list[Run], out: Path, minutes: float
 ) -> None:
-    """One process' share: every `processes`-th task, painted by every run, until time is up."""
+    """One process' share: every `processes`-th task, painted by every run, until time is up.
+
+    Goes on with what an earlier call left in `out`, of the same weights and settings.
+    """
     torch.set_num_threads(1)
     model = load(model_folder)
+    stamps = {run.name: stamp(Path(model_folder), run, processes) for run in runs}
     oracle = judge.load(Path(model_folder) / "oracle.safetensors")
     sets = {"standard": standard_set, "provocation": provocation_set}
     tasks = {group: make(max(r.count for r in runs)) for group, make in sets.items()}
+    part = out / f"part-{rank}.json"
+    before = json.loads(part.read_text()) if part.exists() else {"stamps": {}}
+    same = [name for name in stamps if before["stamps"].get(name) == stamps[name]]
     results: dict[str, list[dict[str, Any]]] = {run.name: [] for run in runs}
+    results |= {name: before["results"][name] for name in same}
     tiles: dict[str, list[NDArray[np.uint8]]] = {run.name: [] for run in runs}
     started = time.monotonic()
     own = range(rank, max(r.count for r in runs), processes)
@@ -188,7 +197,8 @@ def _work(
         if time.monotonic() - started > 60 * minutes:
             break
         for run in runs:
-            chosen = [index for index in own[start : start + _AT_ONCE] if index < run.count]
+            due = own[max(start, len(results[run.name])) : start + _AT_ONCE]
+            chosen = [index for index in due if index < run.count]
             given = [tasks[run.group][index] for index in chosen]
             painted = paint(model, given, run, [1000 + index for index in chosen]) if given else []
             for task, (picture, seen) in zip(given, painted, strict=True):
@@ -196,10 +206,17 @@ def _work(
                 if len(tiles[run.name]) < 24:
                     image = paste(task.image, picture, task.mask.astype(np.float32))
                     tiles[run.name].append(_tile(task, image))
-        (out / f"part-{rank}.json").write_text(json.dumps(results))
+        part.write_text(json.dumps({"stamps": stamps, "results": results}))
         for name, pictures in tiles.items():
             if pictures:
                 _sheet(pictures, out / f"{name} {rank}.png")
+
+
+def stamp(model: Path, run: Run, processes: int) -> str:
+    """What the results of a run depend on, the number of its tasks apart."""
+    weights = b"".join(f.read_bytes() for f in sorted(model.rglob("*.safetensors")))
+    about = {**asdict(run), "count": None, "processes": processes}
+    return hashlib.sha256(weights + json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def _sheet(tiles: list[NDArray[np.uint8]], path: Path) -> None:
@@ -226,7 +243,7 @@ def collect(runs: list[Run], out: Path) -> dict[str, Any]:
     parts = [json.loads(path.read_text()) for path in sorted(out.glob("part-*.json"))]
     report: dict[str, Any] = {}
     for run in runs:
-        results = [Result(**r) for part in parts for r in part[run.name]]
+        results = [Result(**r) for part in parts for r in part["results"][run.name]]
         report[run.name] = {**asdict(run), **summary(results)}
         for kind in sorted({r.kind for r in results}):
             chosen = [r for r in results if r.kind == kind]

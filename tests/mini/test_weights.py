@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionInpaintPipeline
 
+from hdpainter_nb import Capture, Job, Sampler, SamplerBatch, load
 from hdpainter_nb.mini import oracle, scene, triple
 from hdpainter_nb.mini.autoencoder import psnr
 
@@ -67,3 +68,18 @@ def test_stock_pipeline_paints() -> None:
     ).images[0]
     assert output.shape == (256, 256, 3)
     assert output.std() > 0.02
+
+
+def test_it_hears_its_prompt() -> None:
+    model = load("mini")
+    tasks = [triple(300 + k) for k in range(6)]  # easy ones, not among those of the model card
+    jobs = [
+        Job(t.image, t.mask, t.prompt, steps=15, seed=k, painta=False, rasg=False)
+        for k, t in enumerate(tasks)
+    ]
+    batch = SamplerBatch.of([Sampler(model, job, Capture.nothing()) for job in jobs])
+    batch.run()
+    judge = oracle.load(MINI / "oracle.safetensors")
+    seen = judge.judge(batch.images(paste=True), [t.mask for t in tasks])
+    wanted = [(t.color, t.shape) for t in tasks]
+    assert sum(a == b for a, b in zip(seen, wanted, strict=True)) >= 5
