@@ -181,11 +181,11 @@ def _work(
     """
     torch.set_num_threads(1)
     model = load(model_folder)
-    stamps = {run.name: stamp(Path(model_folder), run, processes) for run in runs}
     oracle = judge.load(Path(model_folder) / "oracle.safetensors")
     sets = {"standard": standard_set, "provocation": provocation_set}
     tasks = {group: make(max(r.count for r in runs)) for group, make in sets.items()}
-    part = out / f"part-{rank}.json"
+    folder, part = Path(model_folder), out / f"part-{rank}.json"
+    stamps = {run.name: stamp(folder, run, sets[run.group](4), processes) for run in runs}
     before = json.loads(part.read_text()) if part.exists() else {"stamps": {}}
     same = [name for name in stamps if before["stamps"].get(name) == stamps[name]]
     results: dict[str, list[dict[str, Any]]] = {run.name: [] for run in runs}
@@ -212,11 +212,12 @@ def _work(
                 _sheet(pictures, out / f"{name} {rank}.png")
 
 
-def stamp(model: Path, run: Run, processes: int) -> str:
-    """What the results of a run depend on, the number of its tasks apart."""
+def stamp(model: Path, run: Run, tasks: Sequence[Triple], processes: int) -> str:
+    """What the results of a run depend on, the number of its tasks apart; a few stand for all."""
     weights = b"".join(f.read_bytes() for f in sorted(model.rglob("*.safetensors")))
+    seen = b"".join(t.image.tobytes() + t.mask.tobytes() + t.prompt.encode() for t in tasks)
     about = {**asdict(run), "count": None, "processes": processes}
-    return hashlib.sha256(weights + json.dumps(about, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(weights + seen + json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def _sheet(tiles: list[NDArray[np.uint8]], path: Path) -> None:

@@ -1,7 +1,7 @@
 """Held-out tasks: a picture, a hole and a prompt that names what should appear in the hole.
 
 "standard" tasks are easy. The two provoking kinds are the paper's causes of prompt neglect: a
-free-form hole in a dominant "background", and a hole right beside a "nearby" object. As in the
+free-form hole in a dominant "background", and one right beside a "nearby" object. As in the
 paper's evaluation, a prompt is the name of the missing object and nothing else.
 """
 
@@ -60,13 +60,12 @@ def _try(rng: np.random.Generator, kind: Kind) -> Triple | None:
     place = beside(rng, radius, others[0], others) if near else spot(rng, radius, others, gap=34)
     if place is None:
         return None
-    if kind == "background":
-        mask = holes.wild(rng, *place, radius)
+    if kind == "standard":
+        mask = holes.tidy(rng, holes.around(*place, radius), (4.0, 12.0))
     else:
-        margin = (-2.0, 4.0) if near else (4.0, 12.0)
-        mask = holes.tidy(rng, holes.around(*place, radius), margin)
+        mask = holes.wild(rng, *place, radius)
     gap = holes.clearance(mask, others)
-    if (near and gap > 6) or (not near and gap < 14):
+    if (near and not -4 <= gap <= 6) or (not near and gap < 14):
         return None
     color, shape = other_name(rng, others) if others else (
         str(rng.choice(COLORS)), str(rng.choice(SHAPES))
