@@ -24,6 +24,7 @@ from hdpainter_nb.capture import readable_bytes
 from hdpainter_nb.models import Model
 from hdpainter_nb.types import Cond, State
 
+WHAT = "Steps with PAIntA, within its window. Medians; the ratios are of steps side by side."
 NOTHING, STANDARD = "nothing", "standard"
 CAPTURES: dict[str, Callable[[], Capture]] = {
     NOTHING: Capture.nothing,
@@ -70,29 +71,41 @@ def main() -> None:
     parser.add_argument("--wide-side", type=int, default=512, help="pixels, SD 1.5's UNet on a CPU")
     parser.add_argument("--wide-rounds", type=int, default=3, help="of it; 0 leaves it out")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--no-cpu", action="store_true", help="measure on the GPU alone")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    if not given.no_cpu:
+        cpu(given.rounds, given.wide_side, given.wide_rounds)
+    if torch.cuda.is_available():
+        gpu(given.rounds)
+
+
+def cpu(rounds: int, side: int, wide_rounds: int) -> None:
+    """The two tables of a machine without a GPU."""
     parts = [
         report.circumstances(),
-        "Steps with PAIntA, within its window. Medians; the ratios are of steps side by side.",
-        f"The miniature, 256 px, float32, {given.rounds} steps each:",
-        measure(*networks.miniature(), given.rounds),
+        WHAT,
+        f"The miniature, 256 px, float32, {rounds} steps each:",
+        measure(*networks.miniature(), rounds),
     ]
-    if given.wide_rounds:
-        wide = networks.sd15(given.wide_side, torch.float32, "cpu")
+    if wide_rounds:
+        wide = networks.sd15(side, torch.float32, "cpu")
         parts += [
-            f"SD 1.5's UNet, random weights, {given.wide_side} px, float32, "
-            f"{given.wide_rounds} steps each:",
-            measure(*wide, given.wide_rounds, (NOTHING, STANDARD)),
-        ]
-        del wide
-    if torch.cuda.is_available():
-        parts += [
-            report.circumstances("cuda"),
-            f"SD 1.5's UNet, random weights, 512 px, float16, {given.rounds} steps each:",
-            measure(*networks.sd15(512, torch.float16, "cuda"), given.rounds),
+            f"SD 1.5's UNet, random weights, {side} px, float32, {wide_rounds} steps each:",
+            measure(*wide, wide_rounds, (NOTHING, STANDARD)),
         ]
     report.write_section("What watching costs (`bench_capture.py`)", "\n\n".join(parts))
+
+
+def gpu(rounds: int) -> None:
+    """SD 1.5's UNet at two sizes, where what is kept has to leave the card."""
+    parts = [report.circumstances("cuda"), WHAT]
+    for side in (512, 1024):
+        parts += [
+            f"SD 1.5's UNet, random weights, {side} px, float16, {rounds} steps each:",
+            measure(*networks.sd15(side, torch.float16, "cuda"), rounds),
+        ]
+    report.write_section("What watching costs on a GPU (`bench_capture.py`)", "\n\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -247,10 +247,12 @@ def main() -> None:
     parser.add_argument("--wide-side", type=int, default=256, help="pixels, SD 1.5's UNet on a CPU")
     parser.add_argument("--wide-rounds", type=int, default=2, help="of it; 0 leaves it out")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--no-cpu", action="store_true", help="measure on the GPU alone")
     parser.add_argument("--no-gpu", action="store_true", help="leave a GPU alone")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    cpu(given.rounds, given.wide_side, given.wide_rounds)
+    if not given.no_cpu:
+        cpu(given.rounds, given.wide_side, given.wide_rounds)
     if torch.cuda.is_available() and not given.no_gpu:
         gpu(given.rounds)
 

@@ -121,14 +121,15 @@ def anneal(
     team: Team,
     plan: Plan,
     learner: Learner,
-    learn: Callable[[float, float], tuple[float, ...]],
+    learn: Callable[[float, float], tuple[Tensor, ...]],
     save: Callable[[], None],
 ) -> None:
     """Train until the plan's minutes are over; the rate falls along a cosine of wall-clock time.
 
     `learn(rate, share)` makes one step and returns its losses; `share` of the time is over.
     """
-    first, share, told, losses = learner.step, 0.0, 0.0, []
+    first, share, told = learner.step, 0.0, 0.0
+    losses: list[tuple[Tensor, ...]] = []
     start = team.elapsed()
     while True:
         done = learner.step - first
@@ -149,7 +150,8 @@ def anneal(
         losses.append(learn(rate, share))
         learner.seen += plan.batch * team.size
         if team.leads and (done + 1) % 50 == 0:
-            means = " ".join(f"{sum(x) / len(losses):.4f}" for x in zip(*losses, strict=True))
+            columns = (torch.stack(x) for x in zip(*losses, strict=True))
+            means = " ".join(f"{column.mean():.4f}" for column in columns)
             left = plan.minutes * (1 - share)
             print(f"{time.strftime('%H:%M:%S')} step {learner.step} seen {learner.seen} losses "
                   f"{means} rate {rate:.1e} left {left:.1f} min", flush=True)  # fmt: skip

@@ -124,13 +124,13 @@ class Trainee(Learner):
         total = (miss.square().mean(1, keepdim=True) * weight).sum((1, 2, 3))
         return (total / weight.sum((1, 2, 3))).mean()
 
-    def learn(self, rows: list[Tensor], rate: float) -> tuple[float, ...]:
+    def learn(self, rows: list[Tensor], rate: float) -> tuple[Tensor, ...]:
         """One optimiser step; returns the four losses."""
         parts = self.loss(rows)
         weights = (1.0, self.plan.smooth, self.plan.pointing, self.plan.scoring)
         total = torch.stack([w * part for w, part in zip(weights, parts, strict=True)]).sum()
         self.update(total, rate)
-        return tuple(part.item() for part in parts)
+        return tuple(part.detach() for part in parts)
 
     def save(self) -> None:
         """Export the averaged weights as fp16 and write the checkpoint that a new run resumes."""
@@ -173,7 +173,7 @@ def train(team: Team, plan: Plan) -> None:
     while len(buffer.rows) < plan.warm_rows:
         buffer.add()
 
-    def learn(rate: float, share: float) -> tuple[float, ...]:
+    def learn(rate: float, share: float) -> tuple[Tensor, ...]:
         return trainee.learn(buffer.batch(plan.batch, plan.fresh), rate)
 
     anneal(team, plan, trainee, learn, trainee.save)

@@ -10,13 +10,16 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .autoencoder import (
@@ -29,9 +32,12 @@ from .autoencoder import (
     whiten,
 )
 from .backgrounds import SIZE, photographs
+from .feed import Feed, Ring
 from .parallel import Team, launch
 from .precision import autocast
 from .world import Scene, make_scene
+
+Crops = NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Plan:
     max_steps: int = 10**9
     measured: int = 64  # scenes for whitening and for the figures
     device: str = "cpu"
+    workers: int = 0  # processes that paint; 0: it is done between the steps
     seed: int = 100
 
 
@@ -58,50 +65,67 @@ def scale_of(factor: int) -> int:
     return {8: 1, 4: 4}[factor]
 
 
-class Crops:
-    """Random crops of fresh scenes, shuffled in a small pool; a fifth has grey holes.
+def crops(seed: int, size: int, scale: int = 1) -> Iterator[Crops]:
+    """Crops of fresh scenes without end, for a `Feed`: `(n, size, size, 3)`, -1 to 1.
 
-    At scale 4 there are no holes, as the upscaler's encoder sees none, and every sixth source is a
-    photograph.
+    Every second one is about an object. A fifth has grey holes, but at scale 4 there are none, as
+    the upscaler's encoder sees none, and every sixth source is a photograph.
     """
-
-    def __init__(self, seed: int, size: int, scale: int = 1) -> None:
-        self.rng, self.size, self.scale = np.random.default_rng(seed), size, scale
-        self.pool: list[np.ndarray] = []
-
-    def _more(self) -> None:
-        if self.scale > 1 and self.rng.random() < 1 / 6:
+    rng = np.random.default_rng(seed)
+    while True:
+        if scale > 1 and rng.random() < 1 / 6:
             pictures = list(photographs().values())
-            picture = pictures[int(self.rng.integers(len(pictures)))]
-            self._cut(Scene(picture, (), "photo"))
+            picture = pictures[int(rng.integers(len(pictures)))]
+            yield _cut(rng, Scene(picture, (), "photo"), size, scale)
         else:
-            self._cut(make_scene(self.rng, scale=self.scale))
+            yield _cut(rng, make_scene(rng, scale=scale), size, scale)
 
-    def _cut(self, view: Scene) -> None:
-        rng, size, scale = self.rng, self.size, self.scale
-        room = np.array(view.image.shape[1::-1]) - size
-        for index in range((12 if size < 100 else 5) * scale):
-            corner = rng.uniform(0, room, 2)
-            if index % 2 == 0 and view.objects:
-                thing = view.objects[int(rng.integers(len(view.objects)))]
-                middle = np.array([thing.x, thing.y]) * scale
-                corner = middle - size / 2 + rng.uniform(-36, 36, 2) * scale
-            x, y = np.clip(corner, 0, room).astype(int)
-            crop = view.image[y : y + size, x : x + size].astype(np.float32) / 127.5 - 1
-            if rng.random() < 0.5:
-                crop = crop[:, ::-1].copy()
-            if scale == 1 and rng.random() < 0.2:  # what the encoder sees of a masked picture
-                top, left = rng.integers(0, size - 16, 2)
-                down, across = rng.integers(10, 40, 2)
-                crop[top : top + down, left : left + across] = 0
-            self.pool.append(crop)
+
+def _cut(rng: np.random.Generator, view: Scene, size: int, scale: int) -> Crops:
+    found = []
+    room = np.array(view.image.shape[1::-1]) - size
+    for index in range((12 if size < 100 else 5) * scale):
+        corner = rng.uniform(0, room, 2)
+        if index % 2 == 0 and view.objects:
+            thing = view.objects[int(rng.integers(len(view.objects)))]
+            middle = np.array([thing.x, thing.y]) * scale
+            corner = middle - size / 2 + rng.uniform(-36, 36, 2) * scale
+        x, y = np.clip(corner, 0, room).astype(int)
+        crop = view.image[y : y + size, x : x + size].astype(np.float32) / 127.5 - 1
+        if rng.random() < 0.5:
+            crop = crop[:, ::-1].copy()
+        if scale == 1 and rng.random() < 0.2:  # what the encoder sees of a masked picture
+            top, left = rng.integers(0, size - 16, 2)
+            down, across = rng.integers(10, 40, 2)
+            crop[top : top + down, left : left + across] = 0
+        found.append(crop)
+    return np.stack(found).astype(np.float16)
+
+
+class Stock:
+    """Crops in a ring. Each serves once on average, and more often where a GPU outruns the feed."""
+
+    def __init__(self, feed: Feed[Crops], least: int, device: torch.device) -> None:
+        self.feed, self.ring = feed, Ring(8 * least, device)
+        self._owed = float(least)
+        while len(self.ring) < least:
+            self._take(wait=True)
+
+    def _take(self, wait: bool) -> bool:
+        found = self.feed.next(wait=wait)
+        if found is None:
+            return False
+        self.ring.add([torch.from_numpy(found).permute(0, 3, 1, 2)])
+        self._owed -= len(found)
+        return True
 
     def batch(self, count: int) -> Tensor:
         """`(count, 3, size, size)`, -1 to 1."""
-        while len(self.pool) < 8 * count * self.scale:
-            self._more()
-        taken = [self.pool.pop(int(self.rng.integers(len(self.pool)))) for _ in range(count)]
-        return torch.from_numpy(np.stack(taken)).permute(0, 3, 1, 2)
+        self._owed = min(self._owed + count, len(self.ring))
+        while self._owed >= 1 and self._take(wait=False):
+            pass
+        (pictures,) = self.ring.draw(count)
+        return pictures.float()
 
 
 def _edges(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,7 +205,7 @@ def train(team: Team, plan: Plan) -> None:
         step = int(state["step"])
     torch.manual_seed(plan.seed + 1 + team.rank + 10 * step)
     seed = plan.seed + team.rank + 10 * step
-    sources = [Crops(seed + k, size, scale) for k, size in enumerate(plan.crops)]
+    stock, phase = None, -1
     parameters, first, share, told = list(vae.parameters()), step, 0.0, time.monotonic()
     while True:
         finished = step - first >= plan.max_steps
@@ -198,7 +222,13 @@ def train(team: Team, plan: Plan) -> None:
         for group in optimizer.param_groups:
             group["lr"] = plan.rate * warm * (0.5 + 0.5 * math.cos(math.pi * share)) + 5e-6
         late = int(share > plan.large_from)
-        pictures = sources[late].batch(plan.batches[late]).to(device)
+        if stock is None or phase != late:
+            if stock is not None:
+                stock.feed.close()
+            paint = partial(crops, size=plan.crops[late], scale=scale)
+            feed = Feed(paint, seed + 1000 * late, plan.workers)
+            stock, phase = Stock(feed, 8 * plan.batches[late] * scale, device), late
+        pictures = stock.batch(plan.batches[late])
         with autocast(device):
             loss, squared = loss_of(vae, pictures)
         optimizer.zero_grad()
@@ -209,6 +239,8 @@ def train(team: Team, plan: Plan) -> None:
         if team.leads and (step - first) % 100 == 0:
             left = plan.minutes * (1 - share)
             print(f"{step} loss {loss:.4f} mse {squared:.5f} left {left:.1f} min", flush=True)
+    if stock is not None:
+        stock.feed.close()
     if team.leads:
         _save(checkpoint, vae, optimizer, step)
         finish(vae, plan.out, plan.measured)
@@ -222,10 +254,13 @@ def main() -> None:
     parser.add_argument("--factor", type=int, default=8, choices=[4, 8])
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that paint, for a GPU")
+    parser.add_argument("--batches", type=int, nargs=2, default=(4, 2))
     parser.add_argument("--max-steps", type=int, default=10**9)
     given = parser.parse_args()
     out = given.out or Path("data", {8: "mini", 4: "mini_x4"}[given.factor], "vae")
-    plan = Plan(given.work, out, given.minutes, given.factor, device=given.device,
+    plan = Plan(given.work, out, given.minutes, given.factor,
+                batches=tuple(given.batches), device=given.device, workers=given.workers,
                 max_steps=given.max_steps)  # fmt: skip
     launch(train, given.work, given.processes, plan)
 

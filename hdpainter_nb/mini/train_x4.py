@@ -3,12 +3,15 @@
 Needs its autoencoder (`train_vae --factor 4`) in the output folder, and the inpainting miniature,
 whose text encoder it takes over. Small pieces first, larger ones for the last part. The learning
 rate is annealed over the wall-clock budget; run it again to go on from the averaged weights.
+
+On a GPU: `--device cuda --processes 1 --workers 15 --sides 64 128 --batches 128 32`.
 """
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,11 +21,12 @@ from transformers import CLIPTextModel
 
 from . import tokenizer, x4_nets
 from .autoencoder import importance
+from .feed import Feed
 from .learner import Learner, anneal, chances
 from .parallel import Team, launch
 from .precision import autocast
 from .supervise import Plain
-from .x4_data import Buffer, Source
+from .x4_data import SCALE, Stock, views
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Plan:
     export_every: float = 240.0  # seconds
     max_steps: int = 10**9
     device: str = "cpu"
+    workers: int = 0  # processes that paint; 0: it is done between the steps
     seed: int = 4000
     start: Path | None = None  # folder of exported weights to begin with, without a checkpoint
 
@@ -120,27 +125,24 @@ def train(team: Team, plan: Plan) -> None:
     trainee = Trainee(plan)
     if team.leads:
         x4_nets.write_folder(plan.out, plan.mini)
-    vaes = (
-        AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False).float()
-        for folder in (plan.out, plan.mini)
-    )
-    own, coarse = (vae.to(memory_format=torch.channels_last) for vae in vaes)
+    own = AutoencoderKL.from_pretrained(plan.out / "vae").eval().requires_grad_(False).float()
+    own = own.to(trainee.device, memory_format=torch.channels_last)
     seed = plan.seed + 100 * team.rank + 1000 * trainee.step
     torch.manual_seed(seed)
-    buffer = Buffer(Source(seed, own.to(trainee.device), coarse))
-    while len(buffer.ring) < plan.warm_rows:
-        buffer.add()
-    some = torch.stack([latents for latents, _, _ in buffer.ring[:8]]).float()
-    trainee.weights = importance(own, some.to(trainee.device))
+    paint = partial(views, mini=plan.mini, side=SCALE * max(plan.sides))
+    feed = Feed(paint, seed, plan.workers)
+    stock = Stock(feed, own, plan.warm_rows)
+    trainee.weights = importance(own, stock.batch(8, plan.sides[0], 0.0)[0])
 
-    def learn(rate: float, share: float) -> tuple[float, ...]:
+    def learn(rate: float, share: float) -> tuple[Tensor, ...]:
         late = int(share > plan.large_from)
         side, count = plan.sides[late], plan.batches[late]
-        loss = trainee.loss(*buffer.batch(count, side, plan.fresh * (side / plan.sides[0]) ** 2))
+        loss = trainee.loss(*stock.batch(count, side, plan.fresh * (side / plan.sides[0]) ** 2))
         trainee.update(loss, rate)
-        return (float(loss.detach()),)
+        return (loss.detach(),)
 
     anneal(team, plan, trainee, learn, trainee.save)
+    feed.close()
 
 
 def main() -> None:
@@ -151,6 +153,10 @@ def main() -> None:
     parser.add_argument("--mini", type=Path, default=Path("data/mini"))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that paint, for a GPU")
+    parser.add_argument("--sides", type=int, nargs=2, default=(32, 64), help="latent positions")
+    parser.add_argument("--batches", type=int, nargs=2, default=(8, 2))
+    parser.add_argument("--average", type=float, default=0.998, help="of the weights, per step")
     parser.add_argument("--max-steps", type=int, default=10**9)
     parser.add_argument("--rate", type=float, default=8e-4)
     parser.add_argument("--last-rate", type=float, default=1e-5)
@@ -159,6 +165,8 @@ def main() -> None:
     parser.add_argument("--warm-rows", type=int, default=160)
     given = vars(parser.parse_args())
     processes = given.pop("processes")
+    for name in ("sides", "batches"):
+        given[name] = tuple(given[name])
     launch(train, given["work"], processes, Plan(**given))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,10 +16,11 @@ from hdpainter_nb import UpscaleJob, load, load_upscaler, mini
 from hdpainter_nb.ablation import upscale_variants
 from hdpainter_nb.mini import evaluate_x4, train_vae, train_x4, x4_nets
 from hdpainter_nb.mini.autoencoder import new_vae, psnr, scale_latents
+from hdpainter_nb.mini.feed import Feed
 from hdpainter_nb.mini.large import band, decibels, error, gradient_energy, large_task
 from hdpainter_nb.mini.learner import chances
 from hdpainter_nb.mini.parallel import Team
-from hdpainter_nb.mini.x4_data import Source
+from hdpainter_nb.mini.x4_data import Source, Stock, View
 from hdpainter_nb.upscale_model import UpscaleModel
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -174,23 +177,56 @@ def test_chances_spare_the_easy_timesteps() -> None:
     assert (found.diff() >= 0).all()
 
 
-def test_rows_are_the_same_place_large_and_small() -> None:
-    torch.manual_seed(0)
-    source = Source(5, new_vae(4).eval(), None)
-    seen = []
-    source.vae.encode = lambda x: (
-        seen.append(x)
-        or type(  # type: ignore[method-assign]
-            "Posterior",
-            (),
-            {"latent_dist": torch.distributions.Normal(torch.zeros(8, 4, 64, 64), 1)},
-        )
-    )
-    for latents, low, ids in source.rows(8):
-        assert (latents.shape, low.shape, ids.shape) == ((4, 64, 64), (3, 64, 64), (24,))
-    lows = torch.stack([low for _, low, _ in Source.rows(source, 8)]).float()
-    small = torch.nn.functional.avg_pool2d(seen[-1], 4)
-    assert (lows - small).abs().mean() < 0.05  # some of them are blurred
+def test_views_show_the_same_place_large_and_small() -> None:
+    source = Source(5, None)
+    for _ in range(2):
+        crops, lows, ids = source.view()
+        assert (crops.shape, lows.shape) == ((8, 256, 256, 3), (8, 64, 64, 3))
+        assert (ids.shape, ids.dtype) == ((8, 24), np.int64)
+        small = np.stack([mini.reduced(crop) for crop in crops]).astype(np.float32)
+        assert np.abs(lows - small).mean() < 6  # grey levels; some of them are blurred
+    assert Source(5, None, side=512).view()[0].shape == (2, 512, 512, 3)
+
+
+def test_stock_cuts_both_pictures_at_one_place() -> None:
+    """The autoencoder here takes every fourth pixel's red, so that places can be compared."""
+
+    class Every:
+        config = type("Config", (), {"scaling_factor": 1.0})
+
+        def parameters(self):  # type: ignore[no-untyped-def]
+            yield torch.zeros(1)
+
+        def encode(self, x):  # type: ignore[no-untyped-def]
+            mean = x[:, :1, ::4, ::4].expand(-1, 4, -1, -1)
+            return type("Posterior", (), {"latent_dist": type("Normal", (), {"mean": mean})})
+
+    def paint(seed: int) -> Iterator[View]:
+        rng = np.random.default_rng(seed)
+        while True:
+            low = rng.integers(0, 256, (3, 16, 16, 3), np.uint8)
+            yield low.repeat(4, 1).repeat(4, 2), low, np.tile(np.arange(24), (3, 1))
+
+    stock = Stock(Feed(paint, 0), Every(), 6)  # type: ignore[arg-type]
+    assert len(stock.ring) == 6
+    latents, low, ids = stock.batch(5, 8, 1.2)
+    assert (latents.shape, low.shape, ids.shape) == ((5, 4, 8, 8), (5, 3, 8, 8), (5, 24))
+    torch.testing.assert_close(latents[:, 0], low[:, 0], atol=1e-3, rtol=0)
+    assert len(stock.ring) == 12  # six rows were asked for
+    assert -1 <= low.min() < -0.9
+    assert 0.9 < low.max() <= 1
+
+
+def test_feed_of_other_processes_and_its_end() -> None:
+    feed = Feed(partial(_few, count=3), 10, workers=2)
+    assert sorted(feed.next() for _ in range(6)) == [10, 10, 10, 11, 11, 11]
+    with pytest.raises(RuntimeError, match="have ended"):
+        feed.next()
+    feed.close()
+
+
+def _few(seed: int, count: int) -> Iterator[int]:
+    yield from [seed] * count
 
 
 # --- the shipped weights -------------------------------------------------------------------------
