@@ -51,7 +51,8 @@ def predict_all(
         given = [inputs(cond, x, halves) for cond, x in zip(conds, xs, strict=True)]
         return ask(unet, _together(given), timestep)
 
-    with frozen(unet, *networks(conds[0])), shared_taps(unet, plans) as taps, torch.no_grad():
+    learning = [unet, *networks(conds[0])] if plans[0].scores else []
+    with frozen(*learning), shared_taps(unet, plans) as taps, torch.no_grad():
         if not plans[0].scores:
             said = call(latents, "both" if guided else "cond").split(len(conds))
             uncond = said[0].split(1) if guided else [None] * len(conds)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hdpainter_nb import schedule
-from hdpainter_nb.predict import Prediction, frozen
+from hdpainter_nb.predict import Prediction
 from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.step import BaseStepper, never, to_array
 from hdpainter_nb.taps import Plan, Taps
@@ -55,7 +55,7 @@ class UpscaleStepper(BaseStepper[UpscaleCond, UpscaleSettings]):
         context = cond.context[halves]
         stacked = torch.cat([x, cond.low], 1).expand(len(context), -1, -1, -1)
         level = torch.full((len(context),), cond.noise_level, device=x.device)
-        with frozen(unet), Taps(unet, self.plan(cancelled, index)) as taps, torch.no_grad():
+        with Taps(unet, self.plan(cancelled, index)) as taps, torch.no_grad():
             taps.half = "both" if self.guided else "cond"
             output = unet(
                 stacked,

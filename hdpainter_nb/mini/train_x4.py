@@ -4,7 +4,7 @@ Needs its autoencoder (`train_vae --factor 4`) in the output folder, and the inp
 whose text encoder it takes over. Small pieces first, larger ones for the last part. The learning
 rate is annealed over the wall-clock budget; run it again to go on from the averaged weights.
 
-On a GPU: `--device cuda --processes 1 --workers 15 --sides 64 128 --batches 128 32`.
+On a GPU: `--device cuda --processes 1 --workers 15 --sides 128 128 --batches 32 32 --compile`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -49,6 +50,7 @@ class Plan:
     export_every: float = 240.0  # seconds
     max_steps: int = 10**9
     device: str = "cpu"
+    compile: bool = False  # the UNet, for every side anew
     workers: int = 0  # processes that paint; 0: it is done between the steps
     seed: int = 4000
     start: Path | None = None  # folder of exported weights to begin with, without a checkpoint
@@ -75,6 +77,7 @@ class Trainee(Learner):
             self.remember()
         text = CLIPTextModel.from_pretrained(plan.mini / "text_encoder").float()
         self.text = text.eval().requires_grad_(False).to(self.device)
+        self.run: Any = torch.compile(self.unet, dynamic=False) if plan.compile else self.unet
         cumulative = x4_nets.new_scheduler().alphas_cumprod.to(self.device)
         self.signal, self.noise = cumulative.sqrt(), (1 - cumulative).sqrt()
         self.chances = chances(cumulative)
@@ -107,7 +110,7 @@ class Trainee(Learner):
         packed = packed.contiguous(memory_format=torch.channels_last)
         with autocast(self.device):
             context = self.text(ids).last_hidden_state
-            guess = self.unet(packed, time, context, class_labels=level).sample
+            guess = self.run(packed, time, context, class_labels=level).sample
         view = (-1, 1, 1, 1)
         goal = self.signal[time].view(view) * noise - self.noise[time].view(view) * clean
         return ((guess.float() - goal).square().mean((0, 2, 3)) * self.weights).mean()
@@ -153,6 +156,7 @@ def main() -> None:
     parser.add_argument("--mini", type=Path, default=Path("data/mini"))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true", help="pays after some minutes on a GPU")
     parser.add_argument("--workers", type=int, default=0, help="processes that paint, for a GPU")
     parser.add_argument("--sides", type=int, nargs=2, default=(32, 64), help="latent positions")
     parser.add_argument("--batches", type=int, nargs=2, default=(8, 2))

@@ -163,7 +163,7 @@ def test_loss_asks_for_v(tmp_path: Path) -> None:
             eps = (packed[:, :4] - a * clean) / s
             return type("Output", (), {"sample": a * eps - s * clean + self.wrong})
 
-    trainee.unet = Knowing()
+    trainee.run = Knowing()
     assert trainee.loss(clean, low, ids) < 1e-6
     Knowing.wrong = 0.5
     assert trainee.loss(clean, low, ids).item() == pytest.approx(0.25, rel=1e-3)
