@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,9 +33,9 @@ class Keeper:
         self.seen = seen
         self._dtype = torch.float16 if plan.capture.dtype == "float16" else torch.float32
         seen.kept_c = frozenset(layer.name for layer in layers if self.wants_c(layer))
-        # Layers that are still to come into their level's mean, and how many there are at first.
-        self._left = Counter(layer.level for layer in layers if self.wants_cross(layer))
-        self._all = Counter(self._left)
+        # How many layers come into their level's mean, and those of them that have come.
+        self._all = Counter(layer.level for layer in layers if self.wants_cross(layer))
+        self._come: defaultdict[int, list[Tensor]] = defaultdict(list)
 
     # --- whether ---------------------------------------------------------------------------------
 
@@ -92,11 +92,11 @@ class Keeper:
         if detail != "mean":
             kept[layer.name] = self._put(stack)
             return
-        stack = stack / self._all[level]
-        kept["mean"] = kept["mean"] + stack if "mean" in kept else stack
-        self._left[level] -= 1
-        if not self._left[level]:
-            kept["mean"] = self._put(kept["mean"])
+        come = self._come[level]
+        come.append(stack)
+        if len(come) == self._all[level]:
+            kept["mean"] = self._put(torch.stack(come).mean(0))
+            come.clear()
 
     def scores(self, layer: Layer, mean: Tensor, q: Tensor, k: Tensor) -> None:
         """Scores before softmax: their mean over heads, and every layer's or head's.

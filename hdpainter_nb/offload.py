@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -54,12 +54,23 @@ class Shelf:
             return Flight(self.spool, x.to(dtype, copy=True))
         if not _beside(x):
             return self.spool.keep(_copy(x, dtype))
-        flight = Flight(self.spool, *_take_off(x, dtype), self._landed)
-        self._flights.append(flight)
-        self._landed(-x.numel() * dtype.itemsize)
+        (flight,) = self._fly(*_take_off(x[None], dtype))
+        return flight
+
+    def put_all(self, tensors: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> list[Any]:
+        """As `put` of each; small tensors of one shape leave CUDA in one copy."""
+        if not tensors or not all(_beside(x) for x in tensors) or self.place == "model":
+            return [self.put(x, dtype) for x in tensors]
+        return self._fly(*_take_off(torch.stack(list(tensors)).detach(), dtype))
+
+    def _fly(self, host: Tensor, event: Any) -> list[Flight]:
+        """One flight for each row of a pinned tensor."""
+        flights = [Flight(self.spool, row, event, self._landed) for row in host]
+        self._flights += flights
+        self._landed(-host.nbytes)
         while self._flights and (self._staged > _STAGED or self._flights[0].has_landed):
             self._flights.popleft().land()  # the oldest: its copy has long arrived
-        return flight
+        return flights
 
     def _landed(self, count: int) -> None:
         with self._lock:

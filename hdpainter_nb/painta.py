@@ -91,6 +91,7 @@ def mean_similarity(
     Returns:
         float32.
     """
-    mean_q = q.index_select(1, rows).float().mean(1)  # (heads, d)
-    similarity = torch.einsum("hd,hnd->hn", mean_q, k.float()) * q.shape[-1] ** -0.5
-    return similarity.mean(0)
+    count, _, d = q.shape
+    mean_q = q.index_select(1, rows).mean(1, dtype=torch.float32)  # (heads, d)
+    flat_k = k.transpose(0, 1).flatten(1).float()  # (hw, heads * d)
+    return (flat_k @ (mean_q.flatten() * (d**-0.5 / count))[:, None])[:, 0]

@@ -296,5 +296,6 @@ def mean_scores(q: Tensor, k: Tensor) -> Tensor:
 
 def probabilities(q: Tensor, k: Tensor) -> Tensor:
     """softmax(Q K^T / sqrt(d)) in float32: (heads, hw, L)."""
-    logits = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
-    return logits.softmax(-1)
+    nothing = q.new_empty(1, 1, 1)
+    logits = torch.baddbmm(nothing, q, k.transpose(-1, -2), beta=0, alpha=q.shape[-1] ** -0.5)
+    return logits.softmax(-1, dtype=torch.float32)

@@ -47,15 +47,11 @@ def level_maps(
 ) -> LevelMaps:
     """Maps (hw,) of a picture of `size` (H, W), as (h, w) on the shelf."""
     height, width = size
-    return LevelMaps(
-        {
-            level: {
-                name: shelf.put(a.view(height // level, width // level))
-                for name, a in named.items()
-            }
-            for level, named in maps.items()
-        }
-    )
+    kept = {}
+    for level, named in maps.items():
+        pictures = [a.view(height // level, width // level) for a in named.values()]
+        kept[level] = dict(zip(named, shelf.put_all(pictures), strict=True))
+    return LevelMaps(kept)
 
 
 def to_array(x: Tensor) -> NDArray[Any]:
