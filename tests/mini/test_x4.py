@@ -286,9 +286,9 @@ def test_autoencoder_keeps_the_picture(model: UpscaleModel) -> None:
 
 
 def test_known_pixels_help_near_the_edge(model: UpscaleModel) -> None:
-    """Three held-out scenes, few steps: eq. 10 pays along the edge, which bicubic leaves soft."""
-    leads, energies = [], []
-    for seed in (300, 301, 302):
+    """Three held-out scenes, few steps: nearer the truth than bicubic, and than without eq. 10."""
+    leads, errors, energies = [], [], []
+    for seed in (0, 1, 2):  # the first of those that the card tells of
         task = large_task(seed).crop(512)
         job = UpscaleJob(task.low, task.image, task.mask, task.prompt, steps=5, seed=seed)
         pictures = upscale_variants(model, job)
@@ -300,7 +300,13 @@ def test_known_pixels_help_near_the_edge(model: UpscaleModel) -> None:
         leads.append(
             decibels(error(ours, task.truth, edge)) - decibels(error(plain, task.truth, edge))
         )
+        errors.append(
+            [[error(p, task.truth, place) for place in (task.mask, edge)] for p in (bicubic, ours)]
+        )
         energies.append([gradient_energy(p, edge) for p in (bicubic, ours)])
     assert min(leads) > 0.6  # dB
+    (blurred_hole, blurred_edge), (our_hole, our_edge) = np.sum(errors, 0)
+    assert decibels(our_hole) - decibels(blurred_hole) > 0.3
+    assert decibels(our_edge) - decibels(blurred_edge) > 0.3
     blurred, crisp = np.mean(energies, 0)
     assert crisp > 1.2 * blurred
