@@ -5,6 +5,8 @@ VENV ?= .venv
 PORT ?= 8888
 BROWSER ?= yes
 PYTEST_ARGS ?=
+# Fast tests share the cores between processes of one thread each, four at most: each has a torch.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
 START ?= notebooks/00_start_here.ipynb
 
 BIN := $(VENV)/bin
@@ -49,8 +51,9 @@ install-dev: $(READY_DEV) ## The same, with the tools for developing
 
 test: lint test-js test-notebooks test-fast ## Everything but the slow tests: lint, types, floors, first notebooks, pytest
 
-test-fast: $(READY_DEV) ## The fast tests alone (PYTEST_ARGS="-k masks" narrows them)
-	$(OFFLINE) $(BIN)/python -m pytest -m "not slow" --durations=10 $(PYTEST_ARGS)
+test-fast: $(READY_DEV) ## The fast tests alone (PYTEST_ARGS="-k masks" narrows them; WORKERS=0: one process)
+	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) \
+		--dist worksteal --durations=10 $(PYTEST_ARGS)
 
 test-slow: test-long-notebooks $(READY_DEV) ## The slow tests alone: long notebooks, an installed wheel, real browsers
 	$(OFFLINE) $(BIN)/python -m pytest -m slow --durations=10 $(PYTEST_ARGS)
