@@ -11,10 +11,13 @@ from PIL import Image
 from hdpainter_nb.errors import ImageError, MaskError
 from hdpainter_nb.masks import dilate
 
-__all__ = ["BAND", "grown", "paste", "poisson", "soft_mask"]
+__all__ = ["BAND", "FEATHER", "grown", "paste", "poisson", "soft_mask"]
 
 BAND = 24
 """Pixels around the mask that `poisson` may change; all others stay as they were."""
+
+FEATHER = 8
+"""The same for `paste`."""
 
 _GROWTH = 19  # steps to the four neighbours, before eq. 10's mask is made small
 _BLUR = (19, 3.2)  # taps and sigma of the blur, in latent positions
@@ -130,11 +133,14 @@ def _membrane(values: NDArray[np.float32], hole: Mask) -> NDArray[np.float32]:
 
 
 def paste(original: Picture, filled: Picture, mask: NDArray[np.floating]) -> Picture:
-    """The filled picture in the hole, the original around it, over an edge of a few pixels.
+    """The filled picture in the hole, the original around it, over a soft edge.
+
+    The edge is `FEATHER` pixels wide and lies outside, so that a step in colour at the hole's rim
+    becomes a slope.
 
     Args:
         original, filled: (H, W, 3) of one size.
-        mask: (H, W) float, 1 in the hole.
+        mask: (H, W) float, 1 in the hole; from 0.5 on a pixel counts as in it.
 
     Raises:
         ImageError, MaskError: the sizes differ.
@@ -142,7 +148,9 @@ def paste(original: Picture, filled: Picture, mask: NDArray[np.floating]) -> Pic
     import cv2
 
     _same_size(original, filled, mask.shape)
-    weight = np.maximum(mask > 0.5, cv2.GaussianBlur(mask, (0, 0), 2.0))[..., None]
+    away = cv2.distanceTransform((mask <= 0.5).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    near = np.clip(1 - away / (FEATHER + 1), 0, 1)
+    weight = (near**2 * (3 - 2 * near))[..., None]  # level at both ends
     mixed: Picture = np.round(filled * weight + original * (1 - weight)).astype(np.uint8)
     return mixed
 

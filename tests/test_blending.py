@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from hdpainter_nb.blending import BAND, grown, paste, poisson, soft_mask
+from hdpainter_nb.blending import BAND, FEATHER, grown, paste, poisson, soft_mask
 from hdpainter_nb.errors import ImageError, MaskError
 
 GOLDEN = Path(__file__).parent / "golden" / "sr_256.safetensors"
@@ -110,7 +110,25 @@ def test_pasting_leaves_what_is_far_alone() -> None:
     mask[30:50, 30:50] = 1
     mixed = paste(original, fill, mask)
     np.testing.assert_array_equal(mixed[30:50, 30:50], fill[30:50, 30:50])
-    np.testing.assert_array_equal(mixed[:15], original[:15])
+    far = 30 - FEATHER
+    np.testing.assert_array_equal(mixed[:far], original[:far])
+    np.testing.assert_array_equal(mixed[:, :far], original[:, :far])
+
+
+def test_pasting_turns_a_step_at_the_rim_into_a_slope() -> None:
+    original, fill = np.zeros((80, 80, 3), np.uint8), np.full((80, 80, 3), 180, np.uint8)
+    mask = np.zeros((80, 80), np.float32)
+    mask[30:50, 30:50] = 1
+    profile = paste(original, fill, mask)[40, :, 0].astype(int)
+    assert np.abs(np.diff(profile)).max() < 1.7 * 180 / FEATHER  # the steepest of a smooth ramp
+    assert (np.diff(profile[:40]) >= 0).all()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_pasting_into_nothing_and_everything(full: bool) -> None:
+    original, fill = picture(20, 30), picture(20, 30, 90)
+    mixed = paste(original, fill, np.full((20, 30), full, np.float32))
+    np.testing.assert_array_equal(mixed, fill if full else original)
 
 
 def test_sizes_must_agree() -> None:
