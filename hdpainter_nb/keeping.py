@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hdpainter_nb.capture_bytes import PAINTA_LEVELS, SCORE_LEVEL
+from hdpainter_nb.places import take
 
 if TYPE_CHECKING:
     from hdpainter_nb.taps import Layer, Plan, Seen
@@ -132,18 +133,14 @@ class Keeper:
             self.seen.rows[layer.level] = self.plan.rows[layer.level]
 
     def _some(self, layer: Layer, x: Tensor) -> Tensor:
-        """The chosen heads of (heads, ...); no index tensor, which would have to be sent over."""
+        """The chosen heads of (heads, ...)."""
         chosen = self._heads(layer)
-        return x if chosen is None else torch.stack([x[head] for head in chosen])
+        return x if chosen is None else take(x, chosen, 0)
 
     def _tokens(self, x: Tensor, dim: int = -2) -> Tensor:
-        """The chosen tokens along an axis; a range of them is no copy."""
+        """The chosen tokens along an axis."""
         chosen = self.plan.positions
-        if chosen is None or list(chosen) == list(range(len(chosen))):
-            return x.narrow(dim, 0, self.plan.tokens if chosen is None else len(chosen))
-        if not len(chosen):
-            return x.narrow(dim, 0, 0)
-        return torch.stack([x.select(dim, place) for place in chosen], dim)
+        return take(x, range(self.plan.tokens) if chosen is None else chosen, dim)
 
     def _shape(self, level: int) -> tuple[int, int]:
         return self.plan.size[0] // level, self.plan.size[1] // level

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -57,11 +57,11 @@ class Shelf:
         (flight,) = self._fly(*_take_off(x[None], dtype))
         return flight
 
-    def put_all(self, tensors: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> list[Any]:
-        """As `put` of each; small tensors of one shape leave CUDA in one copy."""
-        if not tensors or not all(_beside(x) for x in tensors) or self.place == "model":
-            return [self.put(x, dtype) for x in tensors]
-        return self._fly(*_take_off(torch.stack(list(tensors)).detach(), dtype))
+    def put_rows(self, x: Tensor, dtype: torch.dtype = torch.float32) -> list[Any]:
+        """As `put` of every row, each for itself; they leave CUDA in one copy."""
+        if not _beside(x) or self.place == "model":
+            return [self.put(row, dtype) for row in x]
+        return self._fly(*_take_off(x.detach(), dtype))
 
     def _fly(self, host: Tensor, event: Any) -> list[Flight]:
         """One flight for each row of a pinned tensor."""

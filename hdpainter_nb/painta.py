@@ -8,12 +8,15 @@ ordinary attention, plus a second one for the masked queries only; no (hw, hw) m
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from hdpainter_nb.places import take
 
 __all__ = ["c_scores", "key_scale", "mean_similarity", "painta_attention"]
 
@@ -40,9 +43,11 @@ def c_scores(
     """
     logits = q.float() @ k.float().transpose(-1, -2) * q.shape[-1] ** -0.5  # (heads, hw, L)
     probabilities = logits.softmax(-1).mean(0)  # (hw, L)
-    c = probabilities[:, list(indices)].sum(-1)  # (hw,)
+    c = take(probabilities, indices, -1).sum(-1)  # (hw,)
     if smooth:
-        c = F.conv2d(c.view(1, 1, *shape), _gaussian(c.device), padding=1).flatten()
+        # A compiler makes tensors of its own, which must not outlive it.
+        gaussian = _gaussian if torch.compiler.is_compiling() else _known_gaussian
+        c = F.conv2d(c.view(1, 1, *shape), gaussian(c.device), padding=1).flatten()
     return ((c - c.median()) / c.max()).clamp(0, 1)
 
 
@@ -53,31 +58,36 @@ def _gaussian(device: torch.device) -> Float[Tensor, "1 1 3 3"]:
     return (kernel / kernel.sum())[None, None]
 
 
+@functools.cache
+def _known_gaussian(device: torch.device) -> Float[Tensor, "1 1 3 3"]:
+    """The same, made once: making it takes longer than using it."""
+    with torch.inference_mode(False):  # else no gradient could pass it later
+        return _gaussian(device)
+
+
 def key_scale(c: Float[Tensor, " hw"], rows: Int[Tensor, " n"]) -> Float[Tensor, " hw"]:
     """The factor on each key as masked queries see it: c_j where known, 1 where masked."""
     return c.index_fill(0, rows, 1.0)
 
 
 def painta_attention(
-    q: Float[Tensor, "batch heads hw d"],
+    q: Float[Tensor, "batch heads n d"],
     k: Float[Tensor, "batch heads hw d"],
     v: Float[Tensor, "batch heads hw d"],
     scale: Float[Tensor, " hw"],
-    rows: Int[Tensor, " n"],
 ) -> Float[Tensor, "batch heads n d"]:
     """The masked rows of softmax(A~) V (eq. 5); the other rows are those of plain attention.
 
     Args:
-        q, k, v: of the self-attention.
+        q: queries of the n masked pixels.
+        k, v: of all pixels.
         scale: from `key_scale`.
-        rows: indices of the masked pixels.
     """
-    scaled = k * scale.to(k.dtype)[:, None]
-    return F.scaled_dot_product_attention(q.index_select(2, rows), scaled, v)
+    return F.scaled_dot_product_attention(q, k * scale.to(k.dtype)[:, None], v)
 
 
 def mean_similarity(
-    q: Float[Tensor, "heads hw d"], k: Float[Tensor, "heads hw d"], rows: Int[Tensor, " n"]
+    q: Float[Tensor, "heads n d"], k: Float[Tensor, "heads hw d"]
 ) -> Float[Tensor, " hw"]:
     """Appendix B: self-similarity before softmax, averaged over the masked rows and the heads.
 
@@ -85,13 +95,15 @@ def mean_similarity(
     is the same after PAIntA.
 
     Args:
-        q, k: of the self-attention.
-        rows: indices of the masked pixels.
+        q: queries of the n masked pixels.
+        k: keys of all pixels.
 
     Returns:
-        float32.
+        In q's dtype.
     """
     count, _, d = q.shape
-    mean_q = q.index_select(1, rows).mean(1, dtype=torch.float32)  # (heads, d)
-    flat_k = k.transpose(0, 1).flatten(1).float()  # (hw, heads * d)
-    return (flat_k @ (mean_q.flatten() * (d**-0.5 / count))[:, None])[:, 0]
+    mean_q = q.mean(1).flatten()  # (heads * d,)
+    flat_k = k.transpose(0, 1).flatten(1)  # (hw, heads * d)
+    nothing = q.new_empty(1, 1)
+    scaled = torch.addmm(nothing, flat_k, mean_q[:, None], beta=0, alpha=d**-0.5 / count)
+    return scaled[:, 0]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hdpainter_nb.errors import HDPainterError
+from hdpainter_nb.places import take
 from hdpainter_nb.rasg import objective
 from hdpainter_nb.taps import Plan, Seen, Taps
 from hdpainter_nb.types import Cond, Settings
@@ -161,7 +162,7 @@ def gradients(
     chosen, scores, units, pushes = [], [], [], []
     for one, cond in zip(seen, conds, strict=True):
         with torch.enable_grad():
-            abar = one.mean_scores()[list(cond.indices)]  # (tokens, H/32, W/32)
+            abar = take(one.mean_scores(), cond.indices, 0)  # (tokens, H/32, W/32)
             detached = abar.detach().requires_grad_()
             score = objective(detached, cond.score_mask.to(detached), settings)
             (by_score,) = torch.autograd.grad(score, detached)

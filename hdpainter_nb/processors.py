@@ -161,16 +161,17 @@ class SelfTap(Tap):
         if rows is None or not len(rows):
             return self._intervene(attn, y, q, k, v)
         watched = self.similar and taps.half != "uncond"
+        if watched or self.introverted:
+            chosen = q.index_select(2, rows)  # (B, heads, n, d)
         if watched:
-            similarity = mean_similarity(q[row].detach(), k[row].detach(), rows)
-            taps.seen.similarity.setdefault(level, {})[name] = similarity
+            taps.seen.similarity.setdefault(level, {})[name] = mean_similarity(
+                chosen[row].detach(), k[row].detach()
+            )
         if self.introverted:
-            c = self._c(hidden_states, y)
-            scale = key_scale(c, rows)
+            scale = key_scale(self._c(hidden_states, y), rows)
             if watched:
-                after = similarity * scale.detach()
-                taps.seen.similarity_painta.setdefault(level, {})[name] = after
-            masked = painta_attention(q, k, v, scale, rows)  # (B, heads, n, d)
+                taps.seen.scales.setdefault(level, {})[name] = scale.detach()
+            masked = painta_attention(chosen, k, v, scale)  # (B, heads, n, d)
             y = y.index_copy(1, rows, project_out(attn, masked))
         self._x = self._context = None
         return self._intervene(attn, y, q, k, v, masked)
@@ -249,7 +250,9 @@ class CrossTap(Tap):
         if taps.half != "uncond":
             taps.keeper.queries(self.layer, "cross", q[row], k[row])
             if self.scored:
-                scores = mean_scores(q[row], k[row]).unflatten(-1, taps.shape(self.layer.level))
+                exact = taps.plan.scores  # a gradient is made of them
+                scores = mean_scores(q[row], k[row], exact=exact)
+                scores = scores.unflatten(-1, taps.shape(self.layer.level))
                 taps.seen.scores.append(scores)
                 taps.keeper.scores(self.layer, scores, q[row], k[row])
             if self.mapped and not self.wanted("cross", "cond"):
@@ -279,19 +282,23 @@ class CrossTap(Tap):
         return y
 
 
-def mean_scores(q: Tensor, k: Tensor) -> Tensor:
+def mean_scores(q: Tensor, k: Tensor, *, exact: bool = True) -> Tensor:
     """Q K^T / sqrt(d) averaged over heads: one product over all heads' channels at once.
 
     Args:
         q: (heads, hw, d). k: (heads, L, d).
+        exact: in float32, or else in q's dtype.
 
     Returns:
-        (L, hw) float32.
+        (L, hw).
     """
     count, _, d = q.shape
-    flat_q = q.transpose(0, 1).flatten(1).float()  # (hw, heads * d)
-    flat_k = k.transpose(0, 1).flatten(1).float()  # (L, heads * d)
-    return flat_k @ flat_q.T * (d**-0.5 / count)
+    flat_q = q.transpose(0, 1).flatten(1)  # (hw, heads * d)
+    flat_k = k.transpose(0, 1).flatten(1)  # (L, heads * d)
+    if exact:
+        flat_q, flat_k = flat_q.float(), flat_k.float()
+    nothing = flat_q.new_empty(1, 1)
+    return torch.addmm(nothing, flat_k, flat_q.T, beta=0, alpha=d**-0.5 / count)
 
 
 def probabilities(q: Tensor, k: Tensor) -> Tensor:

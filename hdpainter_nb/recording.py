@@ -14,7 +14,7 @@ from hdpainter_nb.offload import Shelf
 from hdpainter_nb.taps import Seen
 from hdpainter_nb.types import Conditions, CrossMaps, LevelMaps, QueryKeys
 
-__all__ = ["level_maps", "text_fields", "to_array"]
+__all__ = ["pixel_maps", "text_fields", "to_array"]
 
 
 def text_fields(
@@ -42,16 +42,46 @@ def text_fields(
     }
 
 
-def level_maps(
-    maps: Mapping[int, Mapping[str, Tensor]], size: tuple[int, int], shelf: Shelf
-) -> LevelMaps:
-    """Maps (hw,) of a picture of `size` (H, W), as (h, w) on the shelf."""
-    height, width = size
-    kept = {}
-    for level, named in maps.items():
-        pictures = [a.view(height // level, width // level) for a in named.values()]
-        kept[level] = dict(zip(named, shelf.put_all(pictures), strict=True))
-    return LevelMaps(kept)
+def pixel_maps(seen: Seen, size: tuple[int, int], shelf: Shelf) -> dict[str, LevelMaps]:
+    """The part of a record that self-attention left: c, and the similarity before and after.
+
+    Layers of a level go together, in one product and one copy.
+
+    Args:
+        seen: of the step.
+        size: (H, W) of the picture.
+        shelf: where the maps go.
+    """
+
+    def kept(stacks: Mapping[int, tuple[list[str], Tensor]]) -> LevelMaps:
+        maps = {}
+        for level, (names, stack) in stacks.items():
+            pictures = stack.unflatten(-1, (size[0] // level, size[1] // level))  # (n, h, w)
+            maps[level] = dict(zip(names, shelf.put_rows(pictures), strict=True))
+        return LevelMaps(maps)
+
+    chosen = {
+        level: {name: c for name, c in named.items() if name in seen.kept_c}
+        for level, named in seen.c.items()
+    }
+    before, scales = _stacked(seen.similarity), _stacked(seen.scales)
+    after = {level: (names, before[level][1] * scale) for level, (names, scale) in scales.items()}
+    return {
+        "c": kept(_stacked(chosen)),
+        "similarity": kept(before),
+        "similarity_painta": kept(after),
+    }
+
+
+def _stacked(
+    maps: Mapping[int, Mapping[str, Tensor]],
+) -> dict[int, tuple[list[str], Tensor]]:
+    """The layers of every level as one float32 tensor (layers, hw)."""
+    return {
+        level: ([*named], torch.stack([*named.values()]).float())
+        for level, named in maps.items()
+        if named
+    }
 
 
 def to_array(x: Tensor) -> NDArray[Any]:

@@ -7,7 +7,7 @@ the DDIM step (`schedule`), and note what was seen.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -25,7 +25,7 @@ from hdpainter_nb.recording import to_array
 from hdpainter_nb.settings import Settings
 from hdpainter_nb.solvers import to_arrays
 from hdpainter_nb.taps import Plan, Seen
-from hdpainter_nb.types import Cond, Conditions, LevelMaps, Record, State
+from hdpainter_nb.types import Cond, Conditions, Record, State
 
 if TYPE_CHECKING:
     from hdpainter_nb.models import Model
@@ -260,20 +260,8 @@ class Stepper(BaseStepper[Cond, Settings]):
 
     def seen_of_attention(self, seen: Seen) -> dict[str, Any]:
         """The part of a record that comes from the taps."""
-        return {
-            **self.seen_of_text(seen),
-            "c": self._maps(
-                {
-                    level: {name: c for name, c in named.items() if name in seen.kept_c}
-                    for level, named in seen.c.items()
-                }
-            ),
-            "similarity": self._maps(seen.similarity),
-            "similarity_painta": self._maps(seen.similarity_painta),
-        }
-
-    def _maps(self, maps: Mapping[int, Mapping[str, Tensor]]) -> LevelMaps:
-        return recording.level_maps(maps, self.cond.size, self.shelf)
+        maps = recording.pixel_maps(seen, self.cond.size, self.shelf)
+        return {**self.seen_of_text(seen), **maps}
 
 
 def draw(like: Tensor, rng: Tensor) -> tuple[Tensor, Tensor]:

@@ -136,7 +136,7 @@ class Seen:
     cross: dict[int, dict[str, Any]] = field(default_factory=dict)  # ([heads,] tokens, h, w)
     c: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # (hw,)
     similarity: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # (hw,)
-    similarity_painta: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # (hw,)
+    scales: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # (hw,): PAIntA's, of these
     own_queries: dict[int, dict[str, tuple[Any, Any]]] = field(default_factory=dict)
     cross_queries: dict[int, dict[str, tuple[Any, Any]]] = field(default_factory=dict)
     rows: dict[int, Tensor] = field(default_factory=dict)  # of the plan, where q, k are kept

@@ -207,11 +207,10 @@ def test_a_copy_is_waited_for_when_it_is_read(copies: Copies) -> None:
 
 def test_maps_of_one_shape_travel_together(copies: Copies) -> None:
     shelf = Shelf()
-    flights = shelf.put_all([torch.full((2, 2), float(n)) for n in (5, 6, 7)])
+    flights = shelf.put_rows(torch.stack([torch.full((2, 2), float(n)) for n in (5, 6, 7)]))
     assert [int(flight.land()[0, 0]) for flight in flights] == [5, 6, 7]
     assert copies.waited == [5, 5, 5]  # one copy, which begins with the first
     assert all(flight.land().base is None for flight in flights)  # none keeps the others alive
-    assert shelf.put_all([]) == []
 
 
 def test_pinned_memory_stays_small(copies: Copies, monkeypatch: pytest.MonkeyPatch) -> None:

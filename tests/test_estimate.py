@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import builders
 import builders_full
@@ -21,8 +23,31 @@ from hdpainter_nb.types import Cond, Settings
 from hdpainter_nb.upscale_model import UpscaleModel
 
 
+class Kernels(TorchDispatchMode):
+    """Counts the operations that compute something; what a GPU is given to do, one by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        aliases = [given.alias_info for given in func._schema.returns]
+        view = any(alias is not None and not alias.is_write for alias in aliases)
+        self.count += not view and "empty" not in str(func)
+        return func(*args, **(kwargs or {}))
+
+
 @functools.cache
 def sd15(side: int, *, painta: bool, rasg: bool, standard: bool = True) -> StepCost:
+    """What `sd15_step` costs."""
+    return step_cost(*sd15_step(side, painta=painta, rasg=rasg, standard=standard))
+
+
+def sd15_step(
+    side: int, *, painta: bool, rasg: bool, standard: bool
+) -> tuple[Any, Cond, Plan, Settings]:
     """A step of the SD1.5 inpainting UNet in fp16, a quarter masked."""
     from diffusers import UNet2DConditionModel
 
@@ -53,7 +78,7 @@ def sd15(side: int, *, painta: bool, rasg: bool, standard: bool = True) -> StepC
         painta=painta,
         scores=rasg,
     )
-    return step_cost(unet, cond, plan, Settings())
+    return unet, cond, plan, Settings()
 
 
 # --- operations ----------------------------------------------------------------------------------
@@ -74,6 +99,22 @@ def test_looking_costs_next_to_nothing() -> None:
     watched = sd15(512, painta=True, rasg=True).flops
     assert 0 < watched - quiet < 4e9
     assert (watched - quiet) / quiet < 0.002
+
+
+def test_looking_gives_a_gpu_few_kernels_more() -> None:
+    """Small steps take as long as it takes to launch their kernels, however short those are."""
+
+    def kernels(*, rasg: bool, standard: bool) -> int:
+        step = sd15_step(512, painta=True, rasg=rasg, standard=standard)
+        with Kernels() as counter:
+            step_cost(*step)
+        return counter.count
+
+    quiet, watched = (kernels(rasg=False, standard=standard) for standard in (False, True))
+    assert quiet < 1100
+    assert quiet < watched < 1.09 * quiet
+    quiet, watched = (kernels(rasg=True, standard=standard) for standard in (False, True))
+    assert quiet < watched < 1.04 * quiet
 
 
 def test_painta_costs_a_few_per_cent() -> None:
