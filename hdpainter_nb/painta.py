@@ -8,7 +8,6 @@ ordinary attention, plus a second one for the masked queries only; no (hw, hw) m
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from hdpainter_nb.places import take
 
-__all__ = ["c_scores", "key_scale", "mean_similarity", "painta_attention"]
+__all__ = ["c_scores", "gaussian", "key_scale", "mean_similarity", "painta_attention"]
 
 
 def c_scores(
@@ -28,6 +27,7 @@ def c_scores(
     shape: tuple[int, int],
     *,
     smooth: bool = True,
+    kernel: Float[Tensor, "1 1 3 3"] | None = None,
 ) -> Float[Tensor, " hw"]:
     """c_j of every pixel: its cross-attention to ind(tau), smoothed and normalised.
 
@@ -37,6 +37,7 @@ def c_scores(
         indices: ind(tau), positions of the prompt's own tokens and of EOT.
         shape: (h, w), with h * w = hw.
         smooth: 3x3 Gaussian over the map (switch 10).
+        kernel: from `gaussian`, where it is at hand; making it takes longer than using it.
 
     Returns:
         float32 in [0, 1]: ``clip((c - median c) / max c, 0, 1)``.
@@ -45,24 +46,16 @@ def c_scores(
     probabilities = logits.softmax(-1).mean(0)  # (hw, L)
     c = take(probabilities, indices, -1).sum(-1)  # (hw,)
     if smooth:
-        # A compiler makes tensors of its own, which must not outlive it.
-        gaussian = _gaussian if torch.compiler.is_compiling() else _known_gaussian
-        c = F.conv2d(c.view(1, 1, *shape), gaussian(c.device), padding=1).flatten()
+        kernel = gaussian(c.device) if kernel is None else kernel
+        c = F.conv2d(c.view(1, 1, *shape), kernel, padding=1).flatten()
     return ((c - c.median()) / c.max()).clamp(0, 1)
 
 
-def _gaussian(device: torch.device) -> Float[Tensor, "1 1 3 3"]:
+def gaussian(device: torch.device) -> Float[Tensor, "1 1 3 3"]:
     """exp(-(x / (2 * 0.5))^2) in both directions, summing to 1."""
     g = torch.exp(-(torch.arange(-1.0, 2.0, device=device) ** 2))
     kernel = g[:, None] * g[None]
     return (kernel / kernel.sum())[None, None]
-
-
-@functools.cache
-def _known_gaussian(device: torch.device) -> Float[Tensor, "1 1 3 3"]:
-    """The same, made once: making it takes longer than using it."""
-    with torch.inference_mode(False):  # else no gradient could pass it later
-        return _gaussian(device)
 
 
 def key_scale(c: Float[Tensor, " hw"], rows: Int[Tensor, " n"]) -> Float[Tensor, " hw"]:

@@ -220,7 +220,9 @@ class SelfTap(Tap):
         q = heads(cross, cross.to_q(block.norm2(x[-1:] + y[-1:])))  # (1, heads, hw, d)
         k = heads(cross, cross.to_k(_text(self._context)[-1:]))  # (1, heads, L, d)
         shape = taps.shape(self.layer.level)
-        c = c_scores(q[0], k[0], taps.plan.indices, shape, smooth=taps.plan.smooth)
+        c = c_scores(
+            q[0], k[0], taps.plan.indices, shape, smooth=taps.plan.smooth, kernel=taps.gaussian
+        )
         c = self.edited("c", c, "cond")
         kept[self.layer.name] = c.detach()
         return c

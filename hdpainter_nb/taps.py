@@ -28,6 +28,7 @@ from hdpainter_nb.editing import Point, StepEdits
 from hdpainter_nb.errors import ModelError
 from hdpainter_nb.keeping import Keeper
 from hdpainter_nb.offload import Shelf
+from hdpainter_nb.painta import gaussian
 from hdpainter_nb.processors import CrossTap, SelfTap, Tap, heads
 from hdpainter_nb.selection import LayerShape
 
@@ -162,6 +163,7 @@ class Taps:
         self.plan = plan
         self.seen = Seen()
         self.half: Half = "both"
+        self.gaussian = self._gaussian()
         self._layers = attention_layers(unet, plan.factor)
         self._undo: list[Callable[[], None]] = []
         scored = [layer.name for layer in self._layers if layer.level == SCORE_LEVEL]
@@ -204,6 +206,12 @@ class Taps:
             cut = plan.scores and layer.name == self._last_scored
             cross = CrossTap(self, layer, mapped=mapped, scored=scored, cut=cut)
             self._replace(layer.block.attn2, cross)
+
+    def _gaussian(self) -> Tensor | None:
+        """What smooths c in every layer; made once."""
+        rows = [*self.plan.rows.values()]
+        wanted = self.plan.painta and self.plan.smooth and rows
+        return gaussian(rows[0].device) if wanted else None
 
     def _edited(self, layer: Layer) -> dict[str, bool]:
         """Whether an edit acts in the layer's cross- and self-attention, in any half."""
