@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hdpainter_nb.capture_bytes import PAINTA_LEVELS, SCORE_LEVEL
-from hdpainter_nb.places import take
+from hdpainter_nb.tensors import take
 
 if TYPE_CHECKING:
     from hdpainter_nb.taps import Layer, Plan, Seen

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hdpainter_nb.places import take
+from hdpainter_nb.tensors import mean_scores, take
 
 __all__ = ["c_scores", "gaussian", "key_scale", "mean_similarity", "painta_attention"]
 
@@ -94,9 +94,4 @@ def mean_similarity(
     Returns:
         In q's dtype.
     """
-    count, _, d = q.shape
-    mean_q = q.mean(1).flatten()  # (heads * d,)
-    flat_k = k.transpose(0, 1).flatten(1)  # (hw, heads * d)
-    nothing = q.new_empty(1, 1)
-    scaled = torch.addmm(nothing, flat_k, mean_q[:, None], beta=0, alpha=d**-0.5 / count)
-    return scaled[:, 0]
+    return mean_scores(q.mean(1, keepdim=True), k)[:, 0]

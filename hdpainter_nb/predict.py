@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from hdpainter_nb.errors import HDPainterError
-from hdpainter_nb.places import take
 from hdpainter_nb.rasg import objective
 from hdpainter_nb.taps import Plan, Seen, Taps
+from hdpainter_nb.tensors import take
 from hdpainter_nb.types import Cond, Settings
 
 if TYPE_CHECKING:

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from hdpainter_nb.errors import SamplingCancelled
 from hdpainter_nb.painta import c_scores, key_scale, mean_similarity, painta_attention
 from hdpainter_nb.placement import weight_of
+from hdpainter_nb.tensors import mean_scores
 
 if TYPE_CHECKING:
     from hdpainter_nb.editing import Point
     from hdpainter_nb.taps import Layer, Taps
 
-__all__ = ["CrossTap", "SelfTap", "Tap", "heads", "mean_scores", "probabilities", "project_out"]
+__all__ = ["CrossTap", "SelfTap", "Tap", "heads", "probabilities", "project_out"]
 
 
 class Tap:
@@ -252,9 +253,10 @@ class CrossTap(Tap):
         if taps.half != "uncond":
             taps.keeper.queries(self.layer, "cross", q[row], k[row])
             if self.scored:
-                exact = taps.plan.scores  # a gradient is made of them
-                scores = mean_scores(q[row], k[row], exact=exact)
-                scores = scores.unflatten(-1, taps.shape(self.layer.level))
+                pair = q[row], k[row]
+                if taps.plan.scores:  # a gradient is made of them
+                    pair = pair[0].float(), pair[1].float()
+                scores = mean_scores(*pair).unflatten(-1, taps.shape(self.layer.level))
                 taps.seen.scores.append(scores)
                 taps.keeper.scores(self.layer, scores, q[row], k[row])
             if self.mapped and not self.wanted("cross", "cond"):
@@ -282,25 +284,6 @@ class CrossTap(Tap):
                 edited = self.edited("heads", edited, half)
             y = self.put(attn, y, row, values, edited)
         return y
-
-
-def mean_scores(q: Tensor, k: Tensor, *, exact: bool = True) -> Tensor:
-    """Q K^T / sqrt(d) averaged over heads: one product over all heads' channels at once.
-
-    Args:
-        q: (heads, hw, d). k: (heads, L, d).
-        exact: in float32, or else in q's dtype.
-
-    Returns:
-        (L, hw).
-    """
-    count, _, d = q.shape
-    flat_q = q.transpose(0, 1).flatten(1)  # (hw, heads * d)
-    flat_k = k.transpose(0, 1).flatten(1)  # (L, heads * d)
-    if exact:
-        flat_q, flat_k = flat_q.float(), flat_k.float()
-    nothing = flat_q.new_empty(1, 1)
-    return torch.addmm(nothing, flat_k, flat_q.T, beta=0, alpha=d**-0.5 / count)
 
 
 def probabilities(q: Tensor, k: Tensor) -> Tensor:
