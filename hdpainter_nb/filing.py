@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.edit_packing import pack_edits, unpack_edits
 from hdpainter_nb.errors import SettingsError, TraceError
+from hdpainter_nb.files import replacing
 from hdpainter_nb.nodes import Branch, Node, Pictures
 from hdpainter_nb.packing import (
     pack_record,
@@ -41,9 +42,8 @@ _HEADER = "hdpainter_nb"
 def write_trace(trace: Trace, path: Path) -> None:
     """See `Trace.save`."""
     arrays, header = pack_trace(trace)
-    partial = path.with_name(path.name + ".part")
-    write_arrays(partial, arrays, {_HEADER: json.dumps(header)})
-    partial.replace(path)
+    with replacing(path) as part:
+        write_arrays(part, arrays, {_HEADER: json.dumps(header)})
 
 
 def read_trace(path: Path, spool: Spool, make: Callable[..., T]) -> T:

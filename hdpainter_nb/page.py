@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdpainter_nb import film
+from hdpainter_nb.files import replacing
 
 if TYPE_CHECKING:
     from hdpainter_nb.trace import Trace
@@ -139,11 +140,6 @@ def _picture(trace: Trace) -> str:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    part = path.with_name(path.name + ".part")
-    try:
+    with replacing(path) as part:
         part.write_bytes(content)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
     return path

@@ -126,6 +126,7 @@ def test_saving_over_a_file_keeps_the_old_one_until_done(
     with pytest.raises(OSError, match="disk full"):
         sampler.trace.save(file)
     assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
 def test_it_is_the_file_that_safetensors_would_write(sampler: Sampler, file: Path) -> None:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from hdpainter_nb import Capture, Job, Sampler, SamplerBatch, load
 from hdpainter_nb.blending import paste, poisson
+from hdpainter_nb.files import replacing
 
 from . import oracle as judge
 from .holes import Mask
@@ -206,7 +207,8 @@ def _work(
                 if len(tiles[run.name]) < 24:
                     image = paste(task.image, picture, task.mask.astype(np.float32))
                     tiles[run.name].append(_tile(task, image))
-        part.write_text(json.dumps({"stamps": stamps, "results": results}))
+        with replacing(part) as whole:  # what is half written could not be taken up again
+            whole.write_text(json.dumps({"stamps": stamps, "results": results}))
         for name, pictures in tiles.items():
             if pictures:
                 _sheet(pictures, out / f"{name} {rank}.png")

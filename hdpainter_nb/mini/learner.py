@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from hdpainter_nb.files import replacing
+
 from .parallel import Team
 
 
@@ -77,9 +79,8 @@ class Learner:
             state |= {"optimizer": self.optimizer.state_dict()}
             state |= {"step": self.step, "seen": self.seen}
             self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            part = self.checkpoint.with_suffix(".part")
-            torch.save(state, part)
-            part.replace(self.checkpoint)
+            with replacing(self.checkpoint) as part:
+                torch.save(state, part)
 
     @torch.no_grad()
     def _put(self, values: list[Tensor]) -> None:

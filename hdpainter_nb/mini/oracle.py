@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from hdpainter_nb.files import replacing
+
 from . import holes
 from .holes import Mask
 from .world import COLORS, SHAPES, Image, beside, make_scene, spot
@@ -172,8 +174,8 @@ def save(oracle: Oracle, path: Path) -> None:
     """Write the weights as fp16 safetensors."""
     tensors = {k: v.half() if v.is_floating_point() else v for k, v in oracle.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path)
-    path.chmod(0o644)
+    with replacing(path) as part:
+        save_file(tensors, part)
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdpainter_nb.files import replacing
+
 from .autoencoder import (
     STABILITYS,
     analytic_start,
@@ -185,8 +187,8 @@ def finish(vae: AutoencoderKL, out: Path, count: int) -> float:
 def _save(path: Path, vae: AutoencoderKL, optimizer: torch.optim.Optimizer, step: int) -> None:
     state = {"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, path.with_suffix(".part"))
-    path.with_suffix(".part").replace(path)
+    with replacing(path) as part:
+        torch.save(state, part)
 
 
 def train(team: Team, plan: Plan) -> None:

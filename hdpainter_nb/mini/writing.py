@@ -8,11 +8,11 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hdpainter_nb.files import replacing
+
 
 def put(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write `tensors` as fp16 to `path`, so that nobody ever reads half a file."""
     halves = {name: t.detach().half().cpu().contiguous() for name, t in tensors.items()}
-    part = path.with_name(path.name + ".part")
-    save_file(halves, part, metadata={"format": "pt"})
-    part.chmod(0o644)
-    part.replace(path)
+    with replacing(path) as part:
+        save_file(halves, part, metadata={"format": "pt"})

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hdpainter_nb.files import replacing
+
 from .colour import picture_array
 
 if TYPE_CHECKING:
@@ -27,10 +29,11 @@ def save_png(picture: Any, path: str | Path) -> Path:
     """Write an array, an image or a matplotlib figure as PNG; the folder is made if need be."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if hasattr(picture, "savefig"):
-        picture.savefig(target, format="png", facecolor="white")
-    else:
-        as_image(picture).save(target, format="PNG", optimize=True)
+    with replacing(target) as part:
+        if hasattr(picture, "savefig"):
+            picture.savefig(part, format="png", facecolor="white")
+        else:
+            as_image(picture).save(part, format="PNG", optimize=True)
     return target
 
 
@@ -62,9 +65,10 @@ def gif(images: Iterable[Any], path: str | Path, fps: float = 5.0, hold: float =
     times = [each] * (len(drawn) - 1) + [each + round(1000 * max(0.0, hold))]
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    drawn[0].save(
-        target, format="GIF", save_all=True, append_images=drawn[1:], duration=times, loop=0
-    )
+    with replacing(target) as part:
+        drawn[0].save(
+            part, format="GIF", save_all=True, append_images=drawn[1:], duration=times, loop=0
+        )
     return target
 
 
