@@ -1,11 +1,18 @@
-"""When a cell runs again, what it made before has gone from the page: end that."""
+"""Widgets and the page: what an earlier run of a cell made is ended; no message does harm."""
 
 from __future__ import annotations
 
+import functools
+import logging
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-__all__ = ["replace_earlier"]
+__all__ = ["guarded", "replace_earlier"]
+
+W = TypeVar("W")
+
+_log = logging.getLogger(__name__)
 
 # Cell -> the execution it is in, and what that execution has made.
 _made: dict[str, tuple[str, weakref.WeakSet[Any]]] = {}
@@ -27,6 +34,28 @@ def replace_earlier(widget: Any) -> None:
         widgets = weakref.WeakSet()
         _made[cell] = (execution, widgets)
     widgets.add(widget)
+
+
+def guarded(
+    heard: Callable[[W, dict[str, Any], list[Any]], None],
+) -> Callable[[W, Any, Any, Any], None]:
+    """A method for ``widget.on_msg`` that raises nothing, whatever the page sends.
+
+    Only what is a json object gets to `heard`, and the list of its buffers. What cannot be read
+    there, or cannot be done, is logged and passed over: a traceback would come up in whichever cell
+    was run last.
+    """
+
+    @functools.wraps(heard)
+    def hear(self: W, _widget: Any, content: Any, buffers: Any) -> None:
+        if not isinstance(content, dict):
+            return
+        try:
+            heard(self, content, list(buffers or ()))
+        except Exception:
+            _log.exception("A message from the page failed: %s", type(self).__name__)
+
+    return hear
 
 
 def _running() -> tuple[str, str]:

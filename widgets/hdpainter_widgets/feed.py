@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +12,7 @@ import traitlets as t
 from hdpainter_nb.trace import Node, Trace
 from hdpainter_nb.types import Record
 
-from .cells import replace_earlier
+from .cells import guarded, replace_earlier
 from .commands import BaseRunner
 from .frames import illustrated
 from .lines import Lines
@@ -25,7 +24,6 @@ from .stills import as_png, blank
 __all__ = ["STATIC", "BranchWidget", "FilmWidget"]
 
 STATIC = Path(__file__).parent / "static"
-_log = logging.getLogger(__name__)
 
 
 class FilmWidget(anywidget.AnyWidget):
@@ -112,21 +110,18 @@ class FilmWidget(anywidget.AnyWidget):
 
     # --- from the browser ------------------------------------------------------------------------
 
-    def _heard(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        """Whatever comes, nothing is raised: what cannot be read is logged and passed over."""
-        if not isinstance(content, dict) or self._sender is None:
+    @guarded
+    def _heard(self, content: dict[str, Any], _buffers: list[Any]) -> None:
+        if self._sender is None:
             return
-        try:
-            if content.get("type") == "want":
-                self._sender.start()
-            elif content.get("type") == "got":
-                serial = content.get("serial")
-                if isinstance(serial, int):
-                    self._sender.got(serial)
-            else:
-                self._asked(content)
-        except Exception:
-            _log.exception("A message from the page failed")
+        if content.get("type") == "want":
+            self._sender.start()
+        elif content.get("type") == "got":
+            serial = content.get("serial")
+            if isinstance(serial, int):
+                self._sender.got(serial)
+        else:
+            self._asked(content)
 
     def _asked(self, content: dict[str, Any]) -> None:
         """A message that only this kind of widget knows."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from hdpainter_nb import views
 from hdpainter_nb.errors import ImageError, MaskError
 from hdpainter_nb.inputs import read_image, read_mask
 
+from .cells import guarded
 from .feed import STATIC
 from .frames import illustrated
 from .stills import as_png
@@ -26,7 +26,6 @@ _MOST = 12  # pictures
 _LARGEST = 4096  # pixels on a side
 _EXACT = 2048 * 1536  # pixels: larger pictures travel as JPEG
 _STILL = 240  # pixels: a tile of the picture for pages that run no widgets
-_log = logging.getLogger(__name__)
 
 Picture = NDArray[np.uint8]
 Named = Mapping[str, Any] | Iterable[tuple[str, Any]]
@@ -141,23 +140,21 @@ class Lens(anywidget.AnyWidget):
 
     # --- to the browser --------------------------------------------------------------------------
 
-    def _heard(self, _widget: Any, content: Any, _buffers: Any) -> None:
+    @guarded
+    def _heard(self, content: dict[str, Any], _buffers: list[Any]) -> None:
         """A page asks for the pictures, all of them: it may have been loaded just now."""
-        if not isinstance(content, dict) or content.get("type") != "want":
+        if content.get("type") != "want":
             return
         revision, pictures, coded = self._revision, list(self._pictures.values()), self._coded
         about = {"revision": revision}
-        try:
-            if self._masked:
-                data = _png(self._mask.astype(np.uint8) * np.uint8(255))
-                self.send({"type": "mask", "mime": "image/png", **about}, [data])
-            for index, picture in enumerate(pictures):
-                if index not in coded:
-                    coded[index] = _encoded(picture)
-                mime, data = coded[index]
-                self.send({"type": "picture", "index": index, "mime": mime, **about}, [data])
-        except Exception:
-            _log.exception("The pictures could not be sent")
+        if self._masked:
+            data = _png(self._mask.astype(np.uint8) * np.uint8(255))
+            self.send({"type": "mask", "mime": "image/png", **about}, [data])
+        for index, picture in enumerate(pictures):
+            if index not in coded:
+                coded[index] = _encoded(picture)
+            mime, data = coded[index]
+            self.send({"type": "picture", "index": index, "mime": mime, **about}, [data])
 
     # --- for pages that run no widgets -----------------------------------------------------------
 

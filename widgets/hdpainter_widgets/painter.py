@@ -15,6 +15,7 @@ from hdpainter_nb.errors import ImageError, MaskError
 from hdpainter_nb.inputs import read_image, read_mask
 
 from . import _wire
+from .cells import guarded
 from .frames import encoded, illustrated
 from .stills import as_png
 
@@ -187,8 +188,9 @@ class MaskPainter(anywidget.AnyWidget):
             self.mask = self._array
         self._answer()
 
-    def _heard(self, _widget: Any, content: Any, buffers: Any) -> None:
-        kind = content.get("type") if isinstance(content, dict) else None
+    @guarded
+    def _heard(self, content: dict[str, Any], buffers: list[Any]) -> None:
+        kind = content.get("type")
         if kind == "grids":
             self._asked = (int(content.get("revision", 0)), str(content.get("preset", "")))
             self._answer()

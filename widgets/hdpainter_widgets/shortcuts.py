@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import anywidget
 import traitlets as t
 
+from .cells import guarded
 from .feed import STATIC
 
 __all__ = ["Shortcuts"]
-
-_log = logging.getLogger(__name__)
 
 
 class Shortcuts(anywidget.AnyWidget):
@@ -41,13 +39,8 @@ class Shortcuts(anywidget.AnyWidget):
         super().__init__(_keys=[list(key) for key in keys])
         self.on_msg(self._heard)
 
-    def _heard(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        """Whatever comes, nothing is raised."""
-        if not isinstance(content, dict) or content.get("type") != "key":
-            return
+    @guarded
+    def _heard(self, content: dict[str, Any], _buffers: list[Any]) -> None:
         name = content.get("name")
-        if name in [known for _, _, known in self._keys]:
-            try:
-                self._pressed(str(name))
-            except Exception:
-                _log.exception("A key's action failed")
+        if content.get("type") == "key" and name in [known for _, _, known in self._keys]:
+            self._pressed(str(name))
