@@ -27,8 +27,8 @@ const { outputFiles } = await build({
   absWorkingDir: HERE,
   entryPoints: Object.entries(ENTRIES).flatMap(([name, folder]) =>
     [".js", ".css"]
-      .filter((ending) => existsSync(join(HERE, "src", name + ending)))
-      .map((ending) => ({ in: `src/${name}${ending}`, out: `${folder}/${name}` })),
+      .filter((ending) => existsSync(join(HERE, "src", "entry", name + ending)))
+      .map((ending) => ({ in: `src/entry/${name}${ending}`, out: `${folder}/${name}` })),
   ),
   outdir: ROOT,
   bundle: true,

@@ -1,4 +1,4 @@
-"""Writes src/tables.js: the colour maps as OpenCV and matplotlib have them."""
+"""Writes src/color/tables.js: the colour maps as OpenCV and matplotlib have them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-OUT = Path(__file__).resolve().parent.parent / "src" / "tables.js"
+OUT = Path(__file__).resolve().parent.parent / "src" / "color" / "tables.js"
 OPENCV = {
     "jet": cv2.COLORMAP_JET,
     "viridis": cv2.COLORMAP_VIRIDIS,

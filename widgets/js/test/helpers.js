@@ -1,6 +1,6 @@
 // Shared by the tests: reproducible numbers, and masks as text.
 
-/** @typedef {import("../src/bitmap.js").Bitmap} Bitmap */
+/** @typedef {import("../src/mask/bitmap.js").Bitmap} Bitmap */
 
 /**
  * Numbers in 0..1 that are the same in every run (mulberry32).

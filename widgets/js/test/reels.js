@@ -1,8 +1,8 @@
 // Small films made by hand.
 
-/** @typedef {import("../src/film.js").MapData} MapData */
-/** @typedef {import("../src/film.js").Frame} Frame */
-/** @typedef {import("../src/film.js").Opening} Opening */
+/** @typedef {import("../src/trace/trace.js").MapData} MapData */
+/** @typedef {import("../src/trace/trace.js").Frame} Frame */
+/** @typedef {import("../src/trace/trace.js").Opening} Opening */
 
 /**
  * Maps as Python encodes them: bytes between each one's own lowest and highest value.
@@ -84,8 +84,8 @@ export function opening(given = {}) {
 }
 
 /**
- * @param {Partial<import("../src/film.js").Branch>} given
- * @returns {import("../src/film.js").Branch}
+ * @param {Partial<import("../src/trace/trace.js").Branch>} given
+ * @returns {import("../src/trace/trace.js").Branch}
  */
 export function branch(given) {
   return {

@@ -1,0 +1,250 @@
+// Two lines of steps in step: side by side, one over the other, or what is different.
+
+import { nearestLevel, WORDY } from "../trace/maps.js";
+import { h } from "../ui/dom.js";
+import { createLegend } from "../ui/legend.js";
+import { createScrubber, stepByKey } from "../ui/scrubber.js";
+import { Scenery } from "../viewer/backdrop.js";
+import { Pane } from "../viewer/pane.js";
+import { Heats } from "./heats.js";
+import { gridOfSide, levelsOfBoth, sidesOf, wordsOfBoth } from "./sides.js";
+import { createDivider } from "./swipe.js";
+import { hintOf, NAMES, nameOf, readingOf } from "./text.js";
+import { createCompareBars } from "./toolbar.js";
+
+/** @typedef {import("../trace/trace.js").Film} Film */
+/** @typedef {import("../trace/state.js").State} State */
+/** @typedef {import("./sides.js").Side} Side */
+/** @typedef {import("./heats.js").Heat} Heat */
+
+const PACE = 450; // milliseconds for a step while it plays
+
+/**
+ * @param {HTMLElement} host
+ * @param {() => (Film | undefined)[]} films one, whose branches are compared, or two
+ * @param {State} state names as Compare's traits
+ * @returns {{refresh: () => void, close: () => void}} refresh: to be called when a film grew
+ */
+export function createCompare(host, films, state) {
+  const local = { playing: false, outline: true, gain: 4 };
+  const scenery = new Scenery(redraw);
+  const heating = new Heats(scenery);
+  const legend = createLegend();
+  const scrubber = createScrubber((step) => state.set("step", step));
+  const bars = createCompareBars({
+    set: (name, value) => state.set(name, value),
+    side(which, id) {
+      const ids = sides().map(({ branch }) => branch?.id ?? 0);
+      ids[which] = id;
+      state.set("branches", turned ? ids.reverse() : ids);
+    },
+    swap() {
+      const ids = sides().map(({ branch }) => branch?.id ?? 0);
+      if (films().length < 2) state.set("branches", ids.reverse());
+      else turned = !turned; // each branch belongs to its own run
+      redraw();
+    },
+    play() {
+      local.playing ? pause() : play();
+    },
+    outline() {
+      local.outline = !local.outline;
+      redraw();
+    },
+    gain(value) {
+      local.gain = value;
+      redraw();
+    },
+  });
+  const panes = [new Pane(), new Pane()];
+  const pair = h("div", { class: "hdp-panes hdp-pair" }, ...panes.map(({ element }) => element));
+  const hint = h("p", { class: "hdp-hint", role: "status" });
+  const divider = createDivider(pair, (share) => state.set("swipe", share));
+  const reading = h("div", { class: "hdp-reading hdp-number" });
+  const root = h(
+    "div",
+    {
+      class: "hdp hdp-compare",
+      role: "region",
+      "aria-label": "Comparison",
+      "data-lm-suppress-shortcuts": "true",
+      keydown: /** @type {EventListener} */ (keyed),
+    },
+    ...bars.top,
+    h("div", { class: "hdp-stage" }, pair, hint),
+    legend.element,
+    reading,
+    h("div", { class: "hdp-bar" }, bars.play, scrubber.element),
+    bars.bottom,
+  );
+  host.append(root);
+
+  /** @type {{pane: Pane, at: import("../mask/raster.js").Point} | null} */
+  let pointed = null;
+  for (const pane of panes) {
+    pane.frame.append(h("span", { class: "hdp-badge" }, String(panes.indexOf(pane) + 1)));
+    pane.canvas.addEventListener("pointermove", (event) => {
+      pointed = { pane, at: pane.at(event) };
+      redraw();
+    });
+    pane.canvas.addEventListener("pointerleave", () => {
+      pointed = null;
+      redraw();
+    });
+  }
+  let turned = false; // two runs: which of them is the first
+  let asked = 0;
+  let timer = 0;
+  const stop = state.listen(redraw);
+  redraw();
+
+  function sides() {
+    const found = sidesOf(films(), state.get("branches") ?? [], state.get("step") ?? -1);
+    return turned ? found.reverse() : found;
+  }
+
+  /** @param {Side[]} both */
+  function count(both) {
+    return Math.max(0, ...both.map(({ path }) => path.length));
+  }
+
+  function play() {
+    const both = sides();
+    if (!count(both)) return;
+    if (state.get("step") >= count(both) - 1) state.set("step", 0);
+    local.playing = true;
+    timer = window.setInterval(() => {
+      const next = state.get("step") + 1;
+      if (next >= count(sides())) pause();
+      else state.set("step", next);
+    }, PACE);
+    redraw();
+  }
+
+  function pause() {
+    clearInterval(timer);
+    local.playing = false;
+    redraw();
+  }
+
+  /** @param {KeyboardEvent} event */
+  function keyed(event) {
+    const length = count(sides());
+    const to = stepByKey(event, Math.min(state.get("step"), length - 1), length);
+    if (to === null) return;
+    state.set("step", to);
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  function redraw() {
+    asked ||= requestAnimationFrame(() => {
+      asked = 0;
+      draw();
+    });
+  }
+
+  function draw() {
+    const both = sides();
+    const kind = state.get("kind") in NAMES ? state.get("kind") : "picture";
+    const mode = state.get("mode") ?? "side";
+    const levels = levelsOfBoth(both, kind);
+    const level = nearestLevel(levels, state.get("level"));
+    const wordy = WORDY.has(kind);
+    const words = /** @type {string[]} */ (state.get("words") ?? []);
+    bars.update({
+      sides: both,
+      get: state.get,
+      local,
+      kind,
+      level,
+      levels,
+      both: both.length ? wordsOfBoth(both) : null,
+      wordy,
+      mode,
+      branches: both.map(({ branch }) => branch?.id ?? 0),
+    });
+    const longest = both[1] && both[1].path.length > both[0].path.length ? both[1] : both[0];
+    const step = Math.min(state.get("step") ?? -1, count(both) - 1);
+    scrubber.update(longest?.path ?? [], step);
+    pair.dataset.mode = mode;
+    reading.textContent = "\u00a0";
+    legend.update({ name: "", range: null, colormap: "jet" });
+    const grids = both.map((side) => gridOfSide(side, kind, level, words, state.get("combine")));
+    const heats = heating.of(both, grids, {
+      kind,
+      mode,
+      colormap: state.get("colormap"),
+      gain: local.gain,
+    });
+    const single = mode === "difference";
+    panes[1].element.hidden = single;
+    if (mode === "swipe") panes[0].frame.append(divider.element);
+    else divider.element.remove();
+    const swipe = state.get("swipe") ?? 0.5;
+    divider.update(swipe);
+    pair.style.setProperty("--hdp-swipe", `${100 * swipe}%`);
+    const hinted = hintOf(both, kind, single, heats, words);
+    hint.textContent = hinted;
+    hint.hidden = !hinted;
+    both.slice(0, single ? 1 : 2).forEach((side, which) => {
+      drawSide(side, which, heats[which], kind, single);
+    });
+    const shown = heats.find(Boolean);
+    const name = nameOf(kind, single, level, words);
+    const told =
+      pointed &&
+      readingOf(both, pointed.at, panes.indexOf(pointed.pane), { heats, kind, level, single });
+    if (told) reading.textContent = told.text;
+    legend.update({
+      name,
+      range: shown?.range ?? null,
+      colormap: shown?.colormap ?? "jet",
+      value: told?.value ?? null,
+    });
+  }
+
+  /**
+   * @param {Side} side
+   * @param {number} which
+   * @param {Heat | null} heat
+   * @param {string} kind
+   * @param {boolean} single
+   */
+  function drawSide(side, which, heat, kind, single) {
+    const { film, frame, path } = side;
+    const { frame: whole, view } = scenery.places(film);
+    const mask = scenery.mask(film);
+    const at = frame ? path.indexOf(frame) : -1;
+    scenery.prepare(film, path.slice(Math.max(0, at - 1), at + 3));
+    const pixels = single && kind === "picture";
+    panes[which].name(
+      `${single ? "Difference" : (side.branch?.name ?? "")}, ${NAMES[kind]}, step ${at + 1}`,
+      "",
+    );
+    panes[which].show({
+      view,
+      frame: pixels ? view : whole,
+      below: scenery.below(film, frame, "picture"),
+      heat,
+      opacity: pixels ? 1 : state.get("opacity"),
+      crisp: pixels,
+      mask: local.outline ? (mask?.path ?? null) : null,
+      veil: frame ? null : (mask?.veil ?? null),
+      region: { cells: null, outline: null, corners: [] },
+      cell: null,
+    });
+  }
+
+  return {
+    refresh: redraw,
+    close() {
+      pause();
+      cancelAnimationFrame(asked);
+      stop();
+      for (const pane of panes) pane.close();
+      scenery.close();
+      root.remove();
+    },
+  };
+}

@@ -1,0 +1,74 @@
+// What is drawn over two compared pictures: their maps in the same colours, or a difference.
+
+import { DIVERGING } from "../color/colormaps.js";
+import { symmetric, union } from "../trace/maps.js";
+import { sheet } from "../ui/dom.js";
+import { lessOf, pictureDifference, rangeOfSide } from "./sides.js";
+
+/** @typedef {import("./sides.js").Side} Side */
+/** @typedef {import("../trace/maps.js").Grid} Grid */
+/** @typedef {import("../color/colormaps.js").Range} Range */
+/** @typedef {NonNullable<import("../viewer/pane.js").Scene["heat"]>} Heat */
+
+export class Heats {
+  /** @param {import("../viewer/backdrop.js").Scenery} scenery */
+  constructor(scenery) {
+    this.scenery = scenery;
+    /** @type {{images: unknown[], grid: Grid | null}} */
+    this.apart = { images: [], grid: null };
+  }
+
+  /**
+   * @param {Side[]} both
+   * @param {(Grid | null)[]} grids their maps
+   * @param {{kind: string, mode: string, colormap: string, gain: number}} how
+   * @returns {(Heat | null)[]} of each side; of the first alone where it is a difference
+   */
+  of(both, grids, { kind, mode, colormap, gain }) {
+    if (both.length < 2) return [null, null];
+    if (mode === "difference" && kind === "picture") {
+      const grid = this.#pixelsApart(both);
+      return [grid && { grid, range: [0, 255 / gain], colormap }, null];
+    }
+    if (kind === "picture") return [null, null];
+    if (mode === "difference") {
+      const grid = lessOf(grids[0], grids[1]);
+      const own = rangeOfSide(both[0], grid);
+      return [grid && own && { grid, range: symmetric(own), colormap: DIVERGING }, null];
+    }
+    const range = both.reduce(
+      (all, side, i) => union(all, rangeOfSide(side, grids[i])),
+      /** @type {Range | null} */ (null),
+    );
+    return grids.map((grid) => (grid && range ? { grid, range, colormap } : null));
+  }
+
+  /**
+   * The two pictures' difference, kept while they are the same ones.
+   * @param {Side[]} both
+   */
+  #pixelsApart(both) {
+    const below = both.map(({ film, frame }) => this.scenery.below(film, frame, "picture"));
+    const images = below.map((one) => one?.image);
+    if (images.every((image, i) => image && image === this.apart.images[i])) return this.apart.grid;
+    const [, , height, width] = both[0].film.opening.crop;
+    const [a, b] = below.map((one, which) => {
+      if (!one || !width || !height) return null;
+      const { view } = this.scenery.places(both[which].film);
+      const { context } = sheet(width, height, { willReadFrequently: true });
+      const [sx, sy] = [width / view.width, height / view.height];
+      const { left, top, width: wide, height: tall } = one.place;
+      context.imageSmoothingQuality = "high";
+      context.drawImage(
+        one.image,
+        (left - view.left) * sx,
+        (top - view.top) * sy,
+        wide * sx,
+        tall * sy,
+      );
+      return context.getImageData(0, 0, width, height).data;
+    });
+    this.apart = { images, grid: a && b ? pictureDifference(a, b, width) : null };
+    return this.apart.grid;
+  }
+}

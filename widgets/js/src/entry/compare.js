@@ -1,0 +1,21 @@
+// Compare: what anywidget loads.
+
+import { createCompare } from "../compare/compare.js";
+import { modelState } from "../trace/state.js";
+import { storeOf } from "../trace/store.js";
+
+/**
+ * @param {{model: import("../painter/link.js").Model, el: HTMLElement}} given
+ * @returns {() => void} is called when the view is removed
+ */
+function render({ model, el }) {
+  const store = storeOf(model);
+  const compare = createCompare(el, () => store.films, modelState(model));
+  const stop = store.listen(() => compare.refresh());
+  return () => {
+    stop();
+    compare.close();
+  };
+}
+
+export default { render };

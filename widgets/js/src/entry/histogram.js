@@ -1,0 +1,21 @@
+// GradientHistogram: what anywidget loads.
+
+import { createHistogram } from "../histogram/histogram.js";
+import { modelState } from "../trace/state.js";
+import { storeOf } from "../trace/store.js";
+
+/**
+ * @param {{model: import("../painter/link.js").Model, el: HTMLElement}} given
+ * @returns {() => void} is called when the view is removed
+ */
+function render({ model, el }) {
+  const store = storeOf(model);
+  const view = createHistogram(el, () => store.films[0], modelState(model));
+  const stop = store.listen(view.update);
+  return () => {
+    stop();
+    view.close();
+  };
+}
+
+export default { render };

@@ -1,0 +1,26 @@
+// Timeline: what anywidget loads.
+
+import { createTimeline } from "../timeline/timeline.js";
+import { modelState } from "../trace/state.js";
+import { storeOf } from "../trace/store.js";
+
+/**
+ * @param {{model: import("../painter/link.js").Model, el: HTMLElement}} given
+ * @returns {() => void} is called when the view is removed
+ */
+function render({ model, el }) {
+  const store = storeOf(model);
+  const view = createTimeline(
+    el,
+    () => store.films[0],
+    modelState(model),
+    (command) => model.send(command),
+  );
+  const stop = store.listen(view.update);
+  return () => {
+    stop();
+    view.close();
+  };
+}
+
+export default { render };

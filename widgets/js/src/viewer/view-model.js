@@ -1,0 +1,132 @@
+// What a viewer shows, worked out from the film and the state: one reading for all its parts.
+
+import { DIVERGING } from "../color/colormaps.js";
+import {
+  gridOf,
+  headsOf,
+  layersOf,
+  levelsOf,
+  nearestLevel,
+  positionsOf,
+  rangeOf,
+  sharedRange,
+  symmetric,
+  WORDY,
+} from "../trace/maps.js";
+import { layerNames } from "../ui/format.js";
+
+/** @typedef {import("../trace/trace.js").Film} Film */
+/** @typedef {import("../trace/trace.js").Frame} Frame */
+/** @typedef {import("../trace/maps.js").Grid} Grid */
+/** @typedef {import("../trace/maps.js").Want} Want */
+/** @typedef {import("../color/colormaps.js").Range} Range */
+/** @typedef {{single: boolean, each: boolean, crisp: boolean, outline: boolean, painta: boolean}} Local */
+/** @typedef {{label: string, positions: number[]}} Part words or tokens that are shown together */
+
+const ALL = ["cross", "scores", "c", "similarity", "similarity_painta", "difference", "region"];
+
+const COARSEST = 32; // level; beyond it a map has too few cells to say where
+
+/**
+ * @param {Film | undefined} film
+ * @param {import("../trace/state.js").State} state
+ * @param {Local} local
+ */
+export function readLook(film, state, local) {
+  const get = state.get;
+  const branch = film?.branches.has(get("branch"))
+    ? get("branch")
+    : (film?.branches.keys().next().value ?? 0);
+  const path = film?.path(branch) ?? [];
+  const step = Math.max(-1, Math.min(get("step") ?? -1, path.length - 1));
+  const frame = path[step] ?? null;
+  const named = frame ?? path[0] ?? null;
+  const kind = ALL.includes(get("kind")) ? get("kind") : "cross";
+  // PAIntA acts in a part of the steps only: controls stay as they are where it does not.
+  const typical = [frame, ...path].find((one) => one && levelsOf(one, kind).length > 0);
+  const levels = typical ? levelsOf(typical, kind).filter((n) => n <= COARSEST) : [];
+  const level = nearestLevel(levels, get("level"));
+  const layers = typical ? layersOf(typical, kind, level) : [];
+  const layer = layers.includes(get("layer")) ? get("layer") : "mean";
+  const heads = typical ? headsOf(typical, kind === "region" ? "cross" : kind, level, "mean") : 0;
+  const head = get("head") < heads ? get("head") : -1;
+  const wordy = WORDY.has(kind);
+  return {
+    get,
+    film,
+    local,
+    branch,
+    path,
+    step,
+    frame,
+    named,
+    kind,
+    levels,
+    level,
+    layers,
+    layerLabels: layerNames(layers),
+    layer,
+    heads,
+    head,
+    wordy,
+    offered: named
+      ? ALL.filter((other) => path.some((one) => levelsOf(one, other).length > 0))
+      : ALL,
+    parts: named && wordy ? partsOf(named, get("words") ?? [], get("tokens") ?? []) : [],
+    colormap: kind === "difference" ? DIVERGING : get("colormap"),
+  };
+}
+
+/** @typedef {ReturnType<typeof readLook>} Look */
+
+/**
+ * The chosen words and loose tokens, one by one.
+ * @param {Frame} frame
+ * @param {string[]} words
+ * @param {number[]} tokens
+ * @returns {Part[]}
+ */
+export function partsOf(frame, words, tokens) {
+  const known = words
+    .map((word) => ({ label: word, positions: positionsOf(frame, [word]) }))
+    .filter(({ positions }) => positions.length > 0);
+  const loose = tokens
+    .filter((token) => token >= 0 && token < frame.tokens.length)
+    .map((token) => ({ label: `${frame.tokens[token]} (${token})`, positions: [token] }));
+  return [...known, ...loose];
+}
+
+/**
+ * @param {Part[]} parts
+ * @returns {Part}
+ */
+export function together(parts) {
+  const positions = [...new Set(parts.flatMap((part) => part.positions))].sort((a, b) => a - b);
+  return { label: parts.map(({ label }) => label).join(", "), positions };
+}
+
+/**
+ * @param {Look} look
+ * @param {number[]} tokens
+ * @returns {Want}
+ */
+export function wantOf({ kind, level, layer, head, get }, tokens) {
+  return { kind, level, layer, head, tokens, combine: get("combine") === "sum" ? "sum" : "mean" };
+}
+
+/**
+ * A part's map and the values between which it is coloured.
+ * @param {Look} look
+ * @param {Part} part
+ * @returns {{grid: Grid, range: Range} | null}
+ */
+export function heatOf(look, part) {
+  const { film, frame, kind } = look;
+  if (!film || !frame || (look.wordy && !part.positions.length)) return null;
+  const want = wantOf(look, part.positions);
+  const grid = gridOf(frame, want);
+  if (!grid) return null;
+  const own = rangeOf(grid, film.opening);
+  const range = (look.get("shared") && sharedRange(look.path, want, film.opening)) || own;
+  return { grid, range: kind === "difference" ? symmetric(range) : range };
+}

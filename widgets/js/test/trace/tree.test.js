@@ -1,0 +1,190 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { command } from "../../src/timeline/keys.js";
+import { describe, placesOf } from "../../src/timeline/position.js";
+import { plainState } from "../../src/trace/state.js";
+import { Film } from "../../src/trace/trace.js";
+import { find, layout, lineage, neighbour } from "../../src/trace/tree.js";
+
+/** @typedef {import("../../src/trace/trace.js").Branch} Branch */
+/** @typedef {import("../../src/trace/trace.js").Frame} Frame */
+
+/**
+ * A film of branches [start, nodes]; node 0 is the beginning.
+ * @param {...[number, number[]]} lines
+ */
+function filmOf(...lines) {
+  /** @type {Map<number, number>} */
+  const depth = new Map([[0, 0]]);
+  /** @type {any[]} */
+  const frames = [];
+  const branches = lines.map(([start, nodes], id) => {
+    let parent = start;
+    for (const node of nodes) {
+      const index = depth.get(parent) ?? 0;
+      depth.set(node, index + 1);
+      frames.push({ node, parent, branch: id, index, timestep: 900, seconds: 0.1, maps: [] });
+      parent = node;
+    }
+    return /** @type {Branch} */ ({ id, name: `b${id}`, start, tip: parent, method: "" });
+  });
+  const film = new Film(/** @type {any} */ ({ branches, image: null, mask: null }), []);
+  film.add(
+    frames.map((frame) => ({ method: "rasg", preview: null, picture: null, ...frame })),
+    [],
+  );
+  return film;
+}
+
+/** @param {Film} film */
+const treeOf = (film) => layout(film.branches.values(), film.frames);
+
+const GROWN = /** @type {[number, number[]][]} */ ([
+  [0, [1, 2, 3, 4]],
+  [1, [5, 6]],
+  [3, [7]],
+  [5, [8, 9]],
+]);
+
+test("a row for each branch, and its dots from where it starts", () => {
+  const { rows, columns } = treeOf(filmOf(...GROWN));
+  assert.equal(columns, 4);
+  const main = rows[0];
+  assert.equal(main.from, null);
+  assert.deepEqual(
+    main.dots.map(({ node, column, start }) => [node, column, start]),
+    [
+      [0, 0, true],
+      [1, 1, false],
+      [2, 2, false],
+      [3, 3, false],
+      [4, 4, false],
+    ],
+  );
+  const late = rows.find(({ branch }) => branch.id === 2);
+  assert.deepEqual(late?.dots, [
+    { node: 3, column: 3, start: true },
+    { node: 7, column: 4, start: false },
+  ]);
+});
+
+test("no line to a branch passes through another branch's steps", () => {
+  const film = filmOf(...GROWN, [0, [10]], [3, [11, 12]], [8, [13]]);
+  const { rows } = treeOf(film);
+  rows.forEach(({ from, dots }, row) => {
+    if (from === null) return;
+    assert.ok(from < row);
+    const at = dots[0].column;
+    for (let between = from + 1; between < row; between++) {
+      // A branch that starts at the same node shares the line.
+      const crossed = rows[between].dots.filter((d) => d.column === at && d.node !== dots[0].node);
+      const [left, right] = [rows[between].dots[0].column, rows[between].dots.at(-1)?.column ?? 0];
+      assert.deepEqual(crossed, []);
+      assert.ok(at <= left || at > right, `row ${between} crosses the line to row ${row}`);
+    }
+  });
+});
+
+test("branches from the beginning hang on the first, other beginnings stand alone", () => {
+  const { rows } = treeOf(filmOf([0, [1]], [0, [2]], [50, [51]]));
+  assert.deepEqual(
+    rows.map(({ branch, from }) => [branch.id, from]),
+    [
+      [0, null],
+      [1, 0],
+      [2, null],
+    ],
+  );
+});
+
+test("a branch without steps has the dot that it starts from", () => {
+  const { rows } = treeOf(filmOf([0, [1, 2]], [2, []]));
+  assert.deepEqual(rows[1].dots, [{ node: 2, column: 2, start: true }]);
+  assert.equal(rows[1].from, 0);
+});
+
+test("a start whose frame has not arrived takes nothing down", () => {
+  const film = filmOf([0, [1]]);
+  film.setBranches([
+    ...film.branches.values(),
+    /** @type {Branch} */ ({ id: 1, name: "b1", start: 9, tip: 9, method: "" }),
+  ]);
+  assert.deepEqual(treeOf(film).rows[1].dots, [{ node: 9, column: 0, start: true }]);
+});
+
+test("a node is found in its branch's row, and before its start in the row that made it", () => {
+  const tree = treeOf(filmOf(...GROWN));
+  const row = (/** @type {number} */ id) => tree.rows.findIndex(({ branch }) => branch.id === id);
+  assert.equal(find(tree, 1, 6)?.row, row(1));
+  assert.equal(find(tree, 1, 1)?.row, row(1), "its own start");
+  assert.equal(find(tree, 3, 1)?.row, row(0));
+  assert.equal(find(tree, 3, 0)?.row, row(0), "the beginning");
+  assert.equal(find(tree, 0, 99), null);
+});
+
+test("the way to a branch's tip runs through its ancestors", () => {
+  const tree = treeOf(filmOf(...GROWN));
+  const row = (/** @type {number} */ id) => tree.rows.findIndex(({ branch }) => branch.id === id);
+  assert.deepEqual(
+    new Map([...lineage(tree, 3)]),
+    new Map([
+      [row(3), [2, 4]],
+      [row(1), [1, 2]],
+      [row(0), [0, 1]],
+    ]),
+  );
+  assert.equal(lineage(tree, 77).size, 0);
+});
+
+test("the dot above or below is the nearest one", () => {
+  const tree = treeOf(filmOf([0, [1, 2, 3]], [1, [4]]));
+  assert.equal(neighbour(tree, 1, 3)?.node, 4);
+  assert.equal(neighbour(tree, 1, 0)?.node, 1);
+  assert.equal(neighbour(tree, 2, 0), null);
+  assert.equal(neighbour(tree, -1, 0), null);
+});
+
+test("what is shown and where the run stands are two things", () => {
+  const film = filmOf(...GROWN);
+  const state = plainState({ step: 1, branch: 0, _run: { node: 6, branch: 1 } });
+  const places = placesOf(() => film, state);
+  assert.deepEqual(places.stood(), { branch: 1, at: 3, node: 6 });
+  assert.equal(places.shown().node, 2);
+  assert.equal(places.atRun(), false);
+  state.set("branch", 1);
+  state.set("step", 2);
+  assert.equal(places.atRun(), true);
+  state.set("step", 99);
+  assert.equal(places.shown().at, 3, "a step that does not exist is the newest");
+  state.set("step", -1);
+  assert.equal(places.shown().node, 0);
+  assert.match(describe(film, 1, 0), /^Before the first step/);
+  assert.match(describe(film, 1, 6), /^Step 3 · b1/);
+});
+
+test("the run stands nowhere as long as its step has not arrived", () => {
+  const film = filmOf([0, [1]]);
+  const state = plainState({ step: 0, branch: 0, _run: { node: 2, branch: 0 } });
+  assert.equal(placesOf(() => film, state).stood(), null);
+  state.set("_run", { node: 0, branch: 0 });
+  assert.deepEqual(placesOf(() => film, state).stood(), { branch: 0, at: 0, node: 0 });
+  assert.equal(placesOf(() => undefined, state).stood(), null);
+});
+
+test("keys of the notebook are left alone", () => {
+  const key = (/** @type {string} */ name, more = {}) =>
+    command({
+      key: name,
+      ctrlKey: false,
+      metaKey: false,
+      altKey: false,
+      shiftKey: false,
+      ...more,
+    });
+  assert.equal(key(" "), "toggle");
+  assert.equal(key("ArrowLeft"), "previous");
+  assert.equal(key("ArrowLeft", { shiftKey: true }), "back");
+  assert.equal(key("B", { shiftKey: true }), "branch");
+  assert.equal(key("b", { ctrlKey: true }), null);
+  assert.equal(key("toString"), null);
+});
