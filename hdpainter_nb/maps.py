@@ -15,7 +15,19 @@ Float = NDArray[np.floating[Any]]
 
 
 class Lands(Protocol):
-    """An array that is still on its way to main memory."""
+    """An array that is still on its way to main memory, with what is known of it before."""
+
+    @property
+    def nbytes(self) -> int:
+        """Of the array."""
+
+    @property
+    def ndim(self) -> int:
+        """Of the array."""
+
+    @property
+    def has_landed(self) -> bool:
+        """Whether `land` gives the array at once."""
 
     def land(self) -> Float:
         """The array; waits until it is there."""
@@ -57,6 +69,11 @@ class LevelMaps(Mapping[int, Float]):
             for name, value in named.items():
                 named[name] = _landed(value)
         return self._layers
+
+    @property
+    def waiting(self) -> dict[int, dict[str, Value]]:
+        """As `layers`, but waits for nothing: some may still be on their way."""
+        return {level: dict(named) for level, named in self._layers.items()}
 
     def __getitem__(self, level: int) -> Float:
         if level not in self._layers:
@@ -107,6 +124,11 @@ class QueryKeys(Mapping[str, tuple[Float, Float]]):
         return {
             level: {name: self[name] for name in named} for level, named in self._layers.items()
         }
+
+    @property
+    def waiting(self) -> dict[int, dict[str, tuple[Value, Value]]]:
+        """As `layers`, but waits for nothing: some may still be on their way."""
+        return {level: dict(named) for level, named in self._layers.items()}
 
     def at(self, level: int) -> list[str]:
         """Names of the layers at a level."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb.editing import Edit
+from hdpainter_nb.maps import Lands
 from hdpainter_nb.options import Options
+from hdpainter_nb.packing import arrays_of
 from hdpainter_nb.spool import Spool
 from hdpainter_nb.types import Record
 
@@ -27,6 +29,17 @@ class Node:
     latents: NDArray[Any]  # (4, h, w) float32, after the step; the starting noise at the root
     rng: NDArray[np.uint8]  # state of the noise generator after the step
     record: Record | None  # None at a root
+    nbytes: int = field(init=False)  # of all its arrays, also of those that are on their way
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nbytes", sum(array.nbytes for array in self.arrays()))
+
+    def arrays(self) -> Iterator[NDArray[Any] | Lands]:
+        """All its arrays; waits for none, so some may still be on their way to main memory."""
+        yield self.latents
+        yield self.rng
+        if self.record is not None:
+            yield from arrays_of(self.record)
 
     @property
     def index(self) -> int:

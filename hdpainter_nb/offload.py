@@ -94,6 +94,9 @@ class Flight:
         event: Any = None,
         landed: Callable[[int], None] = lambda _: None,
     ) -> None:
+        self.nbytes = tensor.nbytes
+        """Of the array, known before it is there."""
+        self.ndim = tensor.ndim
         self._spool = spool
         self._tensor: Tensor | None = tensor
         self._event = event

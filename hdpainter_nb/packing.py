@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hdpainter_nb.maps import Lands
 from hdpainter_nb.options import Options
 from hdpainter_nb.settings import Settings, UpscaleSettings
 from hdpainter_nb.spool import Spool
@@ -16,6 +17,7 @@ from hdpainter_nb.types import CrossMaps, GradStats, LevelMaps, QueryKeys, Recor
 from hdpainter_nb.watch_settings import WatchSettings
 
 __all__ = [
+    "arrays_of",
     "describe",
     "pack_record",
     "pack_settings",
@@ -196,12 +198,31 @@ def spooled(record: Record, spool: Spool) -> Record:
     return dataclasses.replace(record, **changes)
 
 
+def arrays_of(record: Record) -> Iterator[NDArray[Any] | Lands]:
+    """The arrays that `pack_record` would pack; waits for none, so some may be on their way."""
+
+    def inside(value: Any) -> Iterator[NDArray[Any] | Lands]:
+        if isinstance(value, CrossMaps):
+            value = value.maps
+        if isinstance(value, LevelMaps | QueryKeys):
+            value = value.waiting
+        if isinstance(value, GradStats):
+            value = vars(value)
+        if isinstance(value, Mapping | tuple):
+            for part in value.values() if isinstance(value, Mapping) else value:
+                yield from inside(part)
+        elif isinstance(value, np.ndarray) or hasattr(value, "land"):
+            yield value
+
+    return inside(vars(record))
+
+
 def describe(records: Sequence[Record]) -> str:
     """What was kept of a run, in words."""
     cross: dict[str, set[int]] = {}
     rest: dict[str, None] = {}  # an ordered set
     for record in records:
-        for level, named in record.cross.maps.layers.items():
+        for level, named in record.cross.maps.waiting.items():
             detail = "mean" if "mean" in named else "per layer"
             detail = "per head" if any(a.ndim == 4 for a in named.values()) else detail
             cross.setdefault(f"cross-attention {detail}", set()).add(level)

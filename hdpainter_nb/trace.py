@@ -18,7 +18,8 @@ from hdpainter_nb.attention import Attention
 from hdpainter_nb.cost import readable_bytes
 from hdpainter_nb.editing import Edit
 from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.filing import FORMAT_VERSION, pack_trace, read_trace, write_trace
+from hdpainter_nb.filing import FORMAT_VERSION, read_trace, write_trace
+from hdpainter_nb.maps import Lands
 from hdpainter_nb.nodes import Branch, Node, Pictures, name_change
 from hdpainter_nb.options import Options
 from hdpainter_nb.packing import describe, spooled
@@ -193,15 +194,25 @@ class Trace:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays, in memory and on disk."""
-        arrays, _ = pack_trace(self)
-        return sum(array.nbytes for array in arrays.values())
+        """Bytes of all arrays, in memory and on disk; waits for none that is on its way."""
+        nodes = tuple(self.nodes.values())  # a run may add some meanwhile
+        return sum(node.nbytes for node in nodes) + sum(array.nbytes for array in self._given())
 
     @property
     def nbytes_on_disk(self) -> int:
-        """Bytes of the arrays that lie in a file and are read when they are looked at."""
-        arrays, _ = pack_trace(self)
-        return sum(array.nbytes for array in arrays.values() if is_mapped(array))
+        """Bytes of the arrays that lie in a file and are read when they are looked at.
+
+        An array that is still on its way to main memory may end there too.
+        """
+        steps = (array for node in tuple(self.nodes.values()) for array in node.arrays())
+        return sum(array.nbytes for array in (*self._given(), *steps) if _on_disk(array))
+
+    def _given(self) -> Iterator[NDArray[Any]]:
+        """The arrays that belong to no step, and the decoded pictures."""
+        yield from tuple(self.pictures.values())
+        for array in (self.image, self.mask, self.low, self.control):
+            if array is not None:
+                yield array
 
     def __len__(self) -> int:
         return len(self.records()) if self.branches else 0
@@ -218,7 +229,8 @@ class Trace:
 
     def _kept(self) -> tuple[str, str]:
         """What was kept, and where."""
-        records = [node.record for node in self.nodes.values() if node.record is not None]
+        nodes = tuple(self.nodes.values())
+        records = [node.record for node in nodes if node.record is not None]
         disk = self.nbytes_on_disk
         held = f"{readable_bytes(self.nbytes - disk)} in memory"
         return describe(records), f"{held}, {readable_bytes(disk)} on disk" if disk else held
@@ -297,3 +309,10 @@ class Trace:
             TraceError: no such file, truncated, not a trace, or made by a newer version.
         """
         return read_trace(Path(path), Spool(byte_count(budget)), cls)
+
+
+def _on_disk(array: NDArray[Any] | Lands) -> bool:
+    """Whether it lies in a file; what is on its way does not, yet."""
+    if isinstance(array, np.ndarray):
+        return is_mapped(array)
+    return array.has_landed and is_mapped(array.land())

@@ -238,6 +238,27 @@ def test_maps_may_stay_on_the_device_until_read(
     assert all(isinstance(value, np.ndarray) for value in held.values())
 
 
+@pytest.mark.parametrize("budget", [None, 0])
+def test_printing_a_trace_waits_for_no_copy(
+    model: Model, plain: Job, monkeypatch: pytest.MonkeyPatch, budget: int | None
+) -> None:
+    monkeypatch.setattr(offload, "_elsewhere", lambda _: True)
+    sampler = Sampler(model, plain, Capture.everything(budget=budget, device="model"))
+    record, trace = sampler.step(), sampler.trace
+    held: list[Any] = [x for named in record.cross.maps.waiting.values() for x in named.values()]
+    for named in record.self_qk.waiting.values():
+        held += [x for pair in named.values() for x in pair]
+    assert all(isinstance(flight, Flight) for flight in held)
+    before, on_disk = trace.nbytes, trace.nbytes_on_disk
+    assert "per head" in repr(trace)
+    assert "q and k" in trace._repr_html_()
+    assert not any(flight.has_landed for flight in held)
+    arrays = pack_trace(trace)[0].values()
+    assert before == trace.nbytes == sum(array.nbytes for array in arrays)
+    assert trace.nbytes_on_disk == sum(array.nbytes for array in arrays if is_mapped(array))
+    assert (trace.nbytes_on_disk > on_disk) == (budget == 0)
+
+
 def test_what_is_kept_holds_no_larger_tensor(model: Model, plain: Job) -> None:
     record = Sampler(model, plain, Capture.everything()).step()
     q, k = next(iter(record.self_qk.values()))

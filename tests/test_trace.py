@@ -14,10 +14,11 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from hdpainter_nb import Job, Sampler, Trace
+from hdpainter_nb import Capture, Job, Sampler, Trace
 from hdpainter_nb.errors import SettingsError, TraceError
 from hdpainter_nb.filing import pack_trace
 from hdpainter_nb.models import Model, load
+from hdpainter_nb.spool import is_mapped
 from hdpainter_nb.types import Record
 
 
@@ -127,6 +128,34 @@ def test_saving_over_a_file_keeps_the_old_one_until_done(
         sampler.trace.save(file)
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_printing_packs_nothing_and_counts_as_packing_does(
+    folders: dict[str, str], sampler: Sampler, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A multistep scheduler remembers arrays from step to step.
+    job = sampler.job.replace(scheduler="dpm++_2m", rasg=False, steps=3)
+    detailed = Sampler(load(folders["sd15"]), job, Capture.everything())
+    detailed.run()
+    loaded = [Trace.load(file, budget=budget) for budget in (None, 0)]
+    traces = [sampler.trace, detailed.trace, Trace(), *loaded]
+    expected = []
+    for trace in traces:
+        arrays = pack_trace(trace)[0].values()
+        on_disk = sum(array.nbytes for array in arrays if is_mapped(array))
+        expected.append((sum(array.nbytes for array in arrays), on_disk))
+    assert detailed.records[-1].memory
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("it was packed")
+
+    for name in ("filing.pack_trace", "filing.pack_record", "maps._landed"):
+        monkeypatch.setattr(f"hdpainter_nb.{name}", refuse)
+    monkeypatch.setattr("hdpainter_nb.trace.pack_trace", refuse, raising=False)
+    assert [(trace.nbytes, trace.nbytes_on_disk) for trace in traces] == expected
+    for trace, (_, on_disk) in zip(traces, expected, strict=True):
+        assert ("on disk" in repr(trace)) == (on_disk > 0)
+        assert trace._repr_html_()
 
 
 def test_it_is_the_file_that_safetensors_would_write(sampler: Sampler, file: Path) -> None:
