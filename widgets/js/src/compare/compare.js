@@ -4,7 +4,7 @@ import { nearestLevel, WORDY } from "../trace/maps.js";
 import { h } from "../ui/dom.js";
 import { createLegend } from "../ui/legend.js";
 import { createScrubber, stepByKey } from "../ui/scrubber.js";
-import { Scenery } from "../viewer/backdrop.js";
+import { Backdrop } from "../viewer/backdrop.js";
 import { Pane } from "../viewer/pane.js";
 import { Heats } from "./heats.js";
 import { gridOfSide, levelsOfBoth, sidesOf, wordsOfBoth } from "./sides.js";
@@ -12,7 +12,7 @@ import { createDivider } from "./swipe.js";
 import { hintOf, NAMES, nameOf, readingOf } from "./text.js";
 import { createCompareBars } from "./toolbar.js";
 
-/** @typedef {import("../trace/trace.js").Film} Film */
+/** @typedef {import("../trace/trace.js").Trace} Trace */
 /** @typedef {import("../trace/state.js").State} State */
 /** @typedef {import("./sides.js").Side} Side */
 /** @typedef {import("./heats.js").Heat} Heat */
@@ -21,14 +21,14 @@ const PACE = 450; // milliseconds for a step while it plays
 
 /**
  * @param {HTMLElement} host
- * @param {() => (Film | undefined)[]} films one, whose branches are compared, or two
+ * @param {() => (Trace | undefined)[]} traces one, whose branches are compared, or two
  * @param {State} state names as Compare's traits
- * @returns {{refresh: () => void, close: () => void}} refresh: to be called when a film grew
+ * @returns {{refresh: () => void, close: () => void}} refresh: to be called when a trace grew
  */
-export function createCompare(host, films, state) {
+export function createCompare(host, traces, state) {
   const local = { playing: false, outline: true, gain: 4 };
-  const scenery = new Scenery(redraw);
-  const heating = new Heats(scenery);
+  const backdrop = new Backdrop(redraw);
+  const heating = new Heats(backdrop);
   const legend = createLegend();
   const scrubber = createScrubber((step) => state.set("step", step));
   const bars = createCompareBars({
@@ -40,7 +40,7 @@ export function createCompare(host, films, state) {
     },
     swap() {
       const ids = sides().map(({ branch }) => branch?.id ?? 0);
-      if (films().length < 2) state.set("branches", ids.reverse());
+      if (traces().length < 2) state.set("branches", ids.reverse());
       else turned = !turned; // each branch belongs to its own run
       redraw();
     },
@@ -99,7 +99,7 @@ export function createCompare(host, films, state) {
   redraw();
 
   function sides() {
-    const found = sidesOf(films(), state.get("branches") ?? [], state.get("step") ?? -1);
+    const found = sidesOf(traces(), state.get("branches") ?? [], state.get("step") ?? -1);
     return turned ? found.reverse() : found;
   }
 
@@ -212,11 +212,11 @@ export function createCompare(host, films, state) {
    * @param {boolean} single
    */
   function drawSide(side, which, heat, kind, single) {
-    const { film, frame, path } = side;
-    const { frame: whole, view } = scenery.places(film);
-    const mask = scenery.mask(film);
+    const { trace, frame, path } = side;
+    const { frame: whole, view } = backdrop.boxes(trace);
+    const mask = backdrop.mask(trace);
     const at = frame ? path.indexOf(frame) : -1;
-    scenery.prepare(film, path.slice(Math.max(0, at - 1), at + 3));
+    backdrop.prepare(trace, path.slice(Math.max(0, at - 1), at + 3));
     const pixels = single && kind === "picture";
     panes[which].name(
       `${single ? "Difference" : (side.branch?.name ?? "")}, ${NAMES[kind]}, step ${at + 1}`,
@@ -225,7 +225,7 @@ export function createCompare(host, films, state) {
     panes[which].show({
       view,
       frame: pixels ? view : whole,
-      below: scenery.below(film, frame, "picture"),
+      below: backdrop.below(trace, frame, "picture"),
       heat,
       opacity: pixels ? 1 : state.get("opacity"),
       crisp: pixels,
@@ -243,7 +243,7 @@ export function createCompare(host, films, state) {
       cancelAnimationFrame(asked);
       stop();
       for (const pane of panes) pane.close();
-      scenery.close();
+      backdrop.close();
       root.remove();
     },
   };

@@ -11,9 +11,9 @@ import { lessOf, pictureDifference, rangeOfSide } from "./sides.js";
 /** @typedef {NonNullable<import("../viewer/pane.js").Scene["heat"]>} Heat */
 
 export class Heats {
-  /** @param {import("../viewer/backdrop.js").Scenery} scenery */
-  constructor(scenery) {
-    this.scenery = scenery;
+  /** @param {import("../viewer/backdrop.js").Backdrop} backdrop */
+  constructor(backdrop) {
+    this.backdrop = backdrop;
     /** @type {{images: unknown[], grid: Grid | null}} */
     this.apart = { images: [], grid: null };
   }
@@ -48,16 +48,16 @@ export class Heats {
    * @param {Side[]} both
    */
   #pixelsApart(both) {
-    const below = both.map(({ film, frame }) => this.scenery.below(film, frame, "picture"));
+    const below = both.map(({ trace, frame }) => this.backdrop.below(trace, frame, "picture"));
     const images = below.map((one) => one?.image);
     if (images.every((image, i) => image && image === this.apart.images[i])) return this.apart.grid;
-    const [, , height, width] = both[0].film.opening.crop;
+    const [, , height, width] = both[0].trace.opening.crop;
     const [a, b] = below.map((one, which) => {
       if (!one || !width || !height) return null;
-      const { view } = this.scenery.places(both[which].film);
+      const { view } = this.backdrop.boxes(both[which].trace);
       const { context } = sheet(width, height, { willReadFrequently: true });
       const [sx, sy] = [width / view.width, height / view.height];
-      const { left, top, width: wide, height: tall } = one.place;
+      const { left, top, width: wide, height: tall } = one.box;
       context.imageSmoothingQuality = "high";
       context.drawImage(
         one.image,

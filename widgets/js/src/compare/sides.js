@@ -10,14 +10,14 @@ import {
   wordsOf,
 } from "../trace/maps.js";
 
-/** @typedef {import("../trace/trace.js").Film} Film */
+/** @typedef {import("../trace/trace.js").Trace} Trace */
 /** @typedef {import("../trace/trace.js").Frame} Frame */
 /** @typedef {import("../trace/trace.js").Branch} Branch */
 /** @typedef {import("../trace/maps.js").Grid} Grid */
 /**
  * @typedef {object} Side
- * @property {Film} film
- * @property {number} number which of the films
+ * @property {Trace} trace
+ * @property {number} number which of the traces
  * @property {Branch | undefined} branch
  * @property {Frame[]} path
  * @property {Frame | null} frame the step shown
@@ -25,25 +25,25 @@ import {
  */
 
 /**
- * @param {(Film | undefined)[]} films one, or two
+ * @param {(Trace | undefined)[]} traces one, or two
  * @param {number[]} branches of the first side and of the second
  * @param {number} step
- * @returns {Side[]} none before the films are there
+ * @returns {Side[]} none before the traces are there
  */
-export function sidesOf(films, branches, step) {
+export function sidesOf(traces, branches, step) {
   const found = [];
   for (const which of [0, 1]) {
-    const number = which && films.length > 1 ? 1 : 0;
-    const film = films[number];
-    if (!film) return [];
+    const number = which && traces.length > 1 ? 1 : 0;
+    const trace = traces[number];
+    if (!trace) return [];
     const wanted = branches[which];
-    const ids = [...film.branches.keys()];
+    const ids = [...trace.branches.keys()];
     const fallback = which && number === 0 ? ids[ids.length - 1] : ids[0];
-    const id = film.branches.has(wanted) ? wanted : (fallback ?? 0);
-    const path = film.path(id);
+    const id = trace.branches.has(wanted) ? wanted : (fallback ?? 0);
+    const path = trace.path(id);
     const at = Math.min(step, path.length - 1);
     const frame = at >= 0 ? path[at] : null;
-    found.push({ film, number, branch: film.branches.get(id), path, frame, over: step > at });
+    found.push({ trace, number, branch: trace.branches.get(id), path, frame, over: step > at });
   }
   return found;
 }
@@ -145,6 +145,6 @@ export function pictureDifference(a, b, width) {
  * @param {Side} side
  * @param {Grid | null} grid
  */
-export function rangeOfSide({ film }, grid) {
-  return grid && rangeOf(grid, film.opening);
+export function rangeOfSide({ trace }, grid) {
+  return grid && rangeOf(grid, trace.opening);
 }

@@ -51,17 +51,17 @@ export function readingOf(both, at, which, { heats, kind, level, single }) {
   const side = both[single ? 0 : which];
   if (!side) return null;
   const pixels = kind === "picture";
-  const here = readingAt(at, side.film, level, pixels ? null : (heats[which]?.grid ?? null));
+  const here = readingAt(at, side.trace, level, pixels ? null : (heats[which]?.grid ?? null));
   if (!here) return null;
   if (pixels) {
-    const [top, left, height, width] = side.film.opening.crop;
+    const [top, left, height, width] = side.trace.opening.crop;
     const [x, y] = [Math.floor(at.x - left), Math.floor(at.y - top)];
     const inside = x >= 0 && y >= 0 && x < width && y < height;
     const value = inside ? (heats[0]?.grid.values[y * width + x] ?? null) : null;
     return { value, text: value === null ? here.pixel : `${short(value)} of 255 · ${here.pixel}` };
   }
   if (single) return { value: here.value, text: here.text };
-  const other = readingAt(at, both[1 - which].film, level, heats[1 - which]?.grid ?? null);
+  const other = readingAt(at, both[1 - which].trace, level, heats[1 - which]?.grid ?? null);
   const [first, second] = which ? [other?.value, here.value] : [here.value, other?.value];
   const text = `1: ${short(first)} · 2: ${short(second)} · ${here.cell} · ${here.pixel}`;
   return { value: here.value, text };

@@ -145,10 +145,10 @@ export function createCompareBars(done) {
       }
       const apart = settingsApart(sides);
       sides.forEach((side, which) => {
-        const { film, branch, path, over } = side;
+        const { trace, branch, path, over } = side;
         const caption = captions[which];
         caption.picker.update(
-          [...film.branches.values()].map(({ id, name }) => ({ value: String(id), label: name })),
+          [...trace.branches.values()].map(({ id, name }) => ({ value: String(id), label: name })),
           String(branch?.id ?? ""),
           branch?.name,
         );

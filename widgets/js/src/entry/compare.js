@@ -10,7 +10,7 @@ import { storeOf } from "../trace/store.js";
  */
 function render({ model, el }) {
   const store = storeOf(model);
-  const compare = createCompare(el, () => store.films, modelState(model));
+  const compare = createCompare(el, () => store.traces, modelState(model));
   const stop = store.listen(() => compare.refresh());
   return () => {
     stop();

@@ -29,9 +29,9 @@ function render({ model, el }) {
     );
   }
 
-  const viewer = createViewer(el, () => store.films[0], modelState(model), { ask });
+  const viewer = createViewer(el, () => store.traces[0], modelState(model), { ask });
   const stops = [
-    store.listen(({ film }) => film === 0 && viewer.refresh()),
+    store.listen(({ trace }) => trace === 0 && viewer.refresh()),
     store.hear((content, buffers) => {
       if (content?.type !== "region") return;
       const waiting = open.get(nameOf(content));

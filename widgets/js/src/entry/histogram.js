@@ -10,7 +10,7 @@ import { storeOf } from "../trace/store.js";
  */
 function render({ model, el }) {
   const store = storeOf(model);
-  const view = createHistogram(el, () => store.films[0], modelState(model));
+  const view = createHistogram(el, () => store.traces[0], modelState(model));
   const stop = store.listen(view.update);
   return () => {
     stop();

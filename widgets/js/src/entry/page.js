@@ -3,9 +3,9 @@
 import { createCompare } from "../compare/compare.js";
 import { createHistogram } from "../histogram/histogram.js";
 import { wordsOf } from "../trace/maps.js";
-import { filmsOf } from "../trace/saved.js";
+import { tracesOf } from "../trace/saved.js";
 import { plainState } from "../trace/state.js";
-import { Film } from "../trace/trace.js";
+import { Trace } from "../trace/trace.js";
 import { createChoice } from "../ui/controls.js";
 import { h } from "../ui/dom.js";
 import { createViewer } from "../viewer/viewer.js";
@@ -15,19 +15,19 @@ function textOf(id) {
   return document.getElementById(id)?.textContent ?? "";
 }
 
-/** @param {Film} film */
-function wordsAtFirst(film) {
-  const [frame] = film.frames.values();
+/** @param {Trace} trace */
+function wordsAtFirst(trace) {
+  const [frame] = trace.frames.values();
   const typed = frame ? wordsOf(frame).filter(({ text }) => !/^<.*>$/.test(text)) : [];
   return typed.slice(-1).map(({ text }) => text); // in "a red star" the thing comes last
 }
 
-/** @param {Film} film */
-function headerOf(film) {
-  const { model, size } = film.opening;
-  const steps = film.frames.size;
+/** @param {Trace} trace */
+function headerOf(trace) {
+  const { model, size } = trace.opening;
+  const steps = trace.frames.size;
   const facts = [model, size[0] ? `${size[1]} × ${size[0]} px` : "", `${steps} steps`];
-  const branches = film.branches.size;
+  const branches = trace.branches.size;
   if (branches > 1) facts.push(`${branches} branches`);
   return facts.filter(Boolean).join(" · ");
 }
@@ -36,10 +36,10 @@ function headerOf(film) {
  * @param {HTMLElement} host
  */
 function open(host) {
-  const { title, films } = filmsOf(textOf("film"), (number) => textOf(`buffers-${number}`));
+  const { title, traces } = tracesOf(textOf("film"), (number) => textOf(`buffers-${number}`));
   let shown = 0;
-  const current = () => films[shown];
-  const [first] = films;
+  const current = () => traces[shown];
+  const [first] = traces;
   const firstBranch = first.branches.keys().next().value ?? 0;
   const words = wordsAtFirst(first);
   const state = plainState({
@@ -71,7 +71,7 @@ function open(host) {
   const viewer = createViewer(watched, current, state);
   const histogram = createHistogram(watched, current, state);
 
-  if (films.length > 1) {
+  if (traces.length > 1) {
     const choice = createChoice("Run", (value) => {
       shown = Number(value);
       facts.textContent = headerOf(current());
@@ -79,17 +79,17 @@ function open(host) {
       viewer.refresh();
       histogram.update();
     });
-    const runs = films.map((_, i) => ({ value: String(i), label: `run ${i + 1}` }));
+    const runs = traces.map((_, i) => ({ value: String(i), label: `run ${i + 1}` }));
     choice.update(runs, "0");
     head.append(h("div", { class: "hdp hdp-runs" }, choice.element));
   }
-  if (films.length > 1 || first.branches.size > 1) {
+  if (traces.length > 1 || first.branches.size > 1) {
     const compared = h("section", { "aria-label": "Comparison" }, h("h2", {}, "Comparison"));
     host.append(compared);
-    const last = [...films[films.length - 1].branches.keys()];
+    const last = [...traces[traces.length - 1].branches.keys()];
     createCompare(
       compared,
-      () => films,
+      () => traces,
       plainState({
         step: state.get("step"),
         words,
@@ -100,7 +100,7 @@ function open(host) {
         swipe: 0.5,
         opacity: 0.55,
         colormap: "jet",
-        branches: [firstBranch, films.length > 1 ? last[0] : last[last.length - 1]],
+        branches: [firstBranch, traces.length > 1 ? last[0] : last[last.length - 1]],
       }),
     );
   }

@@ -12,7 +12,7 @@ function render({ model, el }) {
   const store = storeOf(model);
   const view = createTimeline(
     el,
-    () => store.films[0],
+    () => store.traces[0],
     modelState(model),
     (command) => model.send(command),
   );

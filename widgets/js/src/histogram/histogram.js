@@ -5,7 +5,7 @@ import { h } from "../ui/dom.js";
 import { createCurves } from "./curves.js";
 import { createPanel } from "./panel.js";
 
-/** @typedef {import("../trace/trace.js").Film} Film */
+/** @typedef {import("../trace/trace.js").Trace} Trace */
 /** @typedef {import("../trace/trace.js").Frame} Frame */
 /** @typedef {import("../trace/trace.js").Gradient} Gradient */
 /** @typedef {import("./panel.js").Histogram} Histogram */
@@ -18,11 +18,11 @@ const NORMAL = ["31.7\u00a0%", "4.6\u00a0%", "0.27\u00a0%"];
 
 /**
  * @param {HTMLElement} host
- * @param {() => Film | undefined} films
+ * @param {() => Trace | undefined} current
  * @param {State} state reads and writes "step" and "branch"
- * @returns {{update: () => void, close: () => void}} `update` is for when the film has grown
+ * @returns {{update: () => void, close: () => void}} `update` is for when the trace has grown
  */
-export function createHistogram(host, films, state) {
+export function createHistogram(host, current, state) {
   let log = false;
   let width = 0;
 
@@ -87,12 +87,12 @@ export function createHistogram(host, films, state) {
   );
 
   function update() {
-    const film = films();
+    const trace = current();
     const branch = state.get("branch") ?? 0;
-    const path = film?.path(branch) ?? [];
+    const path = trace?.path(branch) ?? [];
     const step = Math.min(state.get("step") ?? -1, path.length - 1);
     const frame = path[step];
-    offer(film, branch);
+    offer(trace, branch);
     title.textContent = frame
       ? `Step ${step + 1} of ${path.length} · t = ${frame.timestep} · ${frame.method}`
       : "No step yet";
@@ -103,12 +103,12 @@ export function createHistogram(host, films, state) {
     const grad = frame?.grad ?? null;
     before.draw(grad && raw(grad, step), why, panel, log);
     after.draw(grad && standard(grad, step), why, panel, log);
-    curves.draw(path, othersOf(film, branch), step, Math.max(120, small));
+    curves.draw(path, othersOf(trace, branch), step, Math.max(120, small));
   }
 
-  /** @param {Film | undefined} film @param {number} branch */
-  function offer(film, branch) {
-    const known = [...(film?.branches.values() ?? [])];
+  /** @param {Trace | undefined} trace @param {number} branch */
+  function offer(trace, branch) {
+    const known = [...(trace?.branches.values() ?? [])];
     branches.hidden = known.length < 2;
     const names = known.map(({ id, name }) => `${id}\n${name}`).join("\n\n");
     if (branches.dataset.names !== names) {
@@ -154,14 +154,14 @@ function reason(frame) {
 
 /**
  * The steps that other branches have of their own.
- * @param {Film | undefined} film
+ * @param {Trace | undefined} trace
  * @param {number} branch
  */
-function othersOf(film, branch) {
-  if (!film) return [];
-  const others = [...film.branches.values()].filter(({ id }) => id !== branch);
+function othersOf(trace, branch) {
+  if (!trace) return [];
+  const others = [...trace.branches.values()].filter(({ id }) => id !== branch);
   return others.map(({ id }) => {
-    const path = film.path(id);
+    const path = trace.path(id);
     const own = path.findIndex((frame) => frame.branch === id);
     return own < 0 ? [] : path.slice(Math.max(0, own - 1));
   });

@@ -2,7 +2,7 @@
 
 /** @typedef {import("../ui/viewport.js").Viewport} Viewport */
 /**
- * @typedef {object} Look
+ * @typedef {object} Position
  * @property {number} zoom pixels of the screen to one of the picture; 0 shows all of it
  * @property {number} x what is in the middle, in pixels of the picture
  * @property {number} y
@@ -16,18 +16,18 @@ const SMALLEST = 96; // CSS pixels: a lower pane shows nothing
 
 /**
  * @param {Viewport} view
- * @returns {Look}
+ * @returns {Position}
  */
-export function lookOf(view) {
+export function positionOf(view) {
   const { width, height } = view.screen;
   const { x, y } = view.toPicture({ x: width / 2, y: height / 2 });
   return { zoom: view.fitted ? 0 : round(view.scale, 4), x: round(x, 2), y: round(y, 2) };
 }
 
 /**
- * Moves a view to a look; what lies beyond the picture's edges is not shown.
+ * Moves a view to a position; what lies beyond the picture's edges is not shown.
  * @param {Viewport} view
- * @param {Look} look
+ * @param {Position} position
  */
 export function place(view, { zoom, x, y }) {
   view.fit();

@@ -3,7 +3,7 @@
 import { h } from "../ui/dom.js";
 import { Viewport, ZOOM } from "../ui/viewport.js";
 import { command } from "./keys.js";
-import { colorText, layoutOf, lookOf, place, scaleText, shownOf } from "./layout.js";
+import { colorText, layoutOf, place, positionOf, scaleText, shownOf } from "./layout.js";
 import { createEdge, createProbe, LensPane } from "./pane.js";
 import { createPointing } from "./pointer.js";
 import { createHint, createLensBars, createLensHelp } from "./toolbar.js";
@@ -151,7 +151,7 @@ export function createLens(host, source, state) {
 
   /** Has the state say where the view is. */
   function tell() {
-    const { zoom, x, y } = lookOf(view);
+    const { zoom, x, y } = positionOf(view);
     own = true;
     state.set("zoom", zoom);
     state.set("x", x);
@@ -256,7 +256,7 @@ export function createLens(host, source, state) {
     surface.classList.toggle("hdp-fitted", view.fitted);
     surface.classList.toggle("hdp-dragging", moving);
     const size = `${columns} × ${rows} pixels`;
-    const { x, y } = lookOf(view);
+    const { x, y } = positionOf(view);
     const part = view.fitted ? "all of it" : `around ${Math.round(x)}, ${Math.round(y)}`;
     told.textContent = `${size}, ${part}`;
     where.textContent = at ? `${Math.floor(at.x)}, ${Math.floor(at.y)}` : "";

@@ -6,8 +6,8 @@ import { h } from "../ui/dom.js";
 
 /** @typedef {import("../trace/tree.js").Tree} Tree */
 /** @typedef {import("../trace/tree.js").Dot} Dot */
-/** @typedef {{branch: number, node: number}} Place */
-/** @typedef {{option: SVGGElement, at: Place & {column: number}}} Known */
+/** @typedef {{branch: number, node: number}} Position */
+/** @typedef {{option: SVGGElement, at: Position & {column: number}}} Known */
 
 const ROW = 22;
 const PAD = 14;
@@ -16,8 +16,8 @@ const [NARROW, WIDE] = [15, 52]; // between steps
 /**
  * @param {object} does
  * @param {(at: {branch: number, column: number}, stand: boolean) => void} does.choose
- * @param {(at: (Place & {column: number}) | null) => void} does.hover
- * @param {(at: Place & {column: number}) => string} does.label
+ * @param {(at: (Position & {column: number}) | null) => void} does.hover
+ * @param {(at: Position & {column: number}) => string} does.label
  */
 export function createTree({ choose, hover, label }) {
   const lines = s("path", { class: "hdp-lines" });
@@ -43,22 +43,22 @@ export function createTree({ choose, hover, label }) {
 
   element.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || !here) return;
-    if (event.key === "Enter") choose(placeOf(here.row, here.dot), true);
+    if (event.key === "Enter") choose(positionOf(here.row, here.dot), true);
     else if (event.key === "ArrowUp" || event.key === "ArrowDown") {
       const row = here.row + (event.key === "ArrowUp" ? -1 : 1);
       const dot = neighbour(tree, row, here.dot.column);
-      if (dot) choose(placeOf(row, dot), false);
+      if (dot) choose(positionOf(row, dot), false);
     } else return;
     event.preventDefault();
     event.stopPropagation();
   });
 
   /** @param {number} row @param {Dot} dot */
-  function placeOf(row, { node, column }) {
+  function positionOf(row, { node, column }) {
     return { branch: tree.rows[row].branch.id, node, column };
   }
 
-  /** @param {Place & {column: number}} at */
+  /** @param {Position & {column: number}} at */
   function option(at) {
     const circle = s("circle", { class: "hdp-dot", r: 3.6 });
     const made = s(
@@ -94,7 +94,7 @@ export function createTree({ choose, hover, label }) {
       for (const dot of dots) {
         const key = `${branch.id}:${dot.node}`;
         seen.add(key);
-        const at = placeOf(row, dot);
+        const at = positionOf(row, dot);
         let known = options.get(key);
         if (!known) {
           known = option(at);
@@ -136,7 +136,7 @@ export function createTree({ choose, hover, label }) {
         name = h("div", {
           click: () => {
             const { dots } = tree.rows[i];
-            choose(placeOf(i, dots[dots.length - 1]), true);
+            choose(positionOf(i, dots[dots.length - 1]), true);
           },
         });
         names.append(name);
@@ -151,8 +151,8 @@ export function createTree({ choose, hover, label }) {
     element,
     /**
      * @param {Tree} next
-     * @param {Place} shown
-     * @param {Place & {running: boolean}} run
+     * @param {Position} shown
+     * @param {Position & {running: boolean}} run
      * @param {number} total steps of the whole run
      * @param {number} width in pixels
      */

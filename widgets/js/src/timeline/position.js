@@ -3,7 +3,7 @@
 import { column } from "../trace/tree.js";
 import { duration } from "../ui/chart.js";
 
-/** @typedef {import("../trace/trace.js").Film} Film */
+/** @typedef {import("../trace/trace.js").Trace} Trace */
 /** @typedef {import("../trace/state.js").State} State */
 /** @typedef {import("./status.js").Run} Run */
 
@@ -21,29 +21,29 @@ const NO_RUN = {
 
 /**
  * Steps are counted as those made up to a point: 0 is before the first one.
- * @param {() => Film | undefined} films
+ * @param {() => Trace | undefined} current
  * @param {State} state
  */
-export function placesOf(films, state) {
+export function positionsOf(current, state) {
   /** @returns {Run} */
   const run = () => ({ ...NO_RUN, ...state.get("_run") });
   const running = () => run().status === "running";
 
   /** Where the run stands: null as long as its step has not arrived. */
   function stood() {
-    const [film, { node, branch }] = [films(), run()];
-    const known = film?.branches.has(branch) && (film.frames.has(node) || isRoot(film, node));
-    return film && known ? { branch, at: column(node, film.frames), node } : null;
+    const [trace, { node, branch }] = [current(), run()];
+    const known = trace?.branches.has(branch) && (trace.frames.has(node) || isRoot(trace, node));
+    return trace && known ? { branch, at: column(node, trace.frames), node } : null;
   }
 
   /** What is shown; a step that does not exist counts as the newest one. */
   function shown() {
     /** @type {number} */
     const branch = state.get("branch") ?? 0;
-    const film = films();
-    const path = film?.path(branch) ?? [];
+    const trace = current();
+    const path = trace?.path(branch) ?? [];
     const at = Math.min((state.get("step") ?? -1) + 1, path.length);
-    const first = path[0]?.parent ?? film?.branches.get(branch)?.start ?? -1;
+    const first = path[0]?.parent ?? trace?.branches.get(branch)?.start ?? -1;
     return { branch, path, at, first, node: path[at - 1]?.node ?? first };
   }
 
@@ -57,20 +57,20 @@ export function placesOf(films, state) {
 
 /**
  * A point of a branch in words.
- * @param {Film | undefined} film
+ * @param {Trace | undefined} trace
  * @param {number} branch
  * @param {number} node
  */
-export function describe(film, branch, node) {
-  const name = film?.branches.get(branch)?.name;
-  const frame = film?.frames.get(node);
+export function describe(trace, branch, node) {
+  const name = trace?.branches.get(branch)?.name;
+  const frame = trace?.frames.get(node);
   if (!frame) return ["Before the first step", name].filter(Boolean).join(" · ");
   const { index, timestep, method, seconds } = frame;
   return `Step ${index + 1} · ${name} · t = ${timestep} · ${method} · ${duration(seconds)}`;
 }
 
-/** @param {Film} film @param {number} node */
-function isRoot(film, node) {
-  const starts = [...film.branches.values()].some(({ start }) => start === node);
-  return starts && !film.frames.has(node);
+/** @param {Trace} trace @param {number} node */
+function isRoot(trace, node) {
+  const starts = [...trace.branches.values()].some(({ start }) => start === node);
+  return starts && !trace.frames.has(node);
 }

@@ -8,13 +8,13 @@ import { duration } from "../ui/chart.js";
 import { h } from "../ui/dom.js";
 import { createTree } from "./branch-tree.js";
 import { command } from "./keys.js";
-import { describe, placesOf } from "./position.js";
+import { describe, positionsOf } from "./position.js";
 import { createBranching, createHelp } from "./sheets.js";
 import { createStatus } from "./status.js";
 import { createBar } from "./toolbar.js";
 import { createTrack } from "./track.js";
 
-/** @typedef {import("../trace/trace.js").Film} Film */
+/** @typedef {import("../trace/trace.js").Trace} Trace */
 /** @typedef {import("../trace/state.js").State} State */
 /** @typedef {{type: "command", name: string, [more: string]: unknown}} Command */
 
@@ -22,12 +22,12 @@ const NARROW = 440; // pixels
 
 /**
  * @param {HTMLElement} host
- * @param {() => Film | undefined} films
+ * @param {() => Trace | undefined} current
  * @param {State} state reads and writes "step" and "branch", reads "_run"
  * @param {((command: Command) => void) | null} send null: a run that is over, only to be looked at
- * @returns {{update: () => void, close: () => void}} `update` is for when the film has grown
+ * @returns {{update: () => void, close: () => void}} `update` is for when the trace has grown
  */
-export function createTimeline(host, films, state, send) {
+export function createTimeline(host, current, state, send) {
   let width = 0;
   let following = true;
   let moving = false; // what is shown is being changed by this side
@@ -72,9 +72,9 @@ export function createTimeline(host, films, state, send) {
 
   // --- what is there ---
 
-  const { run, running, stood, shown, atRun } = placesOf(films, state);
+  const { run, running, stood, shown, atRun } = positionsOf(current, state);
   /** @param {number} branch @param {number} node */
-  const tell = (branch, node) => describe(films(), branch, node);
+  const tell = (branch, node) => describe(current(), branch, node);
 
   // --- what can be done ---
 
@@ -137,7 +137,7 @@ export function createTimeline(host, films, state, send) {
     cancel: () => order("cancel"),
     branch() {
       const { branch, node, at } = shown();
-      const known = films()?.branches.get(branch);
+      const known = current()?.branches.get(branch);
       help.hide(false);
       if (known) branching.open(known, node, at);
     },
@@ -213,7 +213,7 @@ export function createTimeline(host, films, state, send) {
 
   function update() {
     root.classList.toggle("hdp-narrow", width < NARROW);
-    const [film, now] = [films(), run()];
+    const [trace, now] = [current(), run()];
     const seen = shown();
     const place = stood();
     const total = Math.max(now.total, seen.path.length, 1);
@@ -232,9 +232,9 @@ export function createTimeline(host, films, state, send) {
       },
       Math.max(120, width),
     );
-    if (!film) return;
+    if (!trace) return;
     tree.draw(
-      layout(film.branches.values(), film.frames),
+      layout(trace.branches.values(), trace.frames),
       { branch: seen.branch, node: seen.node },
       { branch: now.branch, node: now.node, running: now.status === "running" },
       total,

@@ -1,23 +1,23 @@
-// Films as a saved page holds them.
+// Traces as a saved page holds them.
 
-import { Film } from "./trace.js";
+import { Trace } from "./trace.js";
 
 /**
  * @param {string} json `{title, films: [{opening, frames, lengths}]}`
- * @param {(number: number) => string} codeOf base64 of all buffers of a film, one after another
- * @returns {{title: string, films: Film[]}}
+ * @param {(number: number) => string} codeOf base64 of all buffers of a trace, one after another
+ * @returns {{title: string, traces: Trace[]}}
  */
-export function filmsOf(json, codeOf) {
+export function tracesOf(json, codeOf) {
   const { title, films } = JSON.parse(json);
   return {
     title,
-    films: films.map(
+    traces: films.map(
       /** @param {{opening: any, frames: any[], lengths: number[]}} saved @param {number} i */
       ({ opening, frames, lengths }, i) => {
         const buffers = splitBuffers(bytesOfBase64(codeOf(i)), lengths);
-        const film = new Film(opening, buffers);
-        film.add(frames, buffers);
-        return film;
+        const trace = new Trace(opening, buffers);
+        trace.add(frames, buffers);
+        return trace;
       },
     ),
   };

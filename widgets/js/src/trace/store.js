@@ -1,16 +1,16 @@
-// The films of one view: filled by messages from Python.
+// The traces of one view: filled by messages from Python.
 
-import { Film } from "./trace.js";
+import { Trace } from "./trace.js";
 
 /** @typedef {import("../painter/link.js").Model} Model */
 /** @typedef {import("./trace.js").Still} Still */
-/** @typedef {(what: {type: string, film: number}) => void} Listener */
+/** @typedef {(what: {type: string, trace: number}) => void} Listener */
 
 /** @type {WeakMap<Model, Store>} */
 const stores = new WeakMap();
 
 /**
- * The store of a model; made, and asked for its films, by the first view that is drawn. anywidget
+ * The store of a model; made, and asked for its traces, by the first view that is drawn. anywidget
  * hands each view of a model an object of its own, so a second view has a store of its own.
  * @param {Model} model
  */
@@ -27,8 +27,8 @@ export class Store {
   /** @param {Model} model */
   constructor(model) {
     this.model = model;
-    /** @type {(Film | undefined)[]} one, or two where a widget compares */
-    this.films = [];
+    /** @type {(Trace | undefined)[]} one, or two where a widget compares */
+    this.traces = [];
     /** @type {Set<Listener>} */
     this.listeners = new Set();
     /** @type {Set<(content: any, buffers: DataView[]) => void>} */
@@ -38,7 +38,7 @@ export class Store {
   }
 
   /**
-   * Is told after films have changed ("film", "frames" or "pictures").
+   * Is told after traces have changed ("film", "frames" or "pictures").
    * @param {Listener} listener
    * @returns {() => void} stops it
    */
@@ -60,19 +60,19 @@ export class Store {
   /** @param {any} content @param {DataView[]} buffers */
   #heard = (content, buffers) => {
     const { type, film: number = 0 } = content ?? {};
-    const film = this.films[number];
+    const trace = this.traces[number];
     if (type === "film") {
-      this.films[number] = new Film(content.opening, buffers);
-    } else if (type === "frames" && film) {
-      film.setBranches(content.branches);
-      film.add(content.frames, buffers);
-    } else if (type === "pictures" && film) {
-      for (const { node, picture } of content.pictures) film.addPicture(node, picture, buffers);
+      this.traces[number] = new Trace(content.opening, buffers);
+    } else if (type === "frames" && trace) {
+      trace.setBranches(content.branches);
+      trace.add(content.frames, buffers);
+    } else if (type === "pictures" && trace) {
+      for (const { node, picture } of content.pictures) trace.addPicture(node, picture, buffers);
     } else if (type !== "frames" && type !== "pictures") {
       for (const hearer of [...this.hearers]) hearer(content, buffers);
       return;
     }
     if (content.serial !== undefined) this.model.send({ type: "got", serial: content.serial });
-    for (const listener of [...this.listeners]) listener({ type, film: number });
+    for (const listener of [...this.listeners]) listener({ type, trace: number });
   };
 }

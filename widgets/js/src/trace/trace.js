@@ -66,7 +66,7 @@
  * @property {MapData[]} maps
  */
 
-export class Film {
+export class Trace {
   /**
    * @param {Opening} opening
    * @param {DataView[]} buffers those that the opening's stills name

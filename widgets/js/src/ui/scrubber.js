@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 
 /** @typedef {import("../trace/trace.js").Frame} Frame */
-/** @typedef {import("../trace/trace.js").Film} Film */
+/** @typedef {import("../trace/trace.js").Trace} Trace */
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -91,12 +91,12 @@ export function createScrubber(moved) {
 
 /**
  * How many of its steps a branch took over from the one that it left.
- * @param {Film} film
+ * @param {Trace} trace
  * @param {number} id
  * @param {Frame[]} path
  */
-export function forkOf(film, id, path) {
-  const branch = film.branches.get(id);
+export function forkOf(trace, id, path) {
+  const branch = trace.branches.get(id);
   if (!branch || branch.parent === null) return 0;
   return path.findIndex((frame) => frame.node === branch.start) + 1;
 }

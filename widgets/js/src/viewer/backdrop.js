@@ -1,17 +1,17 @@
-// What lies below a map in one step of a film, and the mask over it.
+// What lies below a map in one step of a trace, and the mask over it.
 
 import { maskOf, outlinePath } from "../mask/outline.js";
 import { Pictures } from "../trace/pictures.js";
 import { sheet } from "../ui/dom.js";
 
-/** @typedef {import("../trace/trace.js").Film} Film */
+/** @typedef {import("../trace/trace.js").Trace} Trace */
 /** @typedef {import("../trace/trace.js").Frame} Frame */
-/** @typedef {import("./pane.js").Place} Place */
+/** @typedef {import("./pane.js").Box} Box */
 /** @typedef {import("../mask/bitmap.js").Bitmap} Bitmap */
 
 const VEIL = [255, 45, 135]; // MaskPainter's colour at first
 
-export class Scenery {
+export class Backdrop {
   /** @param {() => void} ready is called when more can be drawn than before */
   constructor(ready) {
     this.pictures = new Pictures(ready);
@@ -25,9 +25,9 @@ export class Scenery {
 
   /**
    * The places of the frame and of the picture in it.
-   * @param {Film} film
+   * @param {Trace} trace
    */
-  places({ opening }) {
+  boxes({ opening }) {
     const [top, left, height, width] = opening.crop;
     return {
       frame: { left: 0, top: 0, width: opening.frame[1] || 1, height: opening.frame[0] || 1 },
@@ -37,52 +37,52 @@ export class Scenery {
 
   /**
    * The picture of a step, or the best that there is for now.
-   * @param {Film} film
+   * @param {Trace} trace
    * @param {Frame | null} frame
    * @param {string} backdrop picture, preview or original
-   * @returns {{image: ImageBitmap, place: Place, what: string} | null}
+   * @returns {{image: ImageBitmap, box: Box, what: string} | null}
    */
-  below(film, frame, backdrop) {
-    const { frame: whole, view } = this.places(film);
-    const original = { what: "original", still: film.opening.image, place: view };
-    const preview = { what: "preview", still: frame?.preview ?? null, place: whole };
-    const picture = { what: "picture", still: frame?.picture ?? null, place: view };
+  below(trace, frame, backdrop) {
+    const { frame: whole, view } = this.boxes(trace);
+    const original = { what: "original", still: trace.opening.image, box: view };
+    const preview = { what: "preview", still: frame?.preview ?? null, box: whole };
+    const picture = { what: "picture", still: frame?.picture ?? null, box: view };
     const order =
       !frame || backdrop === "original"
         ? [original, preview]
         : backdrop === "preview"
           ? [preview, picture, original]
           : [picture, preview, original];
-    for (const { what, still, place } of order) {
-      const image = this.pictures.get(film.blob(still));
-      if (image) return { image, place, what };
+    for (const { what, still, box } of order) {
+      const image = this.pictures.get(trace.blob(still));
+      if (image) return { image, box, what };
     }
     return null;
   }
 
   /**
    * Has the pictures of neighbouring steps decoded before they are asked for.
-   * @param {Film} film
+   * @param {Trace} trace
    * @param {Frame[]} frames
    */
-  prepare(film, frames) {
+  prepare(trace, frames) {
     for (const frame of frames) {
-      this.pictures.get(film.blob(frame.preview));
-      this.pictures.get(film.blob(frame.picture));
+      this.pictures.get(trace.blob(frame.preview));
+      this.pictures.get(trace.blob(frame.picture));
     }
   }
 
   /**
    * The mask's outline in the frame, and a veil to lay over what is filled.
-   * @param {Film} film
+   * @param {Trace} trace
    */
-  mask(film) {
-    const bitmap = this.pictures.get(film.blob(film.opening.mask));
+  mask(trace) {
+    const bitmap = this.pictures.get(trace.blob(trace.opening.mask));
     if (!bitmap) return null;
     let found = this.masks.get(bitmap);
     if (!found) {
       const mask = maskOf(bitmap);
-      const { left, top, width, height } = this.places(film).view;
+      const { left, top, width, height } = this.boxes(trace).view;
       const { canvas, context } = sheet(mask.width, mask.height);
       const pixels = context.createImageData(mask.width, mask.height);
       mask.data.forEach((value, i) => {

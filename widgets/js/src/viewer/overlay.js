@@ -1,11 +1,11 @@
-// The region and the pointed cell, as lines over the picture and as words.
+// What lies over the picture: the region's outline, and the cell under the pointer.
 
 import { createBitmap } from "../mask/bitmap.js";
 import { outlinePath } from "../mask/outline.js";
 import { short } from "../ui/format.js";
 import { cellsOf, cornersOf } from "./region.js";
 
-/** @typedef {import("../trace/trace.js").Film} Film */
+/** @typedef {import("../trace/trace.js").Trace} Trace */
 /** @typedef {import("../trace/maps.js").Grid} Grid */
 /** @typedef {import("../mask/raster.js").Point} Point */
 
@@ -14,11 +14,11 @@ const drawn = new WeakMap();
 
 /**
  * @param {import("./picker.js").Picker} picker
- * @param {Film} film
+ * @param {Trace} trace
  * @param {number} level
  * @returns {{cells: Path2D | null, outline: Path2D | null, corners: Point[]}}
  */
-export function marksOf({ region, corners, hover }, { opening }, level) {
+export function overlayOf({ region, corners, hover }, { opening }, level) {
   let cells = null;
   let outline = null;
   if (region) {
@@ -52,7 +52,7 @@ function lines(points, closed) {
 /**
  * What lies under the pointer.
  * @param {Point | null} at in pixels of the frame
- * @param {Film} film
+ * @param {Trace} trace
  * @param {number} level
  * @param {Grid | null} grid
  */
@@ -67,9 +67,9 @@ export function readingAt(at, { opening }, level, grid) {
   const [top, left, height, width] = opening.crop;
   const column = Math.floor(((at.x - left) * opening.size[1]) / (width || 1));
   const row = Math.floor(((at.y - top) * opening.size[0]) / (height || 1));
-  const place = { left: x * cellWidth, top: y * cellHeight, width: cellWidth, height: cellHeight };
+  const box = { left: x * cellWidth, top: y * cellHeight, width: cellWidth, height: cellHeight };
   const cell = `cell ${x}, ${y}`;
   const pixel = `pixel ${column}, ${row}`;
   const text = [...(value === null ? [] : [short(value)]), cell, pixel].join(" · ");
-  return { value, place, cell, pixel, text };
+  return { value, box, cell, pixel, text };
 }

@@ -9,12 +9,12 @@ import { short } from "../ui/format.js";
 /** @typedef {import("../mask/raster.js").Point} Point */
 /** @typedef {import("../trace/maps.js").Grid} Grid */
 /** @typedef {import("../color/colormaps.js").Range} Range */
-/** @typedef {{left: number, top: number, width: number, height: number}} Place */
+/** @typedef {{left: number, top: number, width: number, height: number}} Box */
 /**
  * @typedef {object} Scene
- * @property {Place} view the part of the frame that is shown
- * @property {Place} frame
- * @property {{image: CanvasImageSource, place: Place} | null} below
+ * @property {Box} view the part of the frame that is shown
+ * @property {Box} frame
+ * @property {{image: CanvasImageSource, box: Box} | null} below
  * @property {{grid: Grid, range: Range, colormap: string} | null} heat
  * @property {number} opacity of the heat
  * @property {boolean} crisp cells as they are, not smoothed
@@ -22,7 +22,7 @@ import { short } from "../ui/format.js";
  * @property {CanvasImageSource | null} veil laid over the picture's part
  * @property {{cells: Path2D | null, outline: Path2D | null, corners: Point[]}} region the cells
  *   that it takes, what was drawn for it, and the corners of a polygon that is not closed
- * @property {Place | null} cell under the pointer
+ * @property {Box | null} cell under the pointer
  */
 
 const FINEST = 384; // pixels on the long side of a smoothed map
@@ -126,7 +126,7 @@ export class Pane {
     pen.translate(0, -view.top);
     pen.imageSmoothingEnabled = true;
     pen.imageSmoothingQuality = "high";
-    if (scene.below) put(pen, scene.below.image, scene.below.place);
+    if (scene.below) put(pen, scene.below.image, scene.below.box);
     if (scene.heat) this.#drawHeat(pen, scene, scene.heat);
     if (scene.veil) put(pen, scene.veil, view);
     const thin = dense / scale;
@@ -185,7 +185,7 @@ export class Pane {
 /**
  * @param {CanvasRenderingContext2D} pen
  * @param {CanvasImageSource} image
- * @param {Place} place
+ * @param {Box} box
  */
 function put(pen, image, { left, top, width, height }) {
   pen.drawImage(image, left, top, width, height);

@@ -51,7 +51,7 @@ export class Picker {
    * Moves the region, or begins one in the middle.
    * @param {number} x pixels
    * @param {number} y
-   * @param {import("./pane.js").Place} view
+   * @param {import("./pane.js").Box} view
    */
   move(x, y, view) {
     const inside = (/** @type {Point} */ p) =>

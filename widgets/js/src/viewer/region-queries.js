@@ -1,4 +1,4 @@
-// Questions to Python about regions: asked once the pointer rests, answers kept.
+// Queries to Python about regions: asked once the pointer rests, answers kept.
 
 /** @typedef {import("../trace/maps.js").Grid} Grid */
 /**
@@ -21,7 +21,7 @@ const ASKING = { status: "asking", grid: null, error: "" };
 /** @type {Answer} */
 const AWAY = { status: "away", grid: null, error: "" };
 
-export class Asker {
+export class RegionQueries {
   /**
    * @param {((request: Request) => Promise<Grid>) | undefined} ask none where no model runs
    * @param {() => void} changed is called when an answer has come

@@ -1,31 +1,38 @@
-// The place that the viewer speaks of: a drawn region, or the masked area where none is drawn.
+// What is selected in the picture: a drawn region, or the masked area where none is drawn.
 
 import { headsOf, layersOf, levelsOf, nearestLevel } from "../trace/maps.js";
 import { cellsOf, maskedCells, regionKey, wordMeans } from "./region.js";
 
-/** @typedef {import("./view-model.js").Look} Look */
+/** @typedef {import("./view-model.js").ViewModel} ViewModel */
 /** @typedef {import("./region.js").Region} Region */
 /** @typedef {import("../mask/bitmap.js").Bitmap} Bitmap */
+
+/**
+ * @typedef {object} Selection
+ * @property {string} key names it where answers are kept
+ * @property {number[]} cells of the grid of the maps on display, row-major
+ * @property {string} text what it is, in words
+ * @property {import("./region-panel.js").Bar[]} words its mean attention to each word
+ */
 
 /** @type {WeakMap<object, Map<number, number[]>>} */
 const kept = new WeakMap();
 
 /**
- * @param {Look} look
+ * @param {ViewModel} viewModel
  * @param {Region | null} region
  * @param {Bitmap | null} mask
- * @returns {{key: string, cells: number[], text: string,
- *   words: import("./region-panel.js").Bar[]} | null} null where there is neither
+ * @returns {Selection | null} null where there is neither
  */
-export function placeOf(look, region, mask) {
-  const { film, frame, level } = look;
+export function selectionOf(viewModel, region, mask) {
+  const { trace, frame, level } = viewModel;
   const from = region ?? mask;
-  if (!film || !from) return null;
+  if (!trace || !from) return null;
   const at = (/** @type {number} */ n) => {
     const known = kept.get(from) ?? new Map();
     kept.set(from, known);
     if (!known.has(n)) {
-      const { opening } = film;
+      const { opening } = trace;
       const cells = region
         ? cellsOf(region, n, opening.frame)
         : maskedCells(/** @type {Bitmap} */ (mask), n, opening);
@@ -42,10 +49,10 @@ export function placeOf(look, region, mask) {
   const text = `${name}: ${count} ${count === 1 ? "cell" : "cells"} of H/${found}`;
   if (!frame) return { key, cells, text, words: [] };
   const layers = layersOf(frame, "cross", found);
-  const layer = layers.includes(look.layer) ? look.layer : "mean";
-  const head = look.head < headsOf(frame, "cross", found, layer) ? look.head : -1;
-  const combine = look.get("combine") === "sum" ? "sum" : "mean";
-  const chosen = look.get("words") ?? [];
+  const layer = layers.includes(viewModel.layer) ? viewModel.layer : "mean";
+  const head = viewModel.head < headsOf(frame, "cross", found, layer) ? viewModel.head : -1;
+  const combine = viewModel.get("combine") === "sum" ? "sum" : "mean";
+  const chosen = viewModel.get("words") ?? [];
   const words = wordMeans(frame, at(found), { level: found, layer, head, combine }).map(
     ({ text: word, value }) => ({ text: word, value, chosen: chosen.includes(word) }),
   );

@@ -6,7 +6,7 @@ import { createChoice, createPicker, createShare, createToggle } from "../ui/con
 import { h } from "../ui/dom.js";
 
 /** @typedef {import("../ui/controls.js").Option} Option */
-/** @typedef {import("./view-model.js").Look} Look */
+/** @typedef {import("./view-model.js").ViewModel} ViewModel */
 
 /** @type {Record<string, string>} */
 export const KINDS = {
@@ -107,63 +107,63 @@ export function createBars(done) {
       h("div", { class: "hdp-group" }, shared.element, crisp.element, outline.element),
       note,
     ),
-    /** @param {Look} look */
-    update(look) {
-      const { get, film, frame, local, wordy } = look;
+    /** @param {ViewModel} viewModel */
+    update(viewModel) {
+      const { get, trace, frame, local, wordy } = viewModel;
       kind.update(
         Object.entries(KINDS).map(([value, label]) => ({
           value,
           label,
-          disabled: frame !== null && !look.offered.includes(value),
+          disabled: frame !== null && !viewModel.offered.includes(value),
         })),
-        look.kind,
-        ABOUT[look.kind],
+        viewModel.kind,
+        ABOUT[viewModel.kind],
       );
       level.update(
         LEVELS.map((n) => ({
           value: String(n),
           label: `H/${n}`,
-          disabled: !look.levels.includes(n),
-          title: film ? `${film.opening.frame[1] / n} × ${film.opening.frame[0] / n} cells` : "",
+          disabled: !viewModel.levels.includes(n),
+          title: trace ? `${trace.opening.frame[1] / n} × ${trace.opening.frame[0] / n} cells` : "",
         })),
-        look.levels.length ? String(look.level) : "",
+        viewModel.levels.length ? String(viewModel.level) : "",
       );
       layer.update(
         [
-          { value: "mean", label: look.layers.length ? "mean of layers" : "all layers" },
-          ...look.layers.map((value, i) => ({ value, label: look.layerLabels[i] })),
+          { value: "mean", label: viewModel.layers.length ? "mean of layers" : "all layers" },
+          ...viewModel.layers.map((value, i) => ({ value, label: viewModel.layerLabels[i] })),
         ],
-        look.layer,
-        look.layers.length ? look.layer : "Single layers were not captured",
+        viewModel.layer,
+        viewModel.layers.length ? viewModel.layer : "Single layers were not captured",
       );
       head.update(
         [
-          { value: "-1", label: look.heads ? "mean of heads" : "all heads" },
-          ...Array.from({ length: look.heads }, (_, i) => ({
+          { value: "-1", label: viewModel.heads ? "mean of heads" : "all heads" },
+          ...Array.from({ length: viewModel.heads }, (_, i) => ({
             value: String(i),
             label: `head ${i}`,
           })),
         ],
-        String(look.head),
-        look.heads ? "" : "Single heads were not captured",
+        String(viewModel.head),
+        viewModel.heads ? "" : "Single heads were not captured",
       );
-      const branches = [...(film?.branches.values() ?? [])];
+      const branches = [...(trace?.branches.values() ?? [])];
       branch.update(
         branches.map(({ id, name }) => ({ value: String(id), label: name })),
-        String(look.branch),
+        String(viewModel.branch),
       );
       branch.element.hidden = branches.length < 2;
       const chosen = { words: get("words") ?? [], tokens: get("tokens") ?? [] };
-      chips.update(look.named, chosen, local.single, !wordy);
-      single.update(local.single, !look.named);
+      chips.update(viewModel.named, chosen, local.single, !wordy);
+      single.update(local.single, !viewModel.named);
       combine.update(COMBINE, get("combine"), !wordy);
-      each.update(local.each, !wordy || look.parts.length < 2);
+      each.update(local.each, !wordy || viewModel.parts.length < 2);
       backdrop.update(BACKDROPS, get("backdrop"));
       opacity.update(get("opacity"));
-      colormap.update(MAPS, get("colormap"), look.colormap === "coolwarm");
-      shared.update(get("shared"), look.kind === "region");
+      colormap.update(MAPS, get("colormap"), viewModel.colormap === "coolwarm");
+      shared.update(get("shared"), viewModel.kind === "region");
       crisp.update(local.crisp);
-      outline.update(local.outline, !film?.opening.mask);
+      outline.update(local.outline, !trace?.opening.mask);
     },
   };
 }

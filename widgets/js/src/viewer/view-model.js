@@ -1,4 +1,4 @@
-// What a viewer shows, worked out from the film and the state: one reading for all its parts.
+// What a viewer shows, worked out from the trace and the state: one reading for all its parts.
 
 import { DIVERGING } from "../color/colormaps.js";
 import {
@@ -15,7 +15,7 @@ import {
 } from "../trace/maps.js";
 import { layerNames } from "../ui/format.js";
 
-/** @typedef {import("../trace/trace.js").Film} Film */
+/** @typedef {import("../trace/trace.js").Trace} Trace */
 /** @typedef {import("../trace/trace.js").Frame} Frame */
 /** @typedef {import("../trace/maps.js").Grid} Grid */
 /** @typedef {import("../trace/maps.js").Want} Want */
@@ -28,16 +28,16 @@ const ALL = ["cross", "scores", "c", "similarity", "similarity_painta", "differe
 const COARSEST = 32; // level; beyond it a map has too few cells to say where
 
 /**
- * @param {Film | undefined} film
+ * @param {Trace | undefined} trace
  * @param {import("../trace/state.js").State} state
  * @param {Local} local
  */
-export function readLook(film, state, local) {
+export function readViewModel(trace, state, local) {
   const get = state.get;
-  const branch = film?.branches.has(get("branch"))
+  const branch = trace?.branches.has(get("branch"))
     ? get("branch")
-    : (film?.branches.keys().next().value ?? 0);
-  const path = film?.path(branch) ?? [];
+    : (trace?.branches.keys().next().value ?? 0);
+  const path = trace?.path(branch) ?? [];
   const step = Math.max(-1, Math.min(get("step") ?? -1, path.length - 1));
   const frame = path[step] ?? null;
   const named = frame ?? path[0] ?? null;
@@ -53,7 +53,7 @@ export function readLook(film, state, local) {
   const wordy = WORDY.has(kind);
   return {
     get,
-    film,
+    trace,
     local,
     branch,
     path,
@@ -77,7 +77,7 @@ export function readLook(film, state, local) {
   };
 }
 
-/** @typedef {ReturnType<typeof readLook>} Look */
+/** @typedef {ReturnType<typeof readViewModel>} ViewModel */
 
 /**
  * The chosen words and loose tokens, one by one.
@@ -106,7 +106,7 @@ export function together(parts) {
 }
 
 /**
- * @param {Look} look
+ * @param {ViewModel} viewModel
  * @param {number[]} tokens
  * @returns {Want}
  */
@@ -116,17 +116,18 @@ export function wantOf({ kind, level, layer, head, get }, tokens) {
 
 /**
  * A part's map and the values between which it is coloured.
- * @param {Look} look
+ * @param {ViewModel} viewModel
  * @param {Part} part
  * @returns {{grid: Grid, range: Range} | null}
  */
-export function heatOf(look, part) {
-  const { film, frame, kind } = look;
-  if (!film || !frame || (look.wordy && !part.positions.length)) return null;
-  const want = wantOf(look, part.positions);
+export function heatOf(viewModel, part) {
+  const { trace, frame, kind } = viewModel;
+  if (!trace || !frame || (viewModel.wordy && !part.positions.length)) return null;
+  const want = wantOf(viewModel, part.positions);
   const grid = gridOf(frame, want);
   if (!grid) return null;
-  const own = rangeOf(grid, film.opening);
-  const range = (look.get("shared") && sharedRange(look.path, want, film.opening)) || own;
+  const own = rangeOf(grid, trace.opening);
+  const range =
+    (viewModel.get("shared") && sharedRange(viewModel.path, want, trace.opening)) || own;
   return { grid, range: kind === "difference" ? symmetric(range) : range };
 }

@@ -5,34 +5,34 @@ import { toggledWord } from "../ui/chips.js";
 import { h } from "../ui/dom.js";
 import { createLegend } from "../ui/legend.js";
 import { createScrubber, forkOf, stepByKey } from "../ui/scrubber.js";
-import { Scenery } from "./backdrop.js";
-import { marksOf, readingAt } from "./overlay.js";
+import { Backdrop } from "./backdrop.js";
+import { overlayOf, readingAt } from "./overlay.js";
 import { Pane } from "./pane.js";
 import { Picker } from "./picker.js";
 import { createRegionPanel } from "./region-panel.js";
-import { Asker } from "./region-queries.js";
-import { placeOf } from "./selection.js";
+import { RegionQueries } from "./region-queries.js";
+import { selectionOf } from "./selection.js";
 import { hintOf, nameOf } from "./text.js";
 import { createBars } from "./toolbar.js";
-import { heatOf, readLook, together } from "./view-model.js";
+import { heatOf, readViewModel, together } from "./view-model.js";
 
-/** @typedef {import("../trace/trace.js").Film} Film */
+/** @typedef {import("../trace/trace.js").Trace} Trace */
 /** @typedef {import("../trace/state.js").State} State */
-/** @typedef {import("./view-model.js").Look} Look */
+/** @typedef {import("./view-model.js").ViewModel} ViewModel */
 /** @typedef {import("./region-queries.js").Request} Request */
 /** @typedef {import("../trace/maps.js").Grid} Grid */
 
 /**
  * @param {HTMLElement} host
- * @param {() => Film | undefined} films gives the film as it is now
+ * @param {() => Trace | undefined} current gives the trace as it is now
  * @param {State} state names as HeatmapViewer's traits
  * @param {{ask?: (request: Request) => Promise<Grid>}} [given] ask: puts a question to Python
- * @returns {{refresh: () => void, close: () => void}} refresh: to be called when the film grew
+ * @returns {{refresh: () => void, close: () => void}} refresh: to be called when the trace grew
  */
-export function createViewer(host, films, state, { ask } = {}) {
+export function createViewer(host, current, state, { ask } = {}) {
   const local = { single: false, each: false, crisp: false, outline: true, painta: true };
-  const scenery = new Scenery(redraw);
-  const asker = new Asker(ask, redraw);
+  const backdrop = new Backdrop(redraw);
+  const queries = new RegionQueries(ask, redraw);
   const picker = new Picker(redraw);
   const legend = createLegend();
   const scrubber = createScrubber((step) => state.set("step", step));
@@ -49,7 +49,7 @@ export function createViewer(host, films, state, { ask } = {}) {
     tool: (name) => picker.use(name),
     clear: () => picker.clear(),
     word(text) {
-      const { named } = readLook(films(), state, local);
+      const { named } = readViewModel(current(), state, local);
       const [words, tokens] = [state.get("words") ?? [], state.get("tokens") ?? []];
       if (named) choose(toggledWord(named, { words, tokens }, text));
     },
@@ -58,7 +58,7 @@ export function createViewer(host, films, state, { ask } = {}) {
       local.painta = !local.painta;
       redraw();
     },
-    retry: () => asker.retry(),
+    retry: () => queries.retry(),
   });
   const grid = h("div", { class: "hdp-panes" });
   const hint = h("p", { class: "hdp-hint", role: "status" });
@@ -99,8 +99,8 @@ export function createViewer(host, films, state, { ask } = {}) {
   /** @type {{pane: Pane, stop: () => void}[]} */
   const panes = [];
   let asked = 0;
-  let film = films();
-  let known = film ? readLook(film, state, local).path.length : 0;
+  let trace = current();
+  let known = trace ? readViewModel(trace, state, local).path.length : 0;
 
   const stops = [state.listen(redraw)];
   redraw();
@@ -113,14 +113,14 @@ export function createViewer(host, films, state, { ask } = {}) {
 
   /** @param {KeyboardEvent} event */
   function keyed(event) {
-    const { step, path, film: now, level } = readLook(films(), state, local);
+    const { step, path, trace: now, level } = readViewModel(current(), state, local);
     const to = stepByKey(event, step, path.length);
     const arrow = ARROWS[event.key];
     if (to !== null) state.set("step", to);
     else if (event.key === "Escape") picker.clear();
     else if (event.key === "Enter" && event.target === stage) picker.close();
     else if (event.shiftKey && arrow && event.target === stage && now)
-      picker.move(arrow[0] * level, arrow[1] * level, scenery.places(now).view);
+      picker.move(arrow[0] * level, arrow[1] * level, backdrop.boxes(now).view);
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -134,41 +134,41 @@ export function createViewer(host, films, state, { ask } = {}) {
   }
 
   function draw() {
-    const look = readLook(films(), state, local);
-    bars.update(look);
-    const fork = look.film ? forkOf(look.film, look.branch, look.path) : 0;
-    scrubber.update(look.path, look.step, fork);
-    const answer = drawRegion(look);
-    drawPanes(look, answer);
+    const viewModel = readViewModel(current(), state, local);
+    bars.update(viewModel);
+    const fork = viewModel.trace ? forkOf(viewModel.trace, viewModel.branch, viewModel.path) : 0;
+    scrubber.update(viewModel.path, viewModel.step, fork);
+    const answer = drawRegion(viewModel);
+    drawPanes(viewModel, answer);
   }
 
   /**
    * The panel; and the map of the region, where that is what is shown.
-   * @param {Look} look
+   * @param {ViewModel} viewModel
    */
-  function drawRegion(look) {
-    const { frame, kind, level, layer, head } = look;
-    const mask = look.film ? (scenery.mask(look.film)?.mask ?? null) : null;
-    const place = placeOf(look, picker.region, mask);
+  function drawRegion(viewModel) {
+    const { frame, kind, level, layer, head } = viewModel;
+    const mask = viewModel.trace ? (backdrop.mask(viewModel.trace)?.mask ?? null) : null;
+    const selection = selectionOf(viewModel, picker.region, mask);
     /** @type {import("./region-queries.js").Answer | null} */
     let answer = null;
-    if (place && frame && kind === "region" && look.levels.length) {
-      answer = asker.answer({
-        key: `${place.key} ${level} ${layer} ${head} ${local.painta}`,
+    if (selection && frame && kind === "region" && viewModel.levels.length) {
+      answer = queries.answer({
+        key: `${selection.key} ${level} ${layer} ${head} ${local.painta}`,
         node: frame.node,
         level,
         layer: layer === "mean" ? null : layer,
         head: head < 0 ? null : head,
         painta: local.painta,
-        cells: place.cells,
+        cells: selection.cells,
       });
-    } else asker.forget();
+    } else queries.forget();
     panel.update({
       tool: picker.tool,
       drawing: picker.corners.length > 0,
       chosen: picker.region !== null,
-      place: place?.text ?? "",
-      bars: place?.words ?? [],
+      place: selection?.text ?? "",
+      bars: selection?.words ?? [],
       looking: kind === "region",
       painta: local.painta,
       status: answer?.status ?? "",
@@ -177,46 +177,49 @@ export function createViewer(host, films, state, { ask } = {}) {
     return answer;
   }
 
-  /** @param {Look} look @param {import("./region-queries.js").Answer | null} answer */
-  function drawPanes(look, answer) {
-    const { film: now, frame, kind, level } = look;
-    const each = local.each && look.parts.length > 1 && frame !== null;
-    const parts = each ? look.parts : [together(look.parts)];
+  /** @param {ViewModel} viewModel @param {import("./region-queries.js").Answer | null} answer */
+  function drawPanes(viewModel, answer) {
+    const { trace: now, frame, kind, level } = viewModel;
+    const each = local.each && viewModel.parts.length > 1 && frame !== null;
+    const parts = each ? viewModel.parts : [together(viewModel.parts)];
     fit(parts.length);
     grid.classList.toggle("hdp-each", each);
-    hint.textContent = hintOf(look, answer);
+    hint.textContent = hintOf(viewModel, answer);
     hint.hidden = !hint.textContent;
     reading.replaceChildren("\u00a0");
-    legend.update({ name: "", range: null, colormap: look.colormap });
+    legend.update({ name: "", range: null, colormap: viewModel.colormap });
     if (!now) return;
-    const { frame: whole, view } = scenery.places(now);
-    const mask = scenery.mask(now);
-    const below = scenery.below(now, frame, look.get("backdrop"));
-    scenery.prepare(now, look.path.slice(Math.max(0, look.step - 2), look.step + 4));
-    const marks = marksOf(picker, now, level);
+    const { frame: whole, view } = backdrop.boxes(now);
+    const mask = backdrop.mask(now);
+    const below = backdrop.below(now, frame, viewModel.get("backdrop"));
+    backdrop.prepare(
+      now,
+      viewModel.path.slice(Math.max(0, viewModel.step - 2), viewModel.step + 4),
+    );
+    const overlay = overlayOf(picker, now, level);
     let told = false;
     parts.forEach((part, i) => {
       const { pane } = panes[i];
       const heat =
         kind === "region"
           ? answer?.grid && { grid: answer.grid, range: rangeOf(answer.grid, now.opening) }
-          : heatOf(look, part);
+          : heatOf(viewModel, part);
       const over = picker.over === pane;
       const found = picker.hover && (over || each) ? picker.hover : null;
       const at = readingAt(found, now, level, heat?.grid ?? null);
-      const name = nameOf(look, part);
+      const name = nameOf(viewModel, part);
       pane.name(frame ? name : "Original picture with the mask", each ? part.label : "");
       pane.show({
         view,
         frame: whole,
         below,
-        heat: heat ? { ...heat, colormap: look.colormap } : null,
-        opacity: look.get("opacity"),
+        heat: heat ? { ...heat, colormap: viewModel.colormap } : null,
+        opacity: viewModel.get("opacity"),
         crisp: local.crisp,
         mask: local.outline ? (mask?.path ?? null) : null,
         veil: frame ? null : (mask?.veil ?? null),
-        region: marks,
-        cell: at?.place ?? null,
+        region: overlay,
+        cell: at?.box ?? null,
       });
       if (each) pane.caption(heat ? heat.range : null, at?.value ?? null);
       if (each ? !over && (picker.over || told) : told) return;
@@ -225,13 +228,13 @@ export function createViewer(host, films, state, { ask } = {}) {
       legend.update({
         name: one ? name : "each in its own range",
         range: heat?.range ?? null,
-        colormap: look.colormap,
+        colormap: viewModel.colormap,
         value: at?.value ?? null,
         plain: !one,
       });
       if (at) reading.textContent = at.text;
-      else if (below && frame && below.what !== look.get("backdrop"))
-        reading.textContent = `this step has no ${look.get("backdrop")}: the ${below.what} is shown`;
+      else if (below && frame && below.what !== viewModel.get("backdrop"))
+        reading.textContent = `this step has no ${viewModel.get("backdrop")}: the ${below.what} is shown`;
     });
   }
 
@@ -250,10 +253,10 @@ export function createViewer(host, films, state, { ask } = {}) {
 
   return {
     refresh() {
-      const now = films();
-      if (now !== film) asker.clear();
-      film = now;
-      const count = readLook(now, state, local).path.length;
+      const now = current();
+      if (now !== trace) queries.clear();
+      trace = now;
+      const count = readViewModel(now, state, local).path.length;
       // Who looks at the last step goes on to the new last one.
       if (state.get("follow") && count !== known && state.get("step") === known - 1)
         state.set("step", count - 1);
@@ -264,8 +267,8 @@ export function createViewer(host, films, state, { ask } = {}) {
       cancelAnimationFrame(asked);
       for (const stop of stops) stop();
       fit(0);
-      asker.forget();
-      scenery.close();
+      queries.forget();
+      backdrop.close();
       root.remove();
     },
   };

@@ -10,13 +10,13 @@ import {
 } from "../../src/compare/sides.js";
 import { splitBuffers } from "../../src/trace/saved.js";
 import { plainState } from "../../src/trace/state.js";
-import { Film } from "../../src/trace/trace.js";
-import { readLook } from "../../src/viewer/view-model.js";
-import { branch, encoded, frame, opening } from "../reels.js";
+import { Trace } from "../../src/trace/trace.js";
+import { readViewModel } from "../../src/viewer/view-model.js";
+import { branch, encoded, frame, opening } from "../traces.js";
 
 /** Three steps on the first branch; the second has the first of them and one of its own. */
 function forked() {
-  const film = new Film(
+  const trace = new Trace(
     opening({
       branches: [
         branch({ tip: 3, settings: { steps: "20" } }),
@@ -33,7 +33,7 @@ function forked() {
     return [{ ...map, buffer: buffers.length - 1 }];
   };
   const words = /** @type {[string, number[]][]} */ ([["star", [0]]]);
-  film.add(
+  trace.add(
     [
       frame({ node: 1, parent: 0, words, tokens: ["star", "x"], maps: maps(1) }),
       frame({ node: 2, parent: 1, words, tokens: ["star", "x"], maps: maps(2) }),
@@ -42,24 +42,24 @@ function forked() {
     ],
     buffers,
   );
-  return film;
+  return trace;
 }
 
 test("the shorter side stays at its last step", () => {
-  const film = forked();
-  const [first, second] = sidesOf([film], [0, 1], 2);
+  const trace = forked();
+  const [first, second] = sidesOf([trace], [0, 1], 2);
   assert.deepEqual([first.frame?.node, first.over], [3, false]);
   assert.deepEqual([second.frame?.node, second.over], [4, true]);
-  assert.equal(sidesOf([film], [0, 1], -1)[0].frame, null);
+  assert.equal(sidesOf([trace], [0, 1], -1)[0].frame, null);
 });
 
 test("unknown branches give the first and the last; two runs give the first of each", () => {
-  const film = forked();
+  const trace = forked();
   const ids = (/** @type {import("../../src/compare/sides.js").Side[]} */ sides) =>
     sides.map(({ branch: own, number }) => `${number}:${own?.id}`);
-  assert.deepEqual(ids(sidesOf([film], [], 0)), ["0:0", "0:1"]);
-  assert.deepEqual(ids(sidesOf([film, forked()], [1, 9], 0)), ["0:1", "1:0"]);
-  assert.deepEqual(sidesOf([film, undefined], [0, 0], 0), []);
+  assert.deepEqual(ids(sidesOf([trace], [], 0)), ["0:0", "0:1"]);
+  assert.deepEqual(ids(sidesOf([trace, forked()], [1, 9], 0)), ["0:1", "1:0"]);
+  assert.deepEqual(sidesOf([trace, undefined], [0, 0], 0), []);
   assert.deepEqual(sidesOf([], [0, 1], 0), []);
 });
 
@@ -94,16 +94,19 @@ test("pictures differ by the mean over their channels", () => {
 });
 
 test("a viewer shows the last step where the chosen one is gone, and the level that there is", () => {
-  const film = forked();
+  const trace = forked();
   const local = { single: false, each: false, crisp: false, outline: true, painta: true };
   const state = plainState({ step: 9, branch: 0, kind: "cross", words: ["star"], level: 8 });
-  const look = readLook(film, state, local);
-  assert.deepEqual([look.step, look.frame?.node, look.level, look.head], [2, 3, 16, -1]);
-  assert.deepEqual(look.parts, [{ label: "star", positions: [0] }]);
-  assert.deepEqual(look.offered, ["cross"]);
+  const viewModel = readViewModel(trace, state, local);
+  assert.deepEqual(
+    [viewModel.step, viewModel.frame?.node, viewModel.level, viewModel.head],
+    [2, 3, 16, -1],
+  );
+  assert.deepEqual(viewModel.parts, [{ label: "star", positions: [0] }]);
+  assert.deepEqual(viewModel.offered, ["cross"]);
   state.set("branch", 99);
-  assert.equal(readLook(film, state, local).branch, 0);
-  assert.equal(readLook(undefined, state, local).frame, null);
+  assert.equal(readViewModel(trace, state, local).branch, 0);
+  assert.equal(readViewModel(undefined, state, local).frame, null);
 });
 
 test("a state tells of changes alone", () => {

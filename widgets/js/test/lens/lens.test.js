@@ -7,8 +7,8 @@ import {
   colorText,
   GAP,
   layoutOf,
-  lookOf,
   place,
+  positionOf,
   scaleText,
   shownOf,
 } from "../../src/lens/layout.js";
@@ -31,7 +31,7 @@ const pressed = (key, held = {}) => ({
   ...held,
 });
 
-test("a view that was moved to a look says so", () => {
+test("a view that was moved to a position says so", () => {
   const it = view();
   const next = random(4);
   for (let n = 0; n < 60; n++) {
@@ -41,7 +41,7 @@ test("a view that was moved to a look says so", () => {
     const x = Math.round(half.x + next() * (1024 - 2 * half.x));
     const y = Math.round(half.y + next() * (768 - 2 * half.y));
     place(it, { zoom, x, y });
-    const found = lookOf(it);
+    const found = positionOf(it);
     assert.ok(Math.abs(found.zoom - zoom) < 1e-4, `${found.zoom} for ${zoom}`);
     assert.ok(Math.hypot(found.x - x, found.y - y) < 0.02, `${found.x}, ${found.y} for ${x}, ${y}`);
   }
@@ -52,7 +52,7 @@ test("zero is all of it, whatever the place", () => {
   place(it, { zoom: 3, x: 10, y: 10 });
   place(it, { zoom: 0, x: 10, y: 10 });
   assert.ok(it.fitted);
-  assert.deepEqual(lookOf(it), { zoom: 0, x: 512, y: 384 });
+  assert.deepEqual(positionOf(it), { zoom: 0, x: 512, y: 384 });
 });
 
 test("a zoom beyond the ends is taken to them", () => {

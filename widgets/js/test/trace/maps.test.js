@@ -13,7 +13,7 @@ import {
   union,
   wordsOf,
 } from "../../src/trace/maps.js";
-import { encoded, frame, opening } from "../reels.js";
+import { encoded, frame, opening } from "../traces.js";
 
 /** @param {Partial<import("../../src/trace/maps.js").Want>} given */
 function want(given) {

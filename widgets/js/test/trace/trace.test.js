@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { storeOf } from "../../src/trace/store.js";
-import { bytesOf, Film, mapsOf, valuesOf } from "../../src/trace/trace.js";
-import { branch, encoded, frame, opening } from "../reels.js";
+import { bytesOf, mapsOf, Trace, valuesOf } from "../../src/trace/trace.js";
+import { branch, encoded, frame, opening } from "../traces.js";
 
 const still = (/** @type {number} */ buffer) => ({
   buffer,
@@ -14,43 +14,43 @@ const views = (/** @type {number[][]} */ ...parts) =>
 
 /** Root 0, steps 1 2 3 on the first branch; the second leaves after step 1 with steps 4 and 5. */
 function forked() {
-  const film = new Film(
+  const trace = new Trace(
     opening({ branches: [branch({ tip: 3 }), branch({ id: 7, parent: 0, start: 1, tip: 5 })] }),
     [],
   );
   const step = (/** @type {number} */ node, /** @type {number} */ parent) =>
     frame({ node, parent });
-  film.add([step(1, 0), step(2, 1), step(3, 2), step(4, 1), step(5, 4)], []);
-  return film;
+  trace.add([step(1, 0), step(2, 1), step(3, 2), step(4, 1), step(5, 4)], []);
+  return trace;
 }
 
 test("a branch's path begins with the steps that it shares", () => {
-  const film = forked();
-  const nodes = (/** @type {number} */ id) => film.path(id).map(({ node }) => node);
+  const trace = forked();
+  const nodes = (/** @type {number} */ id) => trace.path(id).map(({ node }) => node);
   assert.deepEqual(nodes(0), [1, 2, 3]);
   assert.deepEqual(nodes(7), [1, 4, 5]);
   assert.deepEqual(nodes(99), []);
 });
 
 test("a branch whose newest step has not come yet shows none", () => {
-  const film = forked();
-  film.setBranches([branch({ tip: 12 })]);
-  assert.deepEqual(film.path(0), []);
-  assert.equal(film.branches.size, 1);
+  const trace = forked();
+  trace.setBranches([branch({ tip: 12 })]);
+  assert.deepEqual(trace.path(0), []);
+  assert.equal(trace.branches.size, 1);
 });
 
 test("stills become files, and a picture that comes later replaces the first", async () => {
-  const film = new Film(opening({ image: still(1) }), views([9], [1, 2, 3]));
+  const trace = new Trace(opening({ image: still(1) }), views([9], [1, 2, 3]));
   const bytes = async (/** @type {Blob | null} */ blob) =>
     blob && [...new Uint8Array(await blob.arrayBuffer())];
-  assert.deepEqual(await bytes(film.blob(film.opening.image)), [1, 2, 3]);
-  assert.equal(film.blob(null), null);
+  assert.deepEqual(await bytes(trace.blob(trace.opening.image)), [1, 2, 3]);
+  assert.equal(trace.blob(null), null);
   const old = still(0);
-  film.add([frame({ node: 4, picture: old })], views([5]));
-  film.addPicture(4, still(1), views([0], [6, 7]));
-  film.addPicture(99, still(0), views([0])); // a step that is not here
-  assert.deepEqual(await bytes(film.blob(film.frames.get(4)?.picture ?? null)), [6, 7]);
-  assert.equal(film.blob(old), null);
+  trace.add([frame({ node: 4, picture: old })], views([5]));
+  trace.addPicture(4, still(1), views([0], [6, 7]));
+  trace.addPicture(99, still(0), views([0])); // a step that is not here
+  assert.deepEqual(await bytes(trace.blob(trace.frames.get(4)?.picture ?? null)), [6, 7]);
+  assert.equal(trace.blob(old), null);
 });
 
 test("bytes stay within the part of the buffer that a view names", () => {
@@ -103,7 +103,7 @@ class Model {
   }
 }
 
-test("a page asks for its films once, and acknowledges what it took in", () => {
+test("a page asks for its traces once, and acknowledges what it took in", () => {
   const model = new Model();
   const { sent } = model;
   const store = storeOf(model);
@@ -111,7 +111,9 @@ test("a page asks for its films once, and acknowledges what it took in", () => {
   assert.deepEqual([...sent], [{ type: "want" }]);
   /** @type {string[]} */
   const told = [];
-  store.listen(({ type, film }) => told.push(`${type} ${film} ${store.films[film]?.frames.size}`));
+  store.listen(({ type, trace }) =>
+    told.push(`${type} ${trace} ${store.traces[trace]?.frames.size}`),
+  );
   model.hear({ type: "film", film: 1, opening: opening(), serial: 1 });
   model.hear({
     type: "frames",
@@ -120,13 +122,13 @@ test("a page asks for its films once, and acknowledges what it took in", () => {
     frames: [frame({})],
     serial: 2,
   });
-  model.hear({ type: "frames", film: 0, branches: [], frames: [], serial: 3 }); // its film is not here
+  model.hear({ type: "frames", film: 0, branches: [], frames: [], serial: 3 }); // its trace is not here
   assert.deepEqual(told, ["film 1 0", "frames 1 1", "frames 0 undefined"]);
   assert.deepEqual(
     sent.slice(1).map(({ type, serial }) => `${type} ${serial}`),
     ["got 1", "got 2", "got 3"],
   );
-  assert.equal(store.films[1]?.path(0).length, 1);
+  assert.equal(store.traces[1]?.path(0).length, 1);
 });
 
 test("other messages go to those who hear them, without an acknowledgement", () => {

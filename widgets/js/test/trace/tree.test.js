@@ -1,19 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { command } from "../../src/timeline/keys.js";
-import { describe, placesOf } from "../../src/timeline/position.js";
+import { describe, positionsOf } from "../../src/timeline/position.js";
 import { plainState } from "../../src/trace/state.js";
-import { Film } from "../../src/trace/trace.js";
+import { Trace } from "../../src/trace/trace.js";
 import { find, layout, lineage, neighbour } from "../../src/trace/tree.js";
 
 /** @typedef {import("../../src/trace/trace.js").Branch} Branch */
 /** @typedef {import("../../src/trace/trace.js").Frame} Frame */
 
 /**
- * A film of branches [start, nodes]; node 0 is the beginning.
+ * A trace of branches [start, nodes]; node 0 is the beginning.
  * @param {...[number, number[]]} lines
  */
-function filmOf(...lines) {
+function traceOf(...lines) {
   /** @type {Map<number, number>} */
   const depth = new Map([[0, 0]]);
   /** @type {any[]} */
@@ -28,16 +28,16 @@ function filmOf(...lines) {
     }
     return /** @type {Branch} */ ({ id, name: `b${id}`, start, tip: parent, method: "" });
   });
-  const film = new Film(/** @type {any} */ ({ branches, image: null, mask: null }), []);
-  film.add(
+  const trace = new Trace(/** @type {any} */ ({ branches, image: null, mask: null }), []);
+  trace.add(
     frames.map((frame) => ({ method: "rasg", preview: null, picture: null, ...frame })),
     [],
   );
-  return film;
+  return trace;
 }
 
-/** @param {Film} film */
-const treeOf = (film) => layout(film.branches.values(), film.frames);
+/** @param {Trace} trace */
+const treeOf = (trace) => layout(trace.branches.values(), trace.frames);
 
 const GROWN = /** @type {[number, number[]][]} */ ([
   [0, [1, 2, 3, 4]],
@@ -47,7 +47,7 @@ const GROWN = /** @type {[number, number[]][]} */ ([
 ]);
 
 test("a row for each branch, and its dots from where it starts", () => {
-  const { rows, columns } = treeOf(filmOf(...GROWN));
+  const { rows, columns } = treeOf(traceOf(...GROWN));
   assert.equal(columns, 4);
   const main = rows[0];
   assert.equal(main.from, null);
@@ -69,8 +69,8 @@ test("a row for each branch, and its dots from where it starts", () => {
 });
 
 test("no line to a branch passes through another branch's steps", () => {
-  const film = filmOf(...GROWN, [0, [10]], [3, [11, 12]], [8, [13]]);
-  const { rows } = treeOf(film);
+  const trace = traceOf(...GROWN, [0, [10]], [3, [11, 12]], [8, [13]]);
+  const { rows } = treeOf(trace);
   rows.forEach(({ from, dots }, row) => {
     if (from === null) return;
     assert.ok(from < row);
@@ -86,7 +86,7 @@ test("no line to a branch passes through another branch's steps", () => {
 });
 
 test("branches from the beginning hang on the first, other beginnings stand alone", () => {
-  const { rows } = treeOf(filmOf([0, [1]], [0, [2]], [50, [51]]));
+  const { rows } = treeOf(traceOf([0, [1]], [0, [2]], [50, [51]]));
   assert.deepEqual(
     rows.map(({ branch, from }) => [branch.id, from]),
     [
@@ -98,22 +98,22 @@ test("branches from the beginning hang on the first, other beginnings stand alon
 });
 
 test("a branch without steps has the dot that it starts from", () => {
-  const { rows } = treeOf(filmOf([0, [1, 2]], [2, []]));
+  const { rows } = treeOf(traceOf([0, [1, 2]], [2, []]));
   assert.deepEqual(rows[1].dots, [{ node: 2, column: 2, start: true }]);
   assert.equal(rows[1].from, 0);
 });
 
 test("a start whose frame has not arrived takes nothing down", () => {
-  const film = filmOf([0, [1]]);
-  film.setBranches([
-    ...film.branches.values(),
+  const trace = traceOf([0, [1]]);
+  trace.setBranches([
+    ...trace.branches.values(),
     /** @type {Branch} */ ({ id: 1, name: "b1", start: 9, tip: 9, method: "" }),
   ]);
-  assert.deepEqual(treeOf(film).rows[1].dots, [{ node: 9, column: 0, start: true }]);
+  assert.deepEqual(treeOf(trace).rows[1].dots, [{ node: 9, column: 0, start: true }]);
 });
 
 test("a node is found in its branch's row, and before its start in the row that made it", () => {
-  const tree = treeOf(filmOf(...GROWN));
+  const tree = treeOf(traceOf(...GROWN));
   const row = (/** @type {number} */ id) => tree.rows.findIndex(({ branch }) => branch.id === id);
   assert.equal(find(tree, 1, 6)?.row, row(1));
   assert.equal(find(tree, 1, 1)?.row, row(1), "its own start");
@@ -123,7 +123,7 @@ test("a node is found in its branch's row, and before its start in the row that 
 });
 
 test("the way to a branch's tip runs through its ancestors", () => {
-  const tree = treeOf(filmOf(...GROWN));
+  const tree = treeOf(traceOf(...GROWN));
   const row = (/** @type {number} */ id) => tree.rows.findIndex(({ branch }) => branch.id === id);
   assert.deepEqual(
     new Map([...lineage(tree, 3)]),
@@ -137,7 +137,7 @@ test("the way to a branch's tip runs through its ancestors", () => {
 });
 
 test("the dot above or below is the nearest one", () => {
-  const tree = treeOf(filmOf([0, [1, 2, 3]], [1, [4]]));
+  const tree = treeOf(traceOf([0, [1, 2, 3]], [1, [4]]));
   assert.equal(neighbour(tree, 1, 3)?.node, 4);
   assert.equal(neighbour(tree, 1, 0)?.node, 1);
   assert.equal(neighbour(tree, 2, 0), null);
@@ -145,30 +145,30 @@ test("the dot above or below is the nearest one", () => {
 });
 
 test("what is shown and where the run stands are two things", () => {
-  const film = filmOf(...GROWN);
+  const trace = traceOf(...GROWN);
   const state = plainState({ step: 1, branch: 0, _run: { node: 6, branch: 1 } });
-  const places = placesOf(() => film, state);
-  assert.deepEqual(places.stood(), { branch: 1, at: 3, node: 6 });
-  assert.equal(places.shown().node, 2);
-  assert.equal(places.atRun(), false);
+  const positions = positionsOf(() => trace, state);
+  assert.deepEqual(positions.stood(), { branch: 1, at: 3, node: 6 });
+  assert.equal(positions.shown().node, 2);
+  assert.equal(positions.atRun(), false);
   state.set("branch", 1);
   state.set("step", 2);
-  assert.equal(places.atRun(), true);
+  assert.equal(positions.atRun(), true);
   state.set("step", 99);
-  assert.equal(places.shown().at, 3, "a step that does not exist is the newest");
+  assert.equal(positions.shown().at, 3, "a step that does not exist is the newest");
   state.set("step", -1);
-  assert.equal(places.shown().node, 0);
-  assert.match(describe(film, 1, 0), /^Before the first step/);
-  assert.match(describe(film, 1, 6), /^Step 3 · b1/);
+  assert.equal(positions.shown().node, 0);
+  assert.match(describe(trace, 1, 0), /^Before the first step/);
+  assert.match(describe(trace, 1, 6), /^Step 3 · b1/);
 });
 
 test("the run stands nowhere as long as its step has not arrived", () => {
-  const film = filmOf([0, [1]]);
+  const trace = traceOf([0, [1]]);
   const state = plainState({ step: 0, branch: 0, _run: { node: 2, branch: 0 } });
-  assert.equal(placesOf(() => film, state).stood(), null);
+  assert.equal(positionsOf(() => trace, state).stood(), null);
   state.set("_run", { node: 0, branch: 0 });
-  assert.deepEqual(placesOf(() => film, state).stood(), { branch: 0, at: 0, node: 0 });
-  assert.equal(placesOf(() => undefined, state).stood(), null);
+  assert.deepEqual(positionsOf(() => trace, state).stood(), { branch: 0, at: 0, node: 0 });
+  assert.equal(positionsOf(() => undefined, state).stood(), null);
 });
 
 test("keys of the notebook are left alone", () => {

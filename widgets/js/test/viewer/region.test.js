@@ -4,8 +4,8 @@ import { createBitmap } from "../../src/mask/bitmap.js";
 import { edgesOf } from "../../src/mask/outline.js";
 import { toggledToken, toggledWord } from "../../src/ui/chips.js";
 import { cellsOf, maskedCells, regionKey, wordMeans } from "../../src/viewer/region.js";
-import { Asker } from "../../src/viewer/region-queries.js";
-import { encoded, frame } from "../reels.js";
+import { RegionQueries } from "../../src/viewer/region-queries.js";
+import { encoded, frame } from "../traces.js";
 
 const at = (/** @type {number} */ x, /** @type {number} */ y) => ({ x, y });
 
@@ -96,14 +96,14 @@ test("a click on one token of a chosen word leaves the others", () => {
   assert.deepEqual(toggledToken(prompt, { words: [], tokens: [3, 4] }, 3).tokens, [4]);
 });
 
-/** An asker whose clock is turned by hand. */
+/** Queries whose clock is turned by hand. */
 function asking() {
   /** @type {(() => void)[]} */
   const waiting = [];
   /** @type {{request: any, resolve: (grid: any) => void, reject: (error: Error) => void}[]} */
   const sent = [];
   let changes = 0;
-  const asker = new Asker(
+  const queries = new RegionQueries(
     (request) =>
       new Promise((resolve, reject) => {
         sent.push({ request, resolve, reject });
@@ -117,7 +117,7 @@ function asking() {
   const rest = () => {
     for (const call of waiting.splice(0)) call();
   };
-  return { asker, sent, rest, changes: () => changes };
+  return { queries, sent, rest, changes: () => changes };
 }
 
 const question = (/** @type {number} */ node, key = "a") => ({
@@ -131,11 +131,11 @@ const question = (/** @type {number} */ node, key = "a") => ({
 });
 
 test("only the question at rest is put to Python, and once", async () => {
-  const { asker, sent, rest, changes } = asking();
-  for (const node of [1, 2, 3, 3, 3]) assert.equal(asker.answer(question(node)).status, "asking");
+  const { queries, sent, rest, changes } = asking();
+  for (const node of [1, 2, 3, 3, 3]) assert.equal(queries.answer(question(node)).status, "asking");
   rest();
   rest();
-  assert.equal(asker.answer(question(3)).status, "asking");
+  assert.equal(queries.answer(question(3)).status, "asking");
   rest();
   assert.deepEqual(
     sent.map(({ request }) => request.node),
@@ -146,20 +146,20 @@ test("only the question at rest is put to Python, and once", async () => {
   await Promise.resolve();
   await Promise.resolve();
   assert.equal(changes(), 1);
-  assert.equal(asker.answer(question(3)).grid, grid);
-  assert.equal(asker.answer(question(4)).status, "asking");
-  assert.equal(asker.answer(question(3)).grid, grid); // kept, and nothing more is asked
+  assert.equal(queries.answer(question(3)).grid, grid);
+  assert.equal(queries.answer(question(4)).status, "asking");
+  assert.equal(queries.answer(question(3)).grid, grid); // kept, and nothing more is asked
   rest();
   assert.equal(sent.length, 1);
 });
 
 test("a question that Python passed over is asked again", () => {
-  const { asker, sent, rest } = asking();
-  asker.answer(question(1));
+  const { queries, sent, rest } = asking();
+  queries.answer(question(1));
   rest();
-  asker.answer(question(2));
+  queries.answer(question(2));
   rest();
-  asker.answer(question(1));
+  queries.answer(question(1));
   rest();
   assert.deepEqual(
     sent.map(({ request }) => request.node),
@@ -168,20 +168,20 @@ test("a question that Python passed over is asked again", () => {
 });
 
 test("a failure is told, and asked again on demand", async () => {
-  const { asker, sent, rest } = asking();
-  asker.answer(question(1));
+  const { queries, sent, rest } = asking();
+  queries.answer(question(1));
   rest();
   sent[0].reject(new Error("the layer is unknown"));
   await new Promise((resolve) => setImmediate(resolve));
-  assert.deepEqual(asker.answer(question(1)), {
+  assert.deepEqual(queries.answer(question(1)), {
     status: "error",
     grid: null,
     error: "the layer is unknown",
   });
-  asker.retry();
-  assert.equal(asker.answer(question(1)).status, "asking");
+  queries.retry();
+  assert.equal(queries.answer(question(1)).status, "asking");
 });
 
 test("without a model nothing is asked", () => {
-  assert.equal(new Asker(undefined, () => {}).answer(question(1)).status, "away");
+  assert.equal(new RegionQueries(undefined, () => {}).answer(question(1)).status, "away");
 });

@@ -1,4 +1,4 @@
-// Small films made by hand.
+// Small traces made by hand.
 
 /** @typedef {import("../src/trace/trace.js").MapData} MapData */
 /** @typedef {import("../src/trace/trace.js").Frame} Frame */
