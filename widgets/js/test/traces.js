@@ -1,8 +1,11 @@
 // Small traces made by hand.
 
+import { Trace } from "../src/trace/trace.js";
+
 /** @typedef {import("../src/trace/trace.js").MapData} MapData */
 /** @typedef {import("../src/trace/trace.js").Frame} Frame */
 /** @typedef {import("../src/trace/trace.js").Opening} Opening */
+/** @typedef {import("../src/trace/trace.js").Branch} Branch */
 
 /**
  * Maps as Python encodes them: bytes between each one's own lowest and highest value.
@@ -84,8 +87,8 @@ export function opening(given = {}) {
 }
 
 /**
- * @param {Partial<import("../src/trace/trace.js").Branch>} given
- * @returns {import("../src/trace/trace.js").Branch}
+ * @param {Partial<Branch>} given
+ * @returns {Branch}
  */
 export function branch(given) {
   return {
@@ -99,4 +102,70 @@ export function branch(given) {
     settings: {},
     ...given,
   };
+}
+
+/**
+ * A trace of branches [start, nodes]; node 0 is the beginning.
+ * @param {...[number, number[]]} lines
+ */
+export function traceOf(...lines) {
+  /** @type {Map<number, number>} */
+  const depth = new Map([[0, 0]]);
+  /** @type {any[]} */
+  const frames = [];
+  const branches = lines.map(([start, nodes], id) => {
+    let parent = start;
+    for (const node of nodes) {
+      const index = depth.get(parent) ?? 0;
+      depth.set(node, index + 1);
+      frames.push({ node, parent, branch: id, index, timestep: 900, seconds: 0.1, maps: [] });
+      parent = node;
+    }
+    return /** @type {Branch} */ ({ id, name: `b${id}`, start, tip: parent, method: "" });
+  });
+  const trace = new Trace(/** @type {any} */ ({ branches, image: null, mask: null }), []);
+  trace.add(
+    frames.map((frame) => ({ method: "rasg", preview: null, picture: null, ...frame })),
+    [],
+  );
+  return trace;
+}
+
+/** Four branches: [start, nodes] of each. */
+export const GROWN = /** @type {[number, number[]][]} */ ([
+  [0, [1, 2, 3, 4]],
+  [1, [5, 6]],
+  [3, [7]],
+  [5, [8, 9]],
+]);
+
+/** Three steps on the first branch; the second has the first of them and one of its own. */
+export function forked() {
+  const trace = new Trace(
+    opening({
+      branches: [
+        branch({ tip: 3, settings: { steps: "20" } }),
+        branch({ id: 1, parent: 0, start: 1, tip: 4, settings: { steps: "20", painta: "False" } }),
+      ],
+    }),
+    [],
+  );
+  /** @type {DataView[]} */
+  const buffers = [];
+  const maps = (/** @type {number} */ value) => {
+    const map = encoded("cross", 16, "mean", [2, 1, 2], [0, value, value, value]);
+    buffers.push(new DataView(/** @type {ArrayBuffer} */ (map.bytes?.buffer)));
+    return [{ ...map, buffer: buffers.length - 1 }];
+  };
+  const words = /** @type {[string, number[]][]} */ ([["star", [0]]]);
+  trace.add(
+    [
+      frame({ node: 1, parent: 0, words, tokens: ["star", "x"], maps: maps(1) }),
+      frame({ node: 2, parent: 1, words, tokens: ["star", "x"], maps: maps(2) }),
+      frame({ node: 3, parent: 2, words, tokens: ["star", "x"], maps: maps(3) }),
+      frame({ node: 4, parent: 1, words: [["moon", [0]], ...words], tokens: ["m", "s"] }),
+    ],
+    buffers,
+  );
+  return trace;
 }

@@ -1,6 +1,6 @@
 // A small map made large: bicubic, clipped to the map's own range.
 
-/** @typedef {import("../trace/maps.js").Grid} Grid */
+/** @typedef {{width: number, height: number, values: Float32Array}} Grid numbers, row by row */
 
 const SHARPNESS = -0.75; // of the cubic kernel; what OpenCV's resize uses
 

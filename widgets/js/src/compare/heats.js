@@ -2,7 +2,7 @@
 
 import { DIVERGING } from "../color/colormaps.js";
 import { symmetric, union } from "../trace/maps.js";
-import { sheet } from "../ui/dom.js";
+import { sheet } from "../ui/canvas.js";
 import { lessOf, pictureDifference, rangeOfSide } from "./sides.js";
 
 /** @typedef {import("./sides.js").Side} Side */

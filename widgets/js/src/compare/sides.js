@@ -1,14 +1,7 @@
 // Two lines of steps, from one run or from two, and what sets them apart.
 
-import {
-  gridOf,
-  levelsOf,
-  nearestLevel,
-  positionsOf,
-  rangeOf,
-  WORDY,
-  wordsOf,
-} from "../trace/maps.js";
+import { gridOf, levelsOf, nearestLevel, rangeOf, WORDY } from "../trace/maps.js";
+import { positionsOf, wordsOf } from "../trace/words.js";
 
 /** @typedef {import("../trace/trace.js").Trace} Trace */
 /** @typedef {import("../trace/trace.js").Frame} Frame */

@@ -1,10 +1,10 @@
 // The controls around two compared pictures, and the captions that say what they are.
 
 import { COLORMAPS } from "../color/colormaps.js";
-import { createChips } from "../ui/chips.js";
 import { createChoice, createPicker, createShare, createToggle } from "../ui/controls.js";
 import { h } from "../ui/dom.js";
 import { glyph } from "../ui/glyphs.js";
+import { createPrompt } from "../viewer/prompt.js";
 import { settingsApart } from "./sides.js";
 
 /** @typedef {import("./sides.js").Side} Side */
@@ -39,7 +39,7 @@ export function createCompareBars(done) {
   const colormap = createChoice("Colours", (value) => done.set("colormap", value));
   const opacity = createShare("map", (value) => done.set("opacity", value));
   const outline = createToggle("mask", "The mask's outline", done.outline);
-  const chips = createChips(({ words }) => done.set("words", words));
+  const prompt = createPrompt(({ words }) => done.set("words", words));
   const gain = createPicker("times", (value) => done.gain(Number(value)), true);
   const swap = h(
     "button",
@@ -92,7 +92,7 @@ export function createCompareBars(done) {
       h(
         "div",
         { class: "hdp-bar hdp-prompt" },
-        chips.element,
+        prompt.element,
         h("div", { class: "hdp-group" }, combine.element),
       ),
       h("div", { class: "hdp-captions" }, captions[0].element, swap, captions[1].element),
@@ -106,7 +106,7 @@ export function createCompareBars(done) {
     ),
     /**
      * @param {{sides: Side[], get: (name: string) => any, local: Local, kind: string, level: number,
-     *   levels: number[], both: Parameters<ReturnType<typeof createChips>["update"]>[0],
+     *   levels: number[], both: Parameters<ReturnType<typeof createPrompt>["update"]>[0],
      *   wordy: boolean, mode: string, branches: number[]}} shown
      */
     update(shown) {
@@ -123,7 +123,7 @@ export function createCompareBars(done) {
         })),
         picture ? "" : String(shown.level),
       );
-      chips.update(shown.both, { words: get("words") ?? [], tokens: [] }, false, !shown.wordy);
+      prompt.update(shown.both, { words: get("words") ?? [], tokens: [] }, false, !shown.wordy);
       combine.update(COMBINE, get("combine"), !shown.wordy);
       colormap.update(
         COLORMAPS.map((value) => ({ value, label: value === "jet" ? "JET" : value })),

@@ -5,7 +5,7 @@ import { modelState } from "../trace/state.js";
 import { storeOf } from "../trace/store.js";
 
 /**
- * @param {{model: import("../painter/link.js").Model, el: HTMLElement}} given
+ * @param {{model: import("../trace/state.js").Model, el: HTMLElement}} given
  * @returns {() => void} is called when the view is removed
  */
 function render({ model, el }) {

@@ -5,7 +5,7 @@ import { storeOf } from "../trace/store.js";
 import { bytesOf, valuesOf } from "../trace/trace.js";
 import { createViewer } from "../viewer/viewer.js";
 
-/** @typedef {import("../painter/link.js").Model} Model */
+/** @typedef {import("../trace/state.js").Model} Model */
 /** @typedef {import("../viewer/region-queries.js").Request} Request */
 /** @typedef {import("../trace/maps.js").Grid} Grid */
 

@@ -3,7 +3,7 @@
 import { createLens } from "../lens/lens.js";
 import { LensStore } from "../lens/store.js";
 
-/** @typedef {import("../painter/link.js").Model} Model */
+/** @typedef {import("../trace/state.js").Model} Model */
 
 const NAMES = ["zoom", "x", "y", "mode", "chosen", "hidden", "outline"];
 const PAUSE = 80; // milliseconds: Python hears of a drag a few times a second

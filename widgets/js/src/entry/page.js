@@ -2,10 +2,10 @@
 
 import { createCompare } from "../compare/compare.js";
 import { createHistogram } from "../histogram/histogram.js";
-import { wordsOf } from "../trace/maps.js";
 import { tracesOf } from "../trace/saved.js";
 import { plainState } from "../trace/state.js";
 import { Trace } from "../trace/trace.js";
+import { wordsOf } from "../trace/words.js";
 import { createChoice } from "../ui/controls.js";
 import { h } from "../ui/dom.js";
 import { createViewer } from "../viewer/viewer.js";

@@ -2,7 +2,7 @@
 
 import { openPainter } from "../painter/app.js";
 
-/** @typedef {import("../painter/link.js").Model} Model */
+/** @typedef {import("../trace/state.js").Model} Model */
 
 /**
  * @param {{model: Model, el: HTMLElement}} given

@@ -2,7 +2,7 @@
 
 import { h } from "../ui/dom.js";
 
-/** @typedef {import("../painter/link.js").Model} Model */
+/** @typedef {import("../trace/state.js").Model} Model */
 
 const APP = ".hdp-studio";
 

@@ -1,18 +1,8 @@
 // Small charts over the steps, side by side, with one step marked in all of them.
 
-import {
-  exponent,
-  extent,
-  labelled,
-  line,
-  linear,
-  put,
-  s,
-  short,
-  tenTo,
-  ticks,
-} from "../ui/chart.js";
-import { h } from "../ui/dom.js";
+import { exponent, extent, labelled, line, linear, ticks } from "../ui/chart.js";
+import { h, put, s } from "../ui/dom.js";
+import { tenTo, withPower } from "../ui/format.js";
 
 /** @typedef {import("../trace/trace.js").Frame} Frame */
 /** @typedef {{title: string, name: string, value: (frame: Frame) => number | null}} Measure */
@@ -105,7 +95,7 @@ export function createCurves(measures, pick) {
         "aria-valuenow": step + 1,
         "aria-valuetext": frame
           ? `step ${step + 1} of ${path.length}: ${measures
-              .map(({ name, value }) => `${name} ${short(value(frame))}`)
+              .map(({ name, value }) => `${name} ${withPower(value(frame))}`)
               .join(", ")}`
           : "no step",
       });
@@ -234,7 +224,7 @@ function createChart({ title, value }) {
       if (marked && y !== null) put(here, { cx: across(marked.index + 1), cy: up(y) });
       const read = frames[hovered ?? current];
       const step = hovered === null ? "" : `step ${hovered + 1}: `;
-      readout.textContent = read ? `${step}${short(value(read))}` : "";
+      readout.textContent = read ? `${step}${withPower(value(read))}` : "";
     },
   };
 }

@@ -1,7 +1,8 @@
 // The gradient of a step before and after standardisation, and what became of it over the steps.
 
-import { beyond, short } from "../ui/chart.js";
+import { beyond } from "../ui/chart.js";
 import { h } from "../ui/dom.js";
+import { withPower } from "../ui/format.js";
 import { createCurves } from "./curves.js";
 import { createPanel } from "./panel.js";
 
@@ -176,10 +177,10 @@ function raw(grad, step) {
   const { mean, std, skewness, kurtosis, hist, edges } = grad;
   /** @type {[string, string][]} */
   const facts = [
-    ["mean", short(mean)],
-    ["standard deviation", short(std)],
-    ["skewness", short(skewness)],
-    ["excess kurtosis", short(kurtosis)],
+    ["mean", withPower(mean)],
+    ["standard deviation", withPower(std)],
+    ["skewness", withPower(skewness)],
+    ["excess kurtosis", withPower(kurtosis)],
   ];
   return { counts: hist, edges, mean, std, curve: false, facts, ...told(facts, step, hist) };
 }
@@ -194,7 +195,7 @@ function standard(grad, step) {
   /** @type {[string, string][]} */
   const facts = [1, 2, 3].map((bound, i) => [
     `beyond ${bound} standard deviations (normal: ${NORMAL[i]})`,
-    `${short(100 * beyond(counts, edges, bound), 2)}\u00a0%`,
+    `${withPower(100 * beyond(counts, edges, bound), 2)}\u00a0%`,
   ]);
   const shown = { counts, edges, mean: null, std: 1, curve: true, facts, expected: NORMAL };
   return { ...shown, ...told(facts, step, counts) };

@@ -8,14 +8,11 @@ import {
   line,
   linear,
   normal,
-  put,
-  s,
-  short,
   stairs,
-  tenTo,
   ticks,
 } from "../ui/chart.js";
-import { h } from "../ui/dom.js";
+import { h, put, s } from "../ui/dom.js";
+import { tenTo, withPower } from "../ui/format.js";
 
 /**
  * @typedef {object} Histogram
@@ -105,8 +102,8 @@ export function createPanel(title, unit, names) {
     // Values further out than the axis are counted in its first and last bin.
     const open = curve ? (place === 0 && "below ") || (place === bins - 1 && "above ") : "";
     const ends = open
-      ? `${open}${short(place ? from : from + bin, 2)}`
-      : `${short(from, 2)} … ${short(from + bin, 2)}`;
+      ? `${open}${withPower(place ? from : from + bin, 2)}`
+      : `${withPower(from, 2)} … ${withPower(from + bin, 2)}`;
     readout.textContent = `${ends}: ${counts[place]} of ${total}`;
   }
 

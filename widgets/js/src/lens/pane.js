@@ -1,7 +1,9 @@
 // One picture of a lens: its name, the colour under the pointer, and the part that is shown.
 
-import { maskOf, outlinePath } from "../mask/outline.js";
-import { context, h, sheet } from "../ui/dom.js";
+import { outlinePath } from "../mask/outline.js";
+import { maskOfWhite } from "../mask/pngmask.js";
+import { context, pixelsOf, sheet, strokeTwice } from "../ui/canvas.js";
+import { h } from "../ui/dom.js";
 
 /** @typedef {import("../mask/raster.js").Point} Point */
 /** @typedef {import("../ui/viewport.js").Viewport} Viewport */
@@ -63,7 +65,7 @@ export class LensPane {
     pen.drawImage(picture, x, y, view.picture.width * scale, view.picture.height * scale);
     if (outline) {
       pen.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * x, ratio * y);
-      twice(pen, outline, 1 / scale);
+      strokeTwice(pen, outline, 1 / scale);
       pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     }
     if (mark) drawMark(pen, view.toScreen(mark));
@@ -93,7 +95,16 @@ export function createEdge() {
   let kept = null;
   return (mask, width, height) => {
     if (mask && kept?.of !== mask)
-      kept = { of: mask, path: outlinePath(maskOf(mask), 0, 0, width, height) };
+      kept = {
+        of: mask,
+        path: outlinePath(
+          maskOfWhite(pixelsOf(mask, mask.width, mask.height)),
+          0,
+          0,
+          width,
+          height,
+        ),
+      };
     return mask && kept ? kept.path : null;
   };
 }
@@ -110,7 +121,7 @@ function drawMark(pen, { x, y }) {
     path.moveTo(x + 4 * dx, y + 4 * dy);
     path.lineTo(x + 10 * dx, y + 10 * dy);
   }
-  twice(pen, path, 1);
+  strokeTwice(pen, path, 1);
 }
 
 /**
@@ -139,21 +150,5 @@ function drawOverview(pen, picture, view) {
   const [y0, y1] = [from.y, to.y].map((y) => Math.min(height, Math.max(0, y)) * small + top);
   const path = new Path2D();
   path.rect(x0, y0, Math.max(2, x1 - x0), Math.max(2, y1 - y0));
-  twice(pen, path, 1);
-}
-
-/**
- * A light line in a dark one, which shows on every ground.
- * @param {CanvasRenderingContext2D} pen
- * @param {Path2D} path
- * @param {number} unit one pixel of the screen
- */
-function twice(pen, path, unit) {
-  pen.lineJoin = "round";
-  pen.strokeStyle = "rgba(10, 12, 16, 0.75)";
-  pen.lineWidth = 2.8 * unit;
-  pen.stroke(path);
-  pen.strokeStyle = "#ffffff";
-  pen.lineWidth = 1.2 * unit;
-  pen.stroke(path);
+  strokeTwice(pen, path, 1);
 }

@@ -1,6 +1,6 @@
 // The pictures of one lens: asked for when they are to be shown, and again when they change.
 
-/** @typedef {import("../painter/link.js").Model} Model */
+/** @typedef {import("../trace/state.js").Model} Model */
 /** @typedef {{bitmap: ImageBitmap | null, failed: boolean}} Picture */
 
 export class LensStore {

@@ -1,8 +1,5 @@
 // The edge between what a mask holds and what it does not.
 
-import { sheet } from "../ui/dom.js";
-import { createBitmap } from "./bitmap.js";
-
 /** @typedef {import("./bitmap.js").Bitmap} Bitmap */
 /** @typedef {[x0: number, y0: number, x1: number, y1: number]} Segment */
 
@@ -54,19 +51,4 @@ export function outlinePath(mask, left, top, width, height) {
     path.lineTo(left + x1 * sx, top + y1 * sy);
   }
   return path;
-}
-
-/**
- * The mask that a picture shows in white.
- * @param {ImageBitmap} picture
- * @returns {Bitmap}
- */
-export function maskOf(picture) {
-  const { width, height } = picture;
-  const { context } = sheet(width, height, { willReadFrequently: true });
-  context.drawImage(picture, 0, 0);
-  const pixels = context.getImageData(0, 0, width, height).data;
-  const mask = createBitmap(width, height);
-  for (let i = 0; i < mask.data.length; i++) mask.data[i] = pixels[4 * i] > 127 ? 1 : 0;
-  return mask;
 }

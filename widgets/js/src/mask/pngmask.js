@@ -1,5 +1,7 @@
 // A picture as a mask, by the same rules as `hdpainter_nb.inputs.read_mask`.
 
+import { createBitmap } from "./bitmap.js";
+
 /** @typedef {import("./flood.js").Pixels} Pixels */
 
 /**
@@ -72,4 +74,15 @@ export function pictureOfMask(pixels) {
   const words = new Uint32Array(rgba.buffer);
   for (let i = 0; i < pixels.length; i++) words[i] = pixels[i] ? 0xffffffff : 0xff000000;
   return rgba;
+}
+
+/**
+ * The mask that a picture from Python shows in white, at the picture's own size.
+ * @param {Pixels} picture
+ * @returns {import("./bitmap.js").Bitmap}
+ */
+export function maskOfWhite({ width, height, data }) {
+  const mask = createBitmap(width, height);
+  for (let i = 0; i < mask.data.length; i++) mask.data[i] = data[4 * i] > 127 ? 1 : 0;
+  return mask;
 }

@@ -2,10 +2,11 @@
 
 import { count } from "../mask/bitmap.js";
 import { bytesOf } from "../trace/trace.js";
+import { pixelsOf } from "../ui/canvas.js";
 import { h } from "../ui/dom.js";
 import { Viewport, ZOOM } from "../ui/viewport.js";
 import { Editor } from "./editor.js";
-import { pixelsOf, saveMask, takeFiles } from "./files.js";
+import { saveMask, takeFiles } from "./files.js";
 import { describe, readGrids, shareText } from "./grids.js";
 import { createHelp } from "./help.js";
 import { command } from "./keys.js";
@@ -15,7 +16,7 @@ import { Stage } from "./stage.js";
 import { createBars, sizeOfSlider } from "./toolbar.js";
 import { Hand, TOOLS } from "./tools.js";
 
-/** @typedef {import("./link.js").Model} Model */
+/** @typedef {import("../trace/state.js").Model} Model */
 /** @typedef {import("./tools.js").Tool} Tool */
 
 const POLYGON = "Enter, a double click or the first corner closes the polygon, Escape cancels it";

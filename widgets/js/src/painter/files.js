@@ -1,7 +1,8 @@
 // Masks from picture files and back.
 
 import { isMask, maskOfPicture, pictureOfMask } from "../mask/pngmask.js";
-import { h, sheet } from "../ui/dom.js";
+import { pixelsOf, sheet } from "../ui/canvas.js";
+import { h } from "../ui/dom.js";
 
 /** @typedef {import("../mask/bitmap.js").Bitmap} Bitmap */
 
@@ -40,17 +41,6 @@ async function holdsMask(file) {
   const found = isMask(pixelsOf(picture, side, side).data);
   picture.close();
   return found;
-}
-
-/**
- * @param {ImageBitmap} picture
- * @param {number} width
- * @param {number} height
- */
-export function pixelsOf(picture, width, height) {
-  const { context } = sheet(width, height, { willReadFrequently: true });
-  context.drawImage(picture, 0, 0, width, height);
-  return context.getImageData(0, 0, width, height);
 }
 
 /**

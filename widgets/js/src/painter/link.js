@@ -5,15 +5,7 @@ import { bytesOf } from "../trace/trace.js";
 
 /** @typedef {import("./editor.js").Editor} Editor */
 /** @typedef {import("./grids.js").GridsMessage} GridsMessage */
-/**
- * @typedef {object} Model what anywidget gives
- * @property {(name: string) => any} get
- * @property {(name: string, value: unknown) => void} set
- * @property {() => void} save_changes
- * @property {(event: string, handler: (...args: any[]) => void) => void} on
- * @property {(event: string, handler: (...args: any[]) => void) => void} off
- * @property {(content: unknown, callbacks?: unknown, buffers?: ArrayBuffer[]) => void} send
- */
+/** @typedef {import("../trace/state.js").Model} Model */
 
 export class Link {
   /**

@@ -1,7 +1,8 @@
 // The picture, the mask over it, the cells of the grids, what is being drawn, and the pointer.
 
 import { union } from "../mask/rect.js";
-import { context, h, sheet } from "../ui/dom.js";
+import { context, sheet } from "../ui/canvas.js";
+import { h } from "../ui/dom.js";
 import { cellBox } from "./grids.js";
 
 /** @typedef {import("../mask/bitmap.js").Bitmap} Bitmap */

@@ -1,8 +1,7 @@
 // The branches as a small tree: a row for each, a dot for each step.
 
 import { find, lineage, neighbour } from "../trace/tree.js";
-import { put, s } from "../ui/chart.js";
-import { h } from "../ui/dom.js";
+import { h, put, s } from "../ui/dom.js";
 
 /** @typedef {import("../trace/tree.js").Tree} Tree */
 /** @typedef {import("../trace/tree.js").Dot} Dot */

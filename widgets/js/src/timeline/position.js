@@ -1,7 +1,7 @@
 // Where a run stands, and which of its steps is shown.
 
 import { column } from "../trace/tree.js";
-import { duration } from "../ui/chart.js";
+import { duration } from "../ui/format.js";
 
 /** @typedef {import("../trace/trace.js").Trace} Trace */
 /** @typedef {import("../trace/state.js").State} State */
@@ -24,7 +24,7 @@ const NO_RUN = {
  * @param {() => Trace | undefined} current
  * @param {State} state
  */
-export function positionsOf(current, state) {
+export function createPosition(current, state) {
   /** @returns {Run} */
   const run = () => ({ ...NO_RUN, ...state.get("_run") });
   const running = () => run().status === "running";

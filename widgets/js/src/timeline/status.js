@@ -1,7 +1,7 @@
 // What the run is doing, which step is shown, and what went wrong.
 
-import { duration, put } from "../ui/chart.js";
-import { h } from "../ui/dom.js";
+import { h, put } from "../ui/dom.js";
+import { duration } from "../ui/format.js";
 
 /**
  * @typedef {object} Run

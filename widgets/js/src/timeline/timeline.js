@@ -4,11 +4,11 @@
 // things. What is shown goes with the run as long as it is where the run stands.
 
 import { layout } from "../trace/tree.js";
-import { duration } from "../ui/chart.js";
 import { h } from "../ui/dom.js";
+import { duration } from "../ui/format.js";
 import { createTree } from "./branch-tree.js";
 import { command } from "./keys.js";
-import { describe, positionsOf } from "./position.js";
+import { createPosition, describe } from "./position.js";
 import { createBranching, createHelp } from "./sheets.js";
 import { createStatus } from "./status.js";
 import { createBar } from "./toolbar.js";
@@ -72,7 +72,7 @@ export function createTimeline(host, current, state, send) {
 
   // --- what is there ---
 
-  const { run, running, stood, shown, atRun } = positionsOf(current, state);
+  const { run, running, stood, shown, atRun } = createPosition(current, state);
   /** @param {number} branch @param {number} node */
   const tell = (branch, node) => describe(current(), branch, node);
 

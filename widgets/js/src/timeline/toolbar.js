@@ -1,7 +1,6 @@
 // The timeline's buttons.
 
-import { put } from "../ui/chart.js";
-import { h } from "../ui/dom.js";
+import { h, put } from "../ui/dom.js";
 
 /** @typedef {{[name: string]: boolean}} Can which commands make sense now */
 

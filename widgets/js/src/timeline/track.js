@@ -1,7 +1,8 @@
 // The steps of one branch on a line: which is shown, where the run stands, what each one took.
 
-import { duration, linear, put, s } from "../ui/chart.js";
-import { h } from "../ui/dom.js";
+import { linear } from "../ui/chart.js";
+import { h, put, s } from "../ui/dom.js";
+import { duration } from "../ui/format.js";
 
 /** @typedef {import("../trace/trace.js").Frame} Frame */
 /**

@@ -6,7 +6,7 @@ import { mapsOf } from "./trace.js";
 /** @typedef {import("./trace.js").MapData} MapData */
 /** @typedef {import("./trace.js").Opening} Opening */
 /** @typedef {import("../color/colormaps.js").Range} Range */
-/** @typedef {{width: number, height: number, values: Float32Array}} Grid */
+/** @typedef {import("../color/resample.js").Grid} Grid */
 /**
  * @typedef {object} Want
  * @property {string} kind a map's, or "difference": similarity_painta less similarity
@@ -19,34 +19,6 @@ import { mapsOf } from "./trace.js";
 
 /** Kinds whose maps belong to tokens. */
 export const WORDY = new Set(["cross", "scores"]);
-
-/**
- * Each word of a step once, with all positions that it takes: a word that stands twice counts as
- * one, as it does in `record.cross[word]`.
- * @param {Pick<Frame, "words">} frame
- * @returns {{text: string, tokens: number[]}[]}
- */
-export function wordsOf(frame) {
-  /** @type {Map<string, number[]>} */
-  const found = new Map();
-  for (const [text, tokens] of frame.words)
-    found.set(text, [...(found.get(text) ?? []), ...tokens]);
-  return [...found].map(([text, tokens]) => ({ text, tokens }));
-}
-
-/**
- * Token positions that chosen words and chosen single tokens stand for.
- * @param {Pick<Frame, "words" | "tokens">} frame
- * @param {string[]} words those that the prompt does not have are passed over
- * @param {number[]} tokens
- */
-export function positionsOf(frame, words, tokens = []) {
-  const found = new Set(tokens.filter((token) => token >= 0 && token < frame.tokens.length));
-  for (const { text, tokens: own } of wordsOf(frame)) {
-    if (words.includes(text)) for (const token of own) found.add(token);
-  }
-  return [...found].sort((a, b) => a - b);
-}
 
 /**
  * The resolutions at which a step has a kind, finest first.

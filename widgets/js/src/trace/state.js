@@ -1,6 +1,14 @@
 // The names and values that a component reads and writes, wherever they are kept.
 
-/** @typedef {import("../painter/link.js").Model} Model */
+/**
+ * @typedef {object} Model what anywidget gives
+ * @property {(name: string) => any} get
+ * @property {(name: string, value: unknown) => void} set
+ * @property {() => void} save_changes
+ * @property {(event: string, handler: (...args: any[]) => void) => void} on
+ * @property {(event: string, handler: (...args: any[]) => void) => void} off
+ * @property {(content: unknown, callbacks?: unknown, buffers?: ArrayBuffer[]) => void} send
+ */
 /**
  * @typedef {object} State
  * @property {(name: string) => any} get

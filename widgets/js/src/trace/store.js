@@ -2,7 +2,7 @@
 
 import { Trace } from "./trace.js";
 
-/** @typedef {import("../painter/link.js").Model} Model */
+/** @typedef {import("./state.js").Model} Model */
 /** @typedef {import("./trace.js").Still} Still */
 /** @typedef {(what: {type: string, trace: number}) => void} Listener */
 

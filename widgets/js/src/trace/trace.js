@@ -132,6 +132,17 @@ export class Trace {
   }
 
   /**
+   * How many of its steps a branch took over from the one that it left.
+   * @param {number} id
+   * @param {Frame[]} [path] of the branch
+   */
+  fork(id, path = this.path(id)) {
+    const branch = this.branches.get(id);
+    if (!branch || branch.parent === null) return 0;
+    return path.findIndex((frame) => frame.node === branch.start) + 1;
+  }
+
+  /**
    * The encoded file of a still, for an <img> or `createImageBitmap`.
    * @param {Still | null} still
    */

@@ -1,41 +1,10 @@
-// Charts without a library: scales, ticks, paths and short numbers, and SVG in one line each.
-
-import { keepKeys } from "./dom.js";
+// Charts without a library: scales, ticks, and the paths that are drawn with them.
 
 /** @typedef {(value: number) => number} Scale */
 /** @typedef {{value: number, text: string}} Tick */
 
-const SVG = "http://www.w3.org/2000/svg";
-const NARROW = "\u00a0"; // between a number and its unit
 /** Counts from here on are seen on a logarithmic axis: a single value has some height. */
 const LEAST = 0.5;
-
-/**
- * @template {keyof SVGElementTagNameMap} T
- * @param {T} tag
- * @param {Record<string, string | number>} [attributes]
- * @param {...(Node | string)} children
- * @returns {SVGElementTagNameMap[T]}
- */
-export function s(tag, attributes = {}, ...children) {
-  const element = document.createElementNS(SVG, tag);
-  put(element, attributes);
-  if ("tabindex" in attributes) keepKeys(element);
-  element.append(...children);
-  return element;
-}
-
-/**
- * Sets attributes, and touches only those that change.
- * @param {Element} element
- * @param {Record<string, string | number>} attributes
- */
-export function put(element, attributes) {
-  for (const [name, value] of Object.entries(attributes)) {
-    const text = String(value);
-    if (element.getAttribute(name) !== text) element.setAttribute(name, text);
-  }
-}
 
 /**
  * @param {[number, number]} domain where both ends are one number, all goes to the range's middle
@@ -194,29 +163,6 @@ export function extent(values, room = 0.06) {
 }
 
 /**
- * A number in few letters: 0.0123, 1530, 2.4 × 10⁻⁵.
- * @param {number | null | undefined} value
- * @param {number} [digits] significant ones
- */
-export function short(value, digits = 3) {
-  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  if (value === 0) return "0";
-  const size = Math.abs(value);
-  if (size >= 1e-3 && size < 1e5) {
-    const text = size >= 10 ** digits ? String(Math.round(value)) : value.toPrecision(digits);
-    return text.replace("-", "−");
-  }
-  const [mantissa, power] = value.toExponential(digits - 1).split("e");
-  return `${mantissa.replace("-", "−")}${NARROW}×${NARROW}${tenTo(Number(power))}`;
-}
-
-/** @param {number} power */
-export function tenTo(power) {
-  const raised = [...String(power)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(c)]));
-  return `10${raised.join("")}`;
-}
-
-/**
  * Labels of ticks, all with the same number of decimals.
  * @param {readonly number[]} values
  * @param {number} [power] of ten that the axis' title names
@@ -232,20 +178,6 @@ export function labelled(values, power = 0) {
     value,
     text: scaled[i].toFixed(Math.min(decimals, 4)).replace("-", "−"),
   }));
-}
-
-/**
- * A time in words: 134 ms, 1.2 s, 2 min 5 s.
- * @param {number} seconds
- */
-export function duration(seconds) {
-  if (seconds < 0.9995) return `${Math.round(seconds * 1000)}${NARROW}ms`;
-  if (seconds < 9.95) return `${seconds.toFixed(1)}${NARROW}s`;
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole}${NARROW}s`;
-  const [minutes, rest] = [Math.floor(whole / 60), whole % 60];
-  if (minutes >= 60) return `${Math.floor(minutes / 60)}${NARROW}h ${minutes % 60}${NARROW}min`;
-  return rest ? `${minutes}${NARROW}min ${rest}${NARROW}s` : `${minutes}${NARROW}min`;
 }
 
 /** @param {number} value */

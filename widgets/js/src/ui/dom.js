@@ -1,5 +1,7 @@
 // Elements in one line each.
 
+const SVG = "http://www.w3.org/2000/svg";
+
 /** Tags that take the focus by themselves. */
 const FOCUSABLE = new Set(["a", "button", "input", "select", "textarea", "summary"]);
 
@@ -23,31 +25,37 @@ export function h(tag, attributes = {}, ...children) {
 }
 
 /**
+ * @template {keyof SVGElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, string | number>} [attributes]
+ * @param {...(Node | string)} children
+ * @returns {SVGElementTagNameMap[T]}
+ */
+export function s(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  put(element, attributes);
+  if ("tabindex" in attributes) keepKeys(element);
+  element.append(...children);
+  return element;
+}
+
+/**
+ * Sets attributes, and touches only those that change.
+ * @param {Element} element
+ * @param {Record<string, string | number>} attributes
+ */
+export function put(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) {
+    const text = String(value);
+    if (element.getAttribute(name) !== text) element.setAttribute(name, text);
+  }
+}
+
+/**
  * Marks an element that can have the focus, so that a notebook's shortcuts leave its keys alone.
  * The notebook looks at the focused element first, so marking only the widget's root is too late.
  * @param {Element} element
  */
 export function keepKeys(element) {
   element.setAttribute("data-lm-suppress-shortcuts", "true");
-}
-
-/**
- * A canvas in memory and its context.
- * @param {number} width
- * @param {number} height
- * @param {CanvasRenderingContext2DSettings} [settings]
- */
-export function sheet(width, height, settings) {
-  const canvas = h("canvas", { width, height });
-  return { canvas, context: context(canvas, settings) };
-}
-
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {CanvasRenderingContext2DSettings} [settings]
- */
-export function context(canvas, settings) {
-  const found = canvas.getContext("2d", settings);
-  if (!found) throw new Error("This browser draws no canvas");
-  return found;
 }

@@ -1,5 +1,7 @@
 // Numbers and names as they are shown.
 
+const NARROW = "\u00a0"; // between a number and its unit
+
 /**
  * A number in few characters.
  * @param {number | null | undefined} value
@@ -10,6 +12,43 @@ export function short(value) {
   if (size === 0) return "0";
   if (size >= 10_000 || size < 0.001) return minus(value.toExponential(1).replace("e+", "e"));
   return minus(String(Number(value.toPrecision(3))));
+}
+
+/**
+ * A number in few letters, with a power of ten where it needs one: 0.0123, 1530, 2.4 × 10⁻⁵.
+ * @param {number | null | undefined} value
+ * @param {number} [digits] significant ones
+ */
+export function withPower(value, digits = 3) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e-3 && size < 1e5) {
+    const text = size >= 10 ** digits ? String(Math.round(value)) : value.toPrecision(digits);
+    return text.replace("-", "−");
+  }
+  const [mantissa, power] = value.toExponential(digits - 1).split("e");
+  return `${mantissa.replace("-", "−")}${NARROW}×${NARROW}${tenTo(Number(power))}`;
+}
+
+/** @param {number} power */
+export function tenTo(power) {
+  const raised = [...String(power)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(c)]));
+  return `10${raised.join("")}`;
+}
+
+/**
+ * A time in words: 134 ms, 1.2 s, 2 min 5 s.
+ * @param {number} seconds
+ */
+export function duration(seconds) {
+  if (seconds < 0.9995) return `${Math.round(seconds * 1000)}${NARROW}ms`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)}${NARROW}s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole}${NARROW}s`;
+  const [minutes, rest] = [Math.floor(whole / 60), whole % 60];
+  if (minutes >= 60) return `${Math.floor(minutes / 60)}${NARROW}h ${minutes % 60}${NARROW}min`;
+  return rest ? `${minutes}${NARROW}min ${rest}${NARROW}s` : `${minutes}${NARROW}min`;
 }
 
 /**

@@ -2,9 +2,6 @@
 
 import { h } from "./dom.js";
 
-/** @typedef {import("../trace/trace.js").Frame} Frame */
-/** @typedef {import("../trace/trace.js").Trace} Trace */
-
 const SVG = "http://www.w3.org/2000/svg";
 
 /** @param {(step: number) => void} moved */
@@ -87,18 +84,6 @@ export function createScrubber(moved) {
       drawTicks(last + 1, fork > 0 && fork <= last + 1 ? fork : -1);
     },
   };
-}
-
-/**
- * How many of its steps a branch took over from the one that it left.
- * @param {Trace} trace
- * @param {number} id
- * @param {Frame[]} path
- */
-export function forkOf(trace, id, path) {
-  const branch = trace.branches.get(id);
-  if (!branch || branch.parent === null) return 0;
-  return path.findIndex((frame) => frame.node === branch.start) + 1;
 }
 
 /**

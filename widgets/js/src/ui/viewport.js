@@ -1,6 +1,6 @@
 // Where the picture lies on the screen: screen = picture * scale + offset, in CSS pixels.
 
-/** @typedef {import("../mask/raster.js").Point} Point */
+/** @typedef {{x: number, y: number}} Point */
 
 export const ZOOM = 1.25;
 const LARGEST = 40;

@@ -1,8 +1,9 @@
 // What lies below a map in one step of a trace, and the mask over it.
 
-import { maskOf, outlinePath } from "../mask/outline.js";
+import { outlinePath } from "../mask/outline.js";
+import { maskOfWhite } from "../mask/pngmask.js";
 import { Pictures } from "../trace/pictures.js";
-import { sheet } from "../ui/dom.js";
+import { pixelsOf, sheet } from "../ui/canvas.js";
 
 /** @typedef {import("../trace/trace.js").Trace} Trace */
 /** @typedef {import("../trace/trace.js").Frame} Frame */
@@ -81,7 +82,7 @@ export class Backdrop {
     if (!bitmap) return null;
     let found = this.masks.get(bitmap);
     if (!found) {
-      const mask = maskOf(bitmap);
+      const mask = maskOfWhite(pixelsOf(bitmap, bitmap.width, bitmap.height));
       const { left, top, width, height } = this.boxes(trace).view;
       const { canvas, context } = sheet(mask.width, mask.height);
       const pixels = context.createImageData(mask.width, mask.height);

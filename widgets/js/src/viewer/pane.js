@@ -3,7 +3,8 @@
 
 import { colored } from "../color/colormaps.js";
 import { enlarged } from "../color/resample.js";
-import { context, h, sheet } from "../ui/dom.js";
+import { context, sheet, strokeTwice } from "../ui/canvas.js";
+import { h } from "../ui/dom.js";
 import { short } from "../ui/format.js";
 
 /** @typedef {import("../mask/raster.js").Point} Point */
@@ -133,21 +134,21 @@ export class Pane {
     if (scene.cell) {
       const path = new Path2D();
       path.rect(scene.cell.left, scene.cell.top, scene.cell.width, scene.cell.height);
-      twice(pen, path, thin, 0.8);
+      strokeTwice(pen, path, thin, 0.8);
     }
-    if (scene.mask) twice(pen, scene.mask, thin, 1.2);
+    if (scene.mask) strokeTwice(pen, scene.mask, thin, 1.2);
     const { cells, outline, corners } = scene.region;
-    if (cells) twice(pen, cells, thin, 1.6);
+    if (cells) strokeTwice(pen, cells, thin, 1.6);
     if (outline) {
       if (!corners.length) pen.setLineDash([5 * thin, 4 * thin]);
-      twice(pen, outline, thin, 0.9);
+      strokeTwice(pen, outline, thin, 0.9);
       pen.setLineDash([]);
     }
     for (const { x, y } of corners) {
       const dot = new Path2D();
       dot.arc(x, y, 3.5 * thin, 0, 7);
       pen.fillStyle = "#ffffff";
-      twice(pen, dot, thin, 1.2);
+      strokeTwice(pen, dot, thin, 1.2);
       pen.fill(dot);
     }
   }
@@ -189,22 +190,4 @@ export class Pane {
  */
 function put(pen, image, { left, top, width, height }) {
   pen.drawImage(image, left, top, width, height);
-}
-
-/**
- * A light line in a dark one, which shows on every ground.
- * @param {CanvasRenderingContext2D} pen
- * @param {Path2D} path
- * @param {number} unit one pixel of the screen
- * @param {number} width of the light line
- */
-function twice(pen, path, unit, width) {
-  pen.lineJoin = "round";
-  pen.lineCap = "butt";
-  pen.strokeStyle = "rgba(10, 12, 16, 0.75)";
-  pen.lineWidth = (width + 1.6) * unit;
-  pen.stroke(path);
-  pen.strokeStyle = "#ffffff";
-  pen.lineWidth = width * unit;
-  pen.stroke(path);
 }

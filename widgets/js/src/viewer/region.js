@@ -1,11 +1,9 @@
-// A region of the picture: its outline, the cells that it takes, and the words that it listens to.
+// A region of the picture: the corners of its outline and the cells that it takes.
 
 import { createBitmap } from "../mask/bitmap.js";
 import { fillPolygon } from "../mask/polygon.js";
-import { gridOf, wordsOf } from "../trace/maps.js";
 
 /** @typedef {import("../mask/raster.js").Point} Point */
-/** @typedef {import("../trace/trace.js").Frame} Frame */
 /** @typedef {{kind: "point" | "box" | "polygon", points: Point[]}} Region in pixels of the frame */
 
 /**
@@ -45,56 +43,12 @@ export function cellsOf(region, level, frame) {
   return cells;
 }
 
-/**
- * The cells of which the mask takes half or more; where there are none, those that it touches.
- * @param {import("../mask/bitmap.js").Bitmap} mask of the picture, at any scale
- * @param {number} level pixels per cell
- * @param {Pick<import("../trace/trace.js").Opening, "frame" | "crop">} opening
- * @returns {number[]} row-major
- */
-export function maskedCells(mask, level, { frame, crop }) {
-  const [top, left, height, width] = crop;
-  const [across, down] = [Math.floor(frame[1] / level), Math.floor(frame[0] / level)];
-  const share = new Float32Array(across * down);
-  const [sx, sy] = [width / mask.width, height / mask.height];
-  for (let y = 0; y < mask.height; y++) {
-    const row = Math.min(down - 1, Math.floor((top + (y + 0.5) * sy) / level));
-    for (let x = 0; x < mask.width; x++) {
-      if (!mask.data[y * mask.width + x]) continue;
-      const column = Math.min(across - 1, Math.floor((left + (x + 0.5) * sx) / level));
-      share[row * across + column] += (sx * sy) / level ** 2;
-    }
-  }
-  const over = (/** @type {number} */ least) =>
-    [...share.keys()].filter((cell) => share[cell] > 0 && share[cell] >= least);
-  const half = over(0.5);
-  return half.length ? half : over(0);
-}
-
 /** @param {Point[]} points */
 function middleOf(points) {
   return {
     x: points.reduce((sum, { x }) => sum + x, 0) / points.length,
     y: points.reduce((sum, { y }) => sum + y, 0) / points.length,
   };
-}
-
-/**
- * The mean cross-attention of some cells to each word.
- * @param {Frame} frame
- * @param {number[]} cells of the level's grid
- * @param {Pick<import("../trace/maps.js").Want, "level" | "layer" | "head" | "combine">} how
- * @returns {{text: string, tokens: number[], value: number}[]} in the prompt's order
- */
-export function wordMeans(frame, cells, how) {
-  const found = [];
-  for (const word of wordsOf(frame)) {
-    const grid = gridOf(frame, { ...how, kind: "cross", tokens: word.tokens });
-    if (!grid) return [];
-    const sum = cells.reduce((total, cell) => total + grid.values[cell], 0);
-    found.push({ ...word, value: cells.length ? sum / cells.length : 0 });
-  }
-  return found;
 }
 
 /**

@@ -1,8 +1,11 @@
 // What is selected in the picture: a drawn region, or the masked area where none is drawn.
 
-import { headsOf, layersOf, levelsOf, nearestLevel } from "../trace/maps.js";
-import { cellsOf, maskedCells, regionKey, wordMeans } from "./region.js";
+import { maskedCells } from "../mask/cells.js";
+import { gridOf, headsOf, layersOf, levelsOf, nearestLevel } from "../trace/maps.js";
+import { wordsOf } from "../trace/words.js";
+import { cellsOf, regionKey } from "./region.js";
 
+/** @typedef {import("../trace/trace.js").Frame} Frame */
 /** @typedef {import("./view-model.js").ViewModel} ViewModel */
 /** @typedef {import("./region.js").Region} Region */
 /** @typedef {import("../mask/bitmap.js").Bitmap} Bitmap */
@@ -60,3 +63,21 @@ export function selectionOf(viewModel, region, mask) {
 }
 
 const NAMES = { point: "Point", box: "Box", polygon: "Polygon" };
+
+/**
+ * The mean cross-attention of some cells to each word.
+ * @param {Frame} frame
+ * @param {number[]} cells of the level's grid
+ * @param {Pick<import("../trace/maps.js").Want, "level" | "layer" | "head" | "combine">} how
+ * @returns {{text: string, tokens: number[], value: number}[]} in the prompt's order
+ */
+export function wordMeans(frame, cells, how) {
+  const found = [];
+  for (const word of wordsOf(frame)) {
+    const grid = gridOf(frame, { ...how, kind: "cross", tokens: word.tokens });
+    if (!grid) return [];
+    const sum = cells.reduce((total, cell) => total + grid.values[cell], 0);
+    found.push({ ...word, value: cells.length ? sum / cells.length : 0 });
+  }
+  return found;
+}

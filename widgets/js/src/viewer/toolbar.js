@@ -1,9 +1,9 @@
 // The rows of controls around the picture.
 
 import { COLORMAPS } from "../color/colormaps.js";
-import { createChips } from "../ui/chips.js";
 import { createChoice, createPicker, createShare, createToggle } from "../ui/controls.js";
 import { h } from "../ui/dom.js";
+import { createPrompt } from "./prompt.js";
 
 /** @typedef {import("../ui/controls.js").Option} Option */
 /** @typedef {import("./view-model.js").ViewModel} ViewModel */
@@ -38,7 +38,7 @@ const WHY_JET =
 
 /**
  * @param {{set: (name: string, value: unknown) => void, flip: (name: string) => void,
- *   words: (chosen: import("../ui/chips.js").Chosen) => void}} done
+ *   words: (chosen: import("../trace/words.js").Chosen) => void}} done
  */
 export function createBars(done) {
   const kind = createPicker("What is shown", (value) => done.set("kind", value));
@@ -46,7 +46,7 @@ export function createBars(done) {
   const layer = createPicker("Layer", (value) => done.set("layer", value));
   const head = createPicker("Head", (value) => done.set("head", Number(value)));
   const branch = createPicker("Branch", (value) => done.set("branch", Number(value)), true);
-  const chips = createChips(done.words);
+  const prompt = createPrompt(done.words);
   const single = createToggle("tokens", "Choose single tokens", () => done.flip("single"));
   const combine = createChoice("Several tokens", (value) => done.set("combine", value));
   const each = createToggle("each", "One picture for each word", () => done.flip("each"));
@@ -94,7 +94,7 @@ export function createBars(done) {
       h(
         "div",
         { class: "hdp-bar hdp-prompt" },
-        chips.element,
+        prompt.element,
         h("div", { class: "hdp-group" }, single.element, combine.element, each.element),
       ),
     ],
@@ -154,7 +154,7 @@ export function createBars(done) {
       );
       branch.element.hidden = branches.length < 2;
       const chosen = { words: get("words") ?? [], tokens: get("tokens") ?? [] };
-      chips.update(viewModel.named, chosen, local.single, !wordy);
+      prompt.update(viewModel.named, chosen, local.single, !wordy);
       single.update(local.single, !viewModel.named);
       combine.update(COMBINE, get("combine"), !wordy);
       each.update(local.each, !wordy || viewModel.parts.length < 2);

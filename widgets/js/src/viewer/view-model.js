@@ -7,12 +7,12 @@ import {
   layersOf,
   levelsOf,
   nearestLevel,
-  positionsOf,
   rangeOf,
   sharedRange,
   symmetric,
   WORDY,
 } from "../trace/maps.js";
+import { positionsOf } from "../trace/words.js";
 import { layerNames } from "../ui/format.js";
 
 /** @typedef {import("../trace/trace.js").Trace} Trace */

@@ -1,10 +1,10 @@
 // The viewer: a picture, maps over it, and what a place of it has to do with the words.
 
 import { rangeOf } from "../trace/maps.js";
-import { toggledWord } from "../ui/chips.js";
+import { toggledWord } from "../trace/words.js";
 import { h } from "../ui/dom.js";
 import { createLegend } from "../ui/legend.js";
-import { createScrubber, forkOf, stepByKey } from "../ui/scrubber.js";
+import { createScrubber, stepByKey } from "../ui/scrubber.js";
 import { Backdrop } from "./backdrop.js";
 import { overlayOf, readingAt } from "./overlay.js";
 import { Pane } from "./pane.js";
@@ -105,7 +105,7 @@ export function createViewer(host, current, state, { ask } = {}) {
   const stops = [state.listen(redraw)];
   redraw();
 
-  /** @param {import("../ui/chips.js").Chosen} chosen */
+  /** @param {import("../trace/words.js").Chosen} chosen */
   function choose({ words, tokens }) {
     state.set("words", words);
     state.set("tokens", tokens);
@@ -136,7 +136,7 @@ export function createViewer(host, current, state, { ask } = {}) {
   function draw() {
     const viewModel = readViewModel(current(), state, local);
     bars.update(viewModel);
-    const fork = viewModel.trace ? forkOf(viewModel.trace, viewModel.branch, viewModel.path) : 0;
+    const fork = viewModel.trace?.fork(viewModel.branch, viewModel.path) ?? 0;
     scrubber.update(viewModel.path, viewModel.step, fork);
     const answer = drawRegion(viewModel);
     drawPanes(viewModel, answer);

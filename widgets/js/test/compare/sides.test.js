@@ -8,42 +8,7 @@ import {
   sidesOf,
   wordsOfBoth,
 } from "../../src/compare/sides.js";
-import { splitBuffers } from "../../src/trace/saved.js";
-import { plainState } from "../../src/trace/state.js";
-import { Trace } from "../../src/trace/trace.js";
-import { readViewModel } from "../../src/viewer/view-model.js";
-import { branch, encoded, frame, opening } from "../traces.js";
-
-/** Three steps on the first branch; the second has the first of them and one of its own. */
-function forked() {
-  const trace = new Trace(
-    opening({
-      branches: [
-        branch({ tip: 3, settings: { steps: "20" } }),
-        branch({ id: 1, parent: 0, start: 1, tip: 4, settings: { steps: "20", painta: "False" } }),
-      ],
-    }),
-    [],
-  );
-  /** @type {DataView[]} */
-  const buffers = [];
-  const maps = (/** @type {number} */ value) => {
-    const map = encoded("cross", 16, "mean", [2, 1, 2], [0, value, value, value]);
-    buffers.push(new DataView(/** @type {ArrayBuffer} */ (map.bytes?.buffer)));
-    return [{ ...map, buffer: buffers.length - 1 }];
-  };
-  const words = /** @type {[string, number[]][]} */ ([["star", [0]]]);
-  trace.add(
-    [
-      frame({ node: 1, parent: 0, words, tokens: ["star", "x"], maps: maps(1) }),
-      frame({ node: 2, parent: 1, words, tokens: ["star", "x"], maps: maps(2) }),
-      frame({ node: 3, parent: 2, words, tokens: ["star", "x"], maps: maps(3) }),
-      frame({ node: 4, parent: 1, words: [["moon", [0]], ...words], tokens: ["m", "s"] }),
-    ],
-    buffers,
-  );
-  return trace;
-}
+import { forked } from "../traces.js";
 
 test("the shorter side stays at its last step", () => {
   const trace = forked();
@@ -91,44 +56,4 @@ test("pictures differ by the mean over their channels", () => {
     height: 1,
     values: Float32Array.of(255, 2),
   });
-});
-
-test("a viewer shows the last step where the chosen one is gone, and the level that there is", () => {
-  const trace = forked();
-  const local = { single: false, each: false, crisp: false, outline: true, painta: true };
-  const state = plainState({ step: 9, branch: 0, kind: "cross", words: ["star"], level: 8 });
-  const viewModel = readViewModel(trace, state, local);
-  assert.deepEqual(
-    [viewModel.step, viewModel.frame?.node, viewModel.level, viewModel.head],
-    [2, 3, 16, -1],
-  );
-  assert.deepEqual(viewModel.parts, [{ label: "star", positions: [0] }]);
-  assert.deepEqual(viewModel.offered, ["cross"]);
-  state.set("branch", 99);
-  assert.equal(readViewModel(trace, state, local).branch, 0);
-  assert.equal(readViewModel(undefined, state, local).frame, null);
-});
-
-test("a state tells of changes alone", () => {
-  const state = plainState({ words: ["a"], step: 0 });
-  /** @type {string[]} */
-  const told = [];
-  const stop = state.listen((name) => told.push(name));
-  state.set("words", ["a"]);
-  state.set("step", 0);
-  state.set("words", ["a", "b"]);
-  state.set("step", 1);
-  stop();
-  state.set("step", 2);
-  assert.deepEqual(told, ["words", "step"]);
-});
-
-test("the buffers of a saved page are cut where they were joined", () => {
-  const bytes = Uint8Array.of(0, 1, 2, 3, 4, 5).subarray(1);
-  const parts = splitBuffers(bytes, [2, 0, 3]);
-  assert.deepEqual(
-    parts.map((view) => [...new Uint8Array(view.buffer, view.byteOffset, view.byteLength)]),
-    [[1, 2], [], [3, 4, 5]],
-  );
-  assert.throws(() => splitBuffers(bytes, [2, 9]), /cut off/);
 });

@@ -6,12 +6,10 @@ import {
   layersOf,
   levelsOf,
   nearestLevel,
-  positionsOf,
   rangeOf,
   sharedRange,
   symmetric,
   union,
-  wordsOf,
 } from "../../src/trace/maps.js";
 import { encoded, frame, opening } from "../traces.js";
 
@@ -53,6 +51,15 @@ const heads = frame({
   ],
 });
 
+const painta = frame({
+  maps: [
+    encoded("similarity", 16, "a", [1, 2], [1, 3]),
+    encoded("similarity", 16, "b", [1, 2], [100, 300]),
+    encoded("similarity", 32, "c", [1, 1], [1]),
+    encoded("similarity_painta", 16, "a", [1, 2], [2, 1]),
+  ],
+});
+
 test("means over layers, heads and tokens; sums over tokens alone", () => {
   near(gridOf(heads, want({ layer: "a", head: 0 }))?.values, [0, 1]);
   near(gridOf(heads, want({ layer: "a", head: 1, tokens: [1] }))?.values, [30, 40], 0.1);
@@ -69,29 +76,12 @@ test("without a chosen token there is no map", () => {
   assert.equal(gridOf(heads, want({ level: 8 })), null);
 });
 
-test("a word that stands twice is one word with all its positions", () => {
-  assert.deepEqual(wordsOf(heads), [
-    { text: "red", tokens: [0, 2] },
-    { text: "star", tokens: [1, 2] },
-  ]);
-  assert.deepEqual(positionsOf(heads, ["star", "moon"], [0, 17, -1]), [0, 1, 2]);
-});
-
 test("layers and heads are offered where they were kept", () => {
   assert.deepEqual(layersOf(heads, "cross", 16), ["a", "b"]);
   assert.equal(headsOf(heads, "cross", 16, "mean"), 2);
   const plain = frame({ maps: [encoded("cross", 8, "mean", [1, 1, 1], [1])] });
   assert.deepEqual(layersOf(plain, "cross", 8), []);
   assert.equal(headsOf(plain, "cross", 8, "mean"), 0);
-});
-
-const painta = frame({
-  maps: [
-    encoded("similarity", 16, "a", [1, 2], [1, 3]),
-    encoded("similarity", 16, "b", [1, 2], [100, 300]),
-    encoded("similarity", 32, "c", [1, 1], [1]),
-    encoded("similarity_painta", 16, "a", [1, 2], [2, 1]),
-  ],
 });
 
 test("a difference compares the layers that both have", () => {

@@ -1,50 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { command } from "../../src/timeline/keys.js";
-import { describe, positionsOf } from "../../src/timeline/position.js";
-import { plainState } from "../../src/trace/state.js";
-import { Trace } from "../../src/trace/trace.js";
 import { find, layout, lineage, neighbour } from "../../src/trace/tree.js";
+import { GROWN, traceOf } from "../traces.js";
 
-/** @typedef {import("../../src/trace/trace.js").Branch} Branch */
-/** @typedef {import("../../src/trace/trace.js").Frame} Frame */
-
-/**
- * A trace of branches [start, nodes]; node 0 is the beginning.
- * @param {...[number, number[]]} lines
- */
-function traceOf(...lines) {
-  /** @type {Map<number, number>} */
-  const depth = new Map([[0, 0]]);
-  /** @type {any[]} */
-  const frames = [];
-  const branches = lines.map(([start, nodes], id) => {
-    let parent = start;
-    for (const node of nodes) {
-      const index = depth.get(parent) ?? 0;
-      depth.set(node, index + 1);
-      frames.push({ node, parent, branch: id, index, timestep: 900, seconds: 0.1, maps: [] });
-      parent = node;
-    }
-    return /** @type {Branch} */ ({ id, name: `b${id}`, start, tip: parent, method: "" });
-  });
-  const trace = new Trace(/** @type {any} */ ({ branches, image: null, mask: null }), []);
-  trace.add(
-    frames.map((frame) => ({ method: "rasg", preview: null, picture: null, ...frame })),
-    [],
-  );
-  return trace;
-}
-
-/** @param {Trace} trace */
+/** @param {import("../../src/trace/trace.js").Trace} trace */
 const treeOf = (trace) => layout(trace.branches.values(), trace.frames);
-
-const GROWN = /** @type {[number, number[]][]} */ ([
-  [0, [1, 2, 3, 4]],
-  [1, [5, 6]],
-  [3, [7]],
-  [5, [8, 9]],
-]);
 
 test("a row for each branch, and its dots from where it starts", () => {
   const { rows, columns } = treeOf(traceOf(...GROWN));
@@ -107,7 +67,13 @@ test("a start whose frame has not arrived takes nothing down", () => {
   const trace = traceOf([0, [1]]);
   trace.setBranches([
     ...trace.branches.values(),
-    /** @type {Branch} */ ({ id: 1, name: "b1", start: 9, tip: 9, method: "" }),
+    /** @type {import("../../src/trace/trace.js").Branch} */ ({
+      id: 1,
+      name: "b1",
+      start: 9,
+      tip: 9,
+      method: "",
+    }),
   ]);
   assert.deepEqual(treeOf(trace).rows[1].dots, [{ node: 9, column: 0, start: true }]);
 });
@@ -142,49 +108,4 @@ test("the dot above or below is the nearest one", () => {
   assert.equal(neighbour(tree, 1, 0)?.node, 1);
   assert.equal(neighbour(tree, 2, 0), null);
   assert.equal(neighbour(tree, -1, 0), null);
-});
-
-test("what is shown and where the run stands are two things", () => {
-  const trace = traceOf(...GROWN);
-  const state = plainState({ step: 1, branch: 0, _run: { node: 6, branch: 1 } });
-  const positions = positionsOf(() => trace, state);
-  assert.deepEqual(positions.stood(), { branch: 1, at: 3, node: 6 });
-  assert.equal(positions.shown().node, 2);
-  assert.equal(positions.atRun(), false);
-  state.set("branch", 1);
-  state.set("step", 2);
-  assert.equal(positions.atRun(), true);
-  state.set("step", 99);
-  assert.equal(positions.shown().at, 3, "a step that does not exist is the newest");
-  state.set("step", -1);
-  assert.equal(positions.shown().node, 0);
-  assert.match(describe(trace, 1, 0), /^Before the first step/);
-  assert.match(describe(trace, 1, 6), /^Step 3 · b1/);
-});
-
-test("the run stands nowhere as long as its step has not arrived", () => {
-  const trace = traceOf([0, [1]]);
-  const state = plainState({ step: 0, branch: 0, _run: { node: 2, branch: 0 } });
-  assert.equal(positionsOf(() => trace, state).stood(), null);
-  state.set("_run", { node: 0, branch: 0 });
-  assert.deepEqual(positionsOf(() => trace, state).stood(), { branch: 0, at: 0, node: 0 });
-  assert.equal(positionsOf(() => undefined, state).stood(), null);
-});
-
-test("keys of the notebook are left alone", () => {
-  const key = (/** @type {string} */ name, more = {}) =>
-    command({
-      key: name,
-      ctrlKey: false,
-      metaKey: false,
-      altKey: false,
-      shiftKey: false,
-      ...more,
-    });
-  assert.equal(key(" "), "toggle");
-  assert.equal(key("ArrowLeft"), "previous");
-  assert.equal(key("ArrowLeft", { shiftKey: true }), "back");
-  assert.equal(key("B", { shiftKey: true }), "branch");
-  assert.equal(key("b", { ctrlKey: true }), null);
-  assert.equal(key("toString"), null);
 });

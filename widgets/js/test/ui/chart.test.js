@@ -4,14 +4,12 @@ import {
   beyond,
   counting,
   decades,
-  duration,
   exponent,
   extent,
   labelled,
   line,
   linear,
   normal,
-  short,
   stairs,
   ticks,
 } from "../../src/ui/chart.js";
@@ -103,31 +101,4 @@ test("an extent leaves out what is missing and is never empty", () => {
   assert.equal(extent([null, null]), null);
   const [low, high] = /** @type {[number, number]} */ (extent([7, 7]));
   assert.ok(low < 7 && high > 7);
-});
-
-test("numbers are short", () => {
-  const cases = /** @type {[number | null, string][]} */ ([
-    [0, "0"],
-    [null, "–"],
-    [Number.NaN, "–"],
-    [0.01234, "0.0123"],
-    [-1.5, "−1.50"],
-    [15312, "15312"],
-    [2.41e-5, "2.41 × 10⁻⁵"],
-    [-3.2e12, "−3.20 × 10¹²"],
-  ]);
-  for (const [value, text] of cases) assert.equal(short(value).replaceAll("\u00a0", " "), text);
-});
-
-test("durations are told in the unit that fits", () => {
-  const cases = /** @type {[number, string][]} */ ([
-    [0.134, "134 ms"],
-    [0.9999, "1.0 s"],
-    [2.04, "2.0 s"],
-    [9.97, "10 s"],
-    [59.7, "1 min"],
-    [125, "2 min 5 s"],
-    [7260, "2 h 1 min"],
-  ]);
-  for (const [value, text] of cases) assert.equal(duration(value).replaceAll("\u00a0", " "), text);
 });

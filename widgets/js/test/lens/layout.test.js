@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { nameOf } from "../../src/entry/shortcuts.js";
-import { command, HELP } from "../../src/lens/keys.js";
 import {
   CAPTION,
   colorText,
@@ -20,16 +18,6 @@ function view(width = 1024, height = 768) {
   made.resize(400, 300);
   return made;
 }
-
-/** @param {string} key @param {object} [held] */
-const pressed = (key, held = {}) => ({
-  key,
-  ctrlKey: false,
-  metaKey: false,
-  altKey: false,
-  shiftKey: false,
-  ...held,
-});
 
 test("a view that was moved to a position says so", () => {
   const it = view();
@@ -104,44 +92,4 @@ test("which pictures are shown", () => {
   assert.deepEqual(shownOf(4, "one", 2, [2]), [2]);
   assert.deepEqual(shownOf(2, "one", 7, []), [1]);
   assert.deepEqual(shownOf(0, "one", 0, []), []);
-});
-
-test("keys of the lens, and whose they are not", () => {
-  assert.equal(command(pressed("+")), "in");
-  assert.equal(command(pressed("O")), "mode");
-  assert.equal(command(pressed("ArrowUp", { shiftKey: true })), "up");
-  assert.equal(command(pressed("s", { ctrlKey: true })), null);
-  assert.equal(command(pressed("0", { metaKey: true })), null);
-  assert.equal(command(pressed("q")), null);
-  assert.equal(command(pressed("constructor")), null);
-  const listed = HELP.flatMap(([keys]) => keys.split(" / "));
-  for (const key of ["+", "-", "0", "1", "O", "N", "P", "M", "?"]) assert.ok(listed.includes(key));
-});
-
-test("a lens leaves the studio's keys alone", () => {
-  assert.deepEqual([command(pressed("u")), command(pressed("s"))], [null, null]);
-});
-
-test("an app's keys are left alone where text is typed", () => {
-  const keys = [
-    ["U", "upscale", "upscale"],
-    ["S", "save", "save"],
-  ];
-  /** @param {string} key @param {object} [more] @returns {any} */
-  const event = (key, more = {}) => ({ ...pressed(key), repeat: false, target: null, ...more });
-  assert.equal(nameOf(event("u"), keys), "upscale");
-  assert.equal(nameOf(event("U"), keys), "upscale");
-  assert.equal(nameOf(event("x"), keys), null);
-  for (const held of ["ctrlKey", "metaKey", "altKey", "shiftKey", "repeat"])
-    assert.equal(nameOf(event("u", { [held]: true }), keys), null, held);
-  for (const target of [
-    { tagName: "INPUT", type: "text" },
-    { tagName: "INPUT", type: "number" },
-    { tagName: "TEXTAREA" },
-    { tagName: "SELECT" },
-    { tagName: "DIV", isContentEditable: true },
-  ])
-    assert.equal(nameOf(event("u", { target }), keys), null, target.tagName);
-  for (const target of [{ tagName: "INPUT", type: "checkbox" }, { tagName: "BUTTON" }])
-    assert.equal(nameOf(event("u", { target }), keys), "upscale", target.tagName);
 });
