@@ -27,7 +27,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -35,6 +34,7 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.maps import Word
+from hdpainter_nb.selection import matches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,12 +104,12 @@ class Run:
         return _positions(word, self.words, self.tokens)
 
     def matching(self, pattern: str) -> Layers:
-        """The layers whose name matches.
+        """The layers that are meant: by name, its beginning or a pattern, as for captures.
 
         Raises:
             SettingsError: there is none.
         """
-        found = {name: heads for name, heads in self.layers.items() if fnmatchcase(name, pattern)}
+        found = {name: heads for name, heads in self.layers.items() if matches(name, (pattern,))}
         if not found:
             known = "".join(f"\n  {name}" for name in self.layers)
             raise SettingsError(f"No attention layer is called {pattern!r}; there are{known}")
@@ -133,7 +133,8 @@ class Edit:
     """Steps counted from the start of the run, whatever step the branch leaves at: a slice, range,
     number or collection of numbers. None: all."""
     layer: str = "*"
-    """Which layers, by name: ``*`` and ``?`` stand for any characters, any one."""
+    """Which layers: a name, its beginning up to a dot (``up_blocks.1``), or a pattern, in which
+    ``*`` and ``?`` stand for any characters, any one."""
     half: Half = "cond"
     """Which halves of classifier-free guidance, for `cross` and `heads`."""
     attention: Attention = "cross"
@@ -165,9 +166,9 @@ class Edit:
 
     def acts(self, point: Point, site: Site) -> bool:
         """Whether it acts at this point of this site; `steps` is looked at elsewhere."""
-        if point not in self.points or (
-            point != "mask" and not fnmatchcase(site.layer, self.layer)
-        ):
+        if point not in self.points:
+            return False
+        if point != "mask" and not matches(site.layer, (self.layer,)):
             return False
         if point in ("mask", "c"):
             return True

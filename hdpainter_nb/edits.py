@@ -127,7 +127,8 @@ class ScaleHead(_Kept):
     """The output of one attention head times a factor; 0 ablates it.
 
     Args:
-        layer: name of a layer as ``record.cross.layers(16)`` has it, or a pattern with ``*``.
+        layer: name of a layer as ``record.cross.layers(16)`` has it, its beginning up to a dot
+            (``up_blocks.1``), or a pattern with ``*``.
         head: number of the head, from 0; None takes all. Layers that have fewer stay as they are.
         factor: what its output is multiplied by, before the output projection.
         attention: ``cross`` or ``self``; in self-attention after PAIntA.

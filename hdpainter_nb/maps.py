@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hdpainter_nb.selection import matches
 
 __all__ = ["CrossMaps", "Float", "Lands", "LevelMaps", "QueryKeys", "Word"]
 
@@ -153,6 +155,12 @@ class QueryKeys(Mapping[str, tuple[Float, Float]]):
         return f"{type(self).__name__}({{{inside}}})"
 
 
+def _preferred(levels: Iterable[int]) -> int:
+    """H/16 where it is there, else the finest."""
+    found = {*levels}
+    return 16 if 16 in found else min(found, default=16)
+
+
 class CrossMaps:
     """Cross-attention probabilities of the conditional half, by word or token and level.
 
@@ -214,7 +222,9 @@ class CrossMaps:
         Args:
             which: a word, or a token's position.
             level: H/16 by default, or the layer's own.
-            layer, head: means over layers and heads where None.
+            layer: a name, its beginning or a pattern; the mean over all that fit, of one level.
+                None: over all layers.
+            head: the mean over all where None.
 
         Raises:
             KeyError: no such word, position, level, layer or head was kept.
@@ -246,14 +256,23 @@ class CrossMaps:
 
     def _layer(self, layer: str, level: int | None) -> Float:
         levels = self.maps.layers
-        for found in (level,) if level is not None else levels:
-            if layer in levels.get(found, {}):
-                return levels[found][layer]
-        known = [name for named in levels.values() for name in named]
-        raise KeyError(f"no maps of layer {layer!r}; kept layers: {known}")
+        fitting = {
+            at: stacks
+            for at, named in levels.items()
+            if level in (None, at)
+            and (stacks := [stack for name, stack in named.items() if matches(name, (layer,))])
+        }
+        if not fitting:
+            known = [name for named in levels.values() for name in named]
+            raise KeyError(f"no maps of layer {layer!r}; kept layers: {known}")
+        chosen = fitting[_preferred(fitting)]
+        if len(chosen) == 1:
+            return chosen[0]
+        mean: Float = np.stack([np.asarray(stack, np.float32) for stack in chosen]).mean(0)
+        return mean
 
     def _default_level(self) -> int:
-        return 16 if 16 in self.maps else next(iter(self.maps), 16)
+        return _preferred(self.maps)
 
     def _places(self, which: str | int) -> list[int]:
         """Where a word's or a token's maps lie on the token axis."""

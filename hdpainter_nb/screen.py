@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -20,6 +19,7 @@ from hdpainter_nb import show
 from hdpainter_nb.agreement import agreement, at_level, concentration
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.maps import Float
+from hdpainter_nb.selection import as_tuple, matches
 
 if TYPE_CHECKING:
     from hdpainter_nb.trace import Trace
@@ -106,14 +106,23 @@ class Screen:
         return self._with(self.sort(by).rows[:count])
 
     def where(self, **chosen: Any) -> Self:
-        """Those of a step, level, layer or head; of layers by pattern, ``layer="up*"``."""
-        for name in chosen:
+        """Those of a step, level, layer or head.
+
+        Layers go by name, beginning or pattern, one or several, as for captures:
+        ``layer="up_blocks.1"``.
+
+        Raises:
+            SettingsError: there is none; the message says what there is.
+        """
+        rows = list(self.rows)
+        for name, wanted in chosen.items():
             self._apart(_known(name, _KEYS))
-        return self._with(
-            row
-            for row in self.rows
-            if all(_matches(getattr(row, name), value) for name, value in chosen.items())
-        )
+            there = dict.fromkeys(getattr(row, name) for row in rows)
+            rows = [row for row in rows if _matches(name, getattr(row, name), wanted)]
+            if not rows:
+                listed = "".join(f"\n  {value}" for value in there)
+                raise SettingsError(f"No row has {name}={wanted!r}. There are{listed or ' none'}")
+        return self._with(rows)
 
     def per(self, *names: Key) -> Self:
         """Means over everything but the keys that are named: ``per("layer", "head")``.
@@ -255,8 +264,10 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _matches(value: Any, wanted: Any) -> bool:
-    return fnmatchcase(value, wanted) if isinstance(wanted, str) else value == wanted
+def _matches(name: str, value: Any, wanted: Any) -> bool:
+    if name != "layer" or value is None or wanted is None:
+        return bool(value == wanted)
+    return matches(value, as_tuple(wanted))
 
 
 def _known(name: Any, names: tuple[Any, ...]) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.maps import QueryKeys, Word
+
+if TYPE_CHECKING:
+    from hdpainter_nb.maps import QueryKeys, Word
 
 __all__ = [
     "LayerShape",

@@ -68,6 +68,25 @@ def test_the_needle_is_found() -> None:
     assert other.iou < 0.7 < found.top(1, by="iou")[0].iou
 
 
+def test_what_is_meant_of_layers_goes_by_name_beginning_or_pattern() -> None:
+    found = make_trace().screen("star")
+    for meant in (NEEDLE[0], "up_blocks.2", "up*", ("up_blocks.2", "up_blocks.3")):
+        assert {row.layer for row in found.where(layer=meant)} == {NEEDLE[0]}
+    assert {row.layer for row in found.where(layer=["mid_block", "up*"])} == {
+        NEEDLE[0],
+        "mid_block.x",
+    }
+    there = "\n  ".join(["There are", *LAYERS[16], *LAYERS[32]])
+    with pytest.raises(SettingsError, match=rf"layer='up_block'\. {there}"):
+        found.where(layer="up_block")
+    with pytest.raises(SettingsError, match=r"step=99\. There are\n  0\n  1"):
+        found.where(step=99)
+    with pytest.raises(SettingsError, match=r"layer='up\*'\. There are\n  mid_block\.x$"):
+        found.where(level=32, layer="up*")
+    with pytest.raises(SettingsError, match=r"layer='up\*'\. There are\n  None"):
+        found.per("step").where(layer="up*")
+
+
 def test_the_map_of_a_row_is_what_was_captured() -> None:
     trace = make_trace()
     found = trace.screen("star")
@@ -214,7 +233,7 @@ def test_needles_are_drawn_best_first() -> None:
     bare = views.needles(make_trace("mean", masked=False).screen("star").per("step"), 2, tile=96)
     assert bare.height < sheet.height + 1
     with pytest.raises(ValueError, match="empty"):
-        views.needles(found.where(head=99))
+        views.needles(found.top(0))
 
 
 def test_no_torch_is_needed() -> None:
