@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hdpainter_nb import masks, prepare
+from hdpainter_nb.capture_bytes import PAINTA_LEVELS, SCORE_LEVEL
 from hdpainter_nb.control import control_of
 from hdpainter_nb.models import Model
 from hdpainter_nb.types import Cond, Job, Settings
@@ -27,7 +28,7 @@ def painted(model: Model, job: Job) -> Cond:
     fitted = masks.fit(job.image, job.mask, how=settings.size, long_side=side)
     (height, width), crop = fitted.mask.shape, fitted.crop
     context, words = _text(model, job)
-    latents = torch.empty(1, 4, height // 8, width // 8, device="meta")
+    latents = torch.empty(1, 4, *_at(model.factor, fitted.mask), device="meta")
     known = latents if model.kind == "blended" else None
     return Cond(
         context=context,
@@ -35,9 +36,9 @@ def painted(model: Model, job: Job) -> Cond:
         masked_image_latents=latents,
         painta_masks={
             level: masks.to_painta(fitted.mask, level, settings.painta_mask, crop=crop)
-            for level in (16, 32)
+            for level in PAINTA_LEVELS
         },
-        score_mask=torch.empty(height // 32, width // 32, device="meta"),
+        score_mask=torch.empty(_at(SCORE_LEVEL, fitted.mask), device="meta"),
         size=(height, width),
         crop=crop,
         known_latents=known,
@@ -46,6 +47,11 @@ def painted(model: Model, job: Job) -> Cond:
         control=control_of(model, job),
         **words,
     )
+
+
+def _at(level: int, mask: Any) -> tuple[int, int]:
+    """(h, w) of a mask (H, W) at so many pixels per position."""
+    return mask.shape[0] // level, mask.shape[1] // level
 
 
 def upscaled(model: UpscaleModel, job: UpscaleJob) -> UpscaleCond:

@@ -29,12 +29,13 @@ from hdpainter_nb.types import LEVELS
 if TYPE_CHECKING:
     from hdpainter_nb.offload import Shelf
 
-__all__ = ["Capture", "Estimate", "readable_bytes"]
+__all__ = ["ALL_LEVELS", "Capture", "Estimate", "readable_bytes"]
 
 Detail = Literal["mean", "layers", "heads"]
 Queries = bool | Literal["self", "cross"]
 _DETAILS = ("mean", "layers", "heads")
-_ALL_LEVELS = (*LEVELS, 64)
+ALL_LEVELS = (*LEVELS, 64)
+"""Resolutions that can be kept, counted from the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +103,9 @@ class Capture:
         one_of("queries", self.queries, (False, True, "self", "cross"))
         one_of("device", self.device, ("cpu", "model"))
         one_of("dtype", self.dtype, ("float16", "float32"))
-        wrong = set(self.levels) - set(_ALL_LEVELS)
+        wrong = set(self.levels) - set(ALL_LEVELS)
         if wrong:
-            raise SettingsError(f"levels {sorted(wrong)} are not among 8, 16, 32, 64.")
+            raise SettingsError(f"levels {sorted(wrong)} are not among {str(ALL_LEVELS)[1:-1]}.")
         for name in ("steps", "heads"):
             for number in getattr(self, name) or ():
                 if not isinstance(number, int) or number < 0:
@@ -132,7 +133,7 @@ class Capture:
         Args:
             changes: any field.
         """
-        full = cls(cross="heads", levels=_ALL_LEVELS, scores="heads", queries=True)
+        full = cls(cross="heads", levels=ALL_LEVELS, scores="heads", queries=True)
         return full.replace(**changes)
 
     @classmethod
@@ -165,7 +166,7 @@ class Capture:
         chosen = cls(
             cross=detail,
             scores=detail,
-            levels=_ALL_LEVELS,
+            levels=ALL_LEVELS,
             layers=layers,
             steps=steps,
             heads=heads,

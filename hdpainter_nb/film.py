@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdpainter_nb.capture_bytes import SCORE_LEVEL
 from hdpainter_nb.maps import CrossMaps, LevelMaps
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _maps(record: Record, buffers: Buffers) -> list[Json]:
     ]
     if record.scores is not None:
         scores = encode_map(record.cross.spread(record.scores), buffers)  # (tokens, h, w)
-        found.append({"kind": "scores", "level": 32, "layer": "mean", **scores})
+        found.append({"kind": "scores", "level": SCORE_LEVEL, "layer": "mean", **scores})
     return found
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdpainter_nb import masks
+from hdpainter_nb.capture_bytes import SCORE_LEVEL
 from hdpainter_nb.editing import Edit, Run, Site, StepEdits
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.settings import Settings
@@ -84,8 +85,8 @@ def edited(cond: Cond, settings: Settings, edits: StepEdits | None) -> Cond:
         painta_masks={
             level: moved(mask, level, "painta") > 0.5 for level, mask in cond.painta_masks.items()
         },
-        score_mask=moved(cond.score_mask, 32, "rasg"),
-        latent_mask=moved(cond.latent_mask[0, 0], 8, "unet")[None, None],
+        score_mask=moved(cond.score_mask, SCORE_LEVEL, "rasg"),
+        latent_mask=moved(cond.latent_mask[0, 0], settings.factor, "unet")[None, None],
     )
 
 
@@ -114,5 +115,5 @@ def _fitted(
     if reader == "painta":
         return masks.to_painta(whole, level, settings.painta_mask, crop=cond.crop).float()
     if reader == "rasg":
-        return masks.to_score(whole, settings.score_mask, crop=cond.crop)
-    return masks.to_unet(whole, settings.unet_mask, crop=cond.crop)[0, 0]
+        return masks.to_score(whole, settings.score_mask, level, crop=cond.crop)
+    return masks.to_unet(whole, settings.unet_mask, level, crop=cond.crop)[0, 0]

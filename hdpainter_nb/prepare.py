@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from hdpainter_nb import masks, prompt, vae
+from hdpainter_nb.capture_bytes import PAINTA_LEVELS, SCORE_LEVEL
 from hdpainter_nb.control import control_of
 from hdpainter_nb.errors import HDPainterWarning, PromptWarning
 from hdpainter_nb.inputs import tell
@@ -57,7 +58,7 @@ def _prepare(model: Model, job: Job) -> tuple[Cond, State]:
     if settings.scheduler != "ddim":
         latents = noise * Solver(settings.scheduler, model.schedule, settings.steps).start
     latent_mask, masked_image_latents = parts.prepare_mask_latents(
-        masks.to_unet(fitted.mask, settings.unet_mask, crop=crop),
+        masks.to_unet(fitted.mask, settings.unet_mask, model.factor, crop=crop),
         encode(picture * ~blank),
         1,
         *size,
@@ -65,7 +66,7 @@ def _prepare(model: Model, job: Job) -> tuple[Cond, State]:
     )
     levels = {
         level: masks.to_painta(fitted.mask, level, settings.painta_mask, crop=crop)
-        for level in (16, 32)
+        for level in PAINTA_LEVELS
     }
     _warn_of_neglect(job, tokens, levels)
     cond = Cond(
@@ -73,7 +74,9 @@ def _prepare(model: Model, job: Job) -> tuple[Cond, State]:
         latent_mask=latent_mask,
         masked_image_latents=masked_image_latents,
         painta_masks={level: mask.to(device) for level, mask in levels.items()},
-        score_mask=masks.to_score(fitted.mask, settings.score_mask, crop=crop).to(device),
+        score_mask=masks.to_score(fitted.mask, settings.score_mask, SCORE_LEVEL, crop=crop).to(
+            device
+        ),
         indices=tokens.indices,
         words=tokens.words,
         tokens=tokens.tokens,

@@ -14,18 +14,18 @@ from torch import Tensor
 
 from hdpainter_nb import prompt as prompts
 from hdpainter_nb import schedule, vae
-from hdpainter_nb.capture import Capture
+from hdpainter_nb.capture import ALL_LEVELS, Capture
 from hdpainter_nb.editing import Edit, Run
 from hdpainter_nb.interventions import layers, step_edits
 from hdpainter_nb.step import Stepper, to_array
-from hdpainter_nb.taps import PAINTA_LEVELS, Plan, Seen, layer_shapes
+from hdpainter_nb.taps import PAINTA_LEVELS, SCORE_LEVEL, Plan, Seen, layer_shapes
 from hdpainter_nb.trace import Branch, Node, Trace
 from hdpainter_nb.types import Conditions, Record
 from hdpainter_nb.watch_settings import WatchSettings
 
 __all__ = ["FACTOR", "Call", "Look"]
 
-FACTOR = 8  # pixels per latent position
+FACTOR = WatchSettings.factor
 _NO_RNG: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
 
@@ -183,15 +183,14 @@ class Call:
 
     def _fitting(self, size: tuple[int, int]) -> Capture:
         """The capture without what cannot be had at this size, or without a mask."""
-        capture, whole = (
-            self.capture,
-            [n for n in (8, 16, 32, 64) if not (size[0] % n or size[1] % n)],
-        )
+        capture = self.capture
+        whole = {n for n in ALL_LEVELS if not (size[0] % n or size[1] % n)}
+        similar = whole.issuperset(PAINTA_LEVELS) and self.trace.mask is not None
         return capture.replace(
             levels=tuple(level for level in capture.levels if level in whole),
             c=False,
-            similarity=capture.similarity and self.trace.mask is not None and 32 in whole,
-            scores=capture.scores if 32 in whole else False,
+            similarity=capture.similarity and similar,
+            scores=capture.scores if SCORE_LEVEL in whole else False,
             queries=capture.queries,
         )
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from hdpainter_nb import views
+from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.types import CrossMaps
 from synthetic import make_record, scene
 
@@ -214,6 +215,19 @@ def test_maps_of_a_padded_picture_are_cropped() -> None:
     assert same[0] == same[1]
     assert views.similarity(record, crop=crop).height < views.similarity(record).height
     assert views.filmstrip([record], words=["star"], crop=crop)
+
+
+def test_the_preview_of_a_larger_picture_is_cropped_by_its_own_factor() -> None:
+    record = replace(make_record(2), settings=UpscaleSettings())
+    crop = (8, 0, 100, 60)  # of 128 x 128: 32 x 32 latents, 4 pixels each
+    preview = record.x0_preview[2:27, :15]
+    for draw in (
+        lambda **given: views.heatmaps(record, words=["star"], **given),
+        lambda **given: views.c_map(record, **given),
+        lambda **given: views.layer_maps(record, "similarity", **given),
+    ):
+        own, wanted = draw(crop=crop), draw(crop=crop, picture=preview)
+        assert own.tobytes() == wanted.tobytes()
 
 
 def test_maps_say_where_painta_did_not_act() -> None:

@@ -206,7 +206,7 @@ def _below(record: Record, picture: Any, crop: Crop | None) -> Picture:
         return picture_array(picture)
     if crop is None:
         return record.x0_preview
-    top, left, height, width = (-(-n // 8) for n in crop)
+    top, left, height, width = (-(-n // record.settings.factor) for n in crop)
     return record.x0_preview[top : top + height, left : left + width]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import subprocess
 import sys
@@ -16,10 +17,12 @@ from PIL import Image
 
 from hdpainter_nb import Job, Sampler
 from hdpainter_nb.models import Model
+from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.trace import Trace
 from hdpainter_nb.types import Settings
 from hdpainter_widgets.compare import Compare
 from hdpainter_widgets.feed import FilmWidget
+from hdpainter_widgets.frames import Looks, preview
 from hdpainter_widgets.heatmap import HeatmapViewer
 from hdpainter_widgets.histogram import GradientHistogram
 from hdpainter_widgets.runner import BaseRunner, SyncRunner
@@ -505,3 +508,13 @@ def test_needs_no_torch() -> None:
     )
     path = {"PYTHONPATH": ":".join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=path, check=False).returncode == 0
+
+
+def test_a_preview_has_the_size_of_its_picture() -> None:
+    plain = make_record(2)  # 32 x 32 latents
+    larger = dataclasses.replace(plain, settings=UpscaleSettings())
+    for record, side in ((plain, 256), (larger, 128)):
+        whole = preview(record, Looks())
+        assert whole.shape == (side, side, 3)
+        part = preview(record, Looks(crop=(8, 0, side - 28, side - 40)))
+        np.testing.assert_array_equal(part, whole[8 : side - 20, : side - 40])

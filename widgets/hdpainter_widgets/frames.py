@@ -78,8 +78,8 @@ def preview(record: Any, looks: Looks) -> Any:
     import cv2
 
     small = record.x0_preview
-    height, width = small.shape[:2]
-    large = cv2.resize(small, (8 * width, 8 * height), interpolation=cv2.INTER_CUBIC)
+    height, width = (record.settings.factor * n for n in small.shape[:2])
+    large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     if looks.crop is None:
         return large
     top, left, height, width = looks.crop
