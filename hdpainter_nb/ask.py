@@ -13,6 +13,7 @@ from hdpainter_nb.options import Options
 from hdpainter_nb.prepare import read_text
 from hdpainter_nb.processors import heads
 from hdpainter_nb.prompt import Tokens
+from hdpainter_nb.shortage import enough_memory
 from hdpainter_nb.taps import attention_layers
 
 if TYPE_CHECKING:
@@ -36,10 +37,11 @@ def text_keys(
 
     Raises:
         ModelError: the model has no text encoder.
+        OutOfMemoryError: the memory does not suffice.
     """
     asked: Any = SimpleNamespace(prompt=prompt, settings=settings)
     keys: dict[str, NDArray[Any]] = {}
-    with torch.no_grad():
+    with torch.no_grad(), enough_memory(model, "reading a prompt", None, None):
         context, tokens = read_text(model, model.parts(), asked)  # (2, L, d)
         for layer in attention_layers(model.unet, model.factor):
             if layer.name in layers:

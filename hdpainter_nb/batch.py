@@ -178,20 +178,24 @@ class SamplerBatch:
         """The next state and the record of each sample, from one prediction for all."""
         started, states = time.perf_counter(), [one.state for one in group]
         steppers, index = [one.stepper for one in group], states[0].index
+        conds = [stepper.conditions(index) for stepper in steppers]
         here = [stepper.here(state) for stepper, state in zip(steppers, states, strict=True)]
         said = predict_all(
             group[0].model.unet,
-            [stepper.conditions(index) for stepper in steppers],
+            conds,
             [x for x, _, _ in here],
             here[0][1],
             group[0].settings,
-            [stepper.plan(index, self._cancel.is_set) for stepper in steppers],
+            [
+                stepper.plan(index, self._cancel.is_set, cond)
+                for stepper, cond in zip(steppers, conds, strict=True)
+            ],
             guided=steppers[0].guided,
         )
         share = (time.perf_counter() - started) / len(group)
         return [
-            stepper.move(state, one, time.perf_counter() - share)
-            for stepper, state, one in zip(steppers, states, said, strict=True)
+            stepper.move(state, one, time.perf_counter() - share, cond)
+            for stepper, state, one, cond in zip(steppers, states, said, conds, strict=True)
         ]
 
     def run(self, steps: int | None = None, *, progress: bool = False) -> list[Record]:

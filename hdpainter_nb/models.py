@@ -139,9 +139,12 @@ class Model(Network):
             (h, w, 3).
         """
         if self._preview is None:
-            bare = self.pipe is None
-            self._preview = vae.NEUTRAL if bare else vae.fit_preview(self.parts(), self.factor)
+            self._preview = vae.NEUTRAL if self.pipe is None else self._fitted_preview()
         return vae.to_rgb(latents, self._preview)
+
+    def _fitted_preview(self) -> vae.Matrix:
+        with enough_memory(self, "encoding", None, (vae.CHART, vae.CHART)):
+            return vae.fit_preview(self.parts(), self.factor)
 
     def upcasts(self, dtype: torch.dtype) -> bool:
         """Whether a VAE of this dtype decodes in float32; else only where half overflows."""

@@ -14,10 +14,12 @@ from hdpainter_nb.attention import Attention
 from hdpainter_nb.blending import paste as pasted
 from hdpainter_nb.blending import poisson
 from hdpainter_nb.capture import Capture, Estimate
+from hdpainter_nb.capture_bytes import PAINTA_LEVELS
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.loop import Loop
 from hdpainter_nb.predict import predict
 from hdpainter_nb.settings import Settings
+from hdpainter_nb.shortage import enough_memory
 from hdpainter_nb.solver_step import stepper
 from hdpainter_nb.solvers import from_arrays
 from hdpainter_nb.step import Stepper
@@ -130,7 +132,7 @@ class Sampler(Loop[Cond, Settings]):
         return pasted(original, picture, mask)
 
     def attention(
-        self, record: Record | None = None, *, levels: Collection[int] = (16, 32)
+        self, record: Record | None = None, *, levels: Collection[int] = PAINTA_LEVELS
     ) -> Attention:
         """Attention of a step, to ask for any pixel, head or word: see `Attention`.
 
@@ -143,6 +145,7 @@ class Sampler(Loop[Cond, Settings]):
 
         Raises:
             SettingsError: no step is made yet, or there is no such level.
+            OutOfMemoryError: the memory does not suffice; nothing has moved.
         """
         if record is None:
             if not self.records:
@@ -161,12 +164,16 @@ class Sampler(Loop[Cond, Settings]):
         capture = Capture.nothing(queries=True, levels=tuple(levels), dtype="float32")
         steps = stepper(self.model, self.cond, settings, capture)
         steps = dataclasses.replace(steps, edits=edits)
-        plan = dataclasses.replace(steps.plan(record.index), scores=False)
         cond = steps.conditions(record.index)
-        x = torch.from_numpy(record.latents)[None].to(self.model.device, self.model.dtype)
-        with self._turn:
-            said = predict(self.model.unet, cond, x, record.timestep, settings, plan, guided=False)
-        return Attention.of(dataclasses.replace(record, **steps.seen_of_attention(said.seen)))
+        plan = dataclasses.replace(steps.plan(record.index, cond=cond), scores=False)
+        unet, t = self.model.unet, record.timestep
+        ungraded = settings.replace(rasg=False)  # no gradient is computed here, whatever was
+        enough = enough_memory(self.model, "attention", ungraded, cond.size)
+        with self._turn, enough:
+            x = torch.from_numpy(record.latents)[None].to(self.model.device, self.model.dtype)
+            said = predict(unet, cond, x, t, settings, plan, guided=False)
+            shown = steps.seen_of_attention(said.seen)
+        return Attention.of(dataclasses.replace(record, **shown))
 
     def estimate(self, *, dtype: torch.dtype | None = None) -> Estimate:
         """Bytes and FLOPs of the whole run, counted on the meta device before it starts.

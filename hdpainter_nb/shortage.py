@@ -15,14 +15,16 @@ __all__ = ["advice", "enough_memory"]
 
 
 @contextmanager
-def enough_memory(model: Any, what: str, settings: Any, size: tuple[int, int]) -> Iterator[None]:
+def enough_memory(
+    model: Any, what: str, settings: Any, size: tuple[int, int] | None
+) -> Iterator[None]:
     """Turn a shortage of memory inside into one sentence that says what to do.
 
     Args:
         model: a `Model`.
         what: was being done: ``a step``.
         settings: of the run, or None.
-        size: (H, W) of the padded picture.
+        size: (H, W) of the padded picture; None where it has no part in this.
 
     Raises:
         OutOfMemoryError: the memory does not suffice. What the failed call held is let go.
@@ -31,11 +33,10 @@ def enough_memory(model: Any, what: str, settings: Any, size: tuple[int, int]) -
         yield
 
 
-def advice(model: Any, what: str, settings: Any, size: tuple[int, int]) -> str:
+def advice(model: Any, what: str, settings: Any, size: tuple[int, int] | None) -> str:
     """The sentence: what did not fit, and whatever of the known remedies is not in use yet."""
-    height, width = size
     remedies = ["rasg=False"] if getattr(settings, "rasg", False) else []
-    if max(size) > 64:
+    if size is not None and max(size) > 64:
         smaller = max(64, max(size) // 128 * 64)
         by_setting = hasattr(settings, "long_side")
         remedies.append(f"long_side={smaller}" if by_setting else "a smaller picture")
@@ -47,7 +48,8 @@ def advice(model: Any, what: str, settings: Any, size: tuple[int, int]) -> str:
         remedies.append(f"load(..., offload={stronger!r})")
     ways = " or ".join(filter(None, [", ".join(remedies[:-1]), *remedies[-1:]]))
     where = "The main memory" if model.device.type == "cpu" else f"The memory of {model.device}"
+    at = "" if size is None else f" at {size[1]}x{size[0]} px"
     return (
-        f"{where} does not suffice for {what} at {width}x{height} px: use {ways or 'less'}; "
+        f"{where} does not suffice for {what}{at}: use {ways or 'less'}; "
         "nothing has moved, so the same call may be made again once there is room."
     )

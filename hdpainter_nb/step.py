@@ -115,9 +115,12 @@ class Said:
 class Stepper(BaseStepper[Cond, Settings]):
     """The steps of HD-Painter's inpainting."""
 
-    def plan(self, index: int, cancelled: Callable[[], bool] = never) -> Plan:
-        """What the attention taps do in step `index`."""
-        settings, timesteps, cond = self.settings, self.timesteps, self.conditions(index)
+    def plan(
+        self, index: int, cancelled: Callable[[], bool] = never, cond: Cond | None = None
+    ) -> Plan:
+        """What the attention taps do in step `index`; `cond` is what `conditions` gave for it."""
+        settings, timesteps = self.settings, self.timesteps
+        cond = self.conditions(index) if cond is None else cond
         window = schedule.painta_window(settings, index, len(timesteps), timesteps[index])
         return Plan(
             size=cond.size,
@@ -131,6 +134,7 @@ class Stepper(BaseStepper[Cond, Settings]):
             residual=settings.painta_input == "residual",
             smooth=settings.c_smoothing == "gaussian",
             scores=settings.rasg,
+            factor=settings.factor,
             cancelled=cancelled,
             edits=self.step_edits(index),
         )
@@ -143,7 +147,10 @@ class Stepper(BaseStepper[Cond, Settings]):
         return step_edits(self.edits, self.cond, index, timesteps[index], len(timesteps))
 
     def conditions(self, index: int) -> Cond:
-        """What the UNet and the methods are told in step `index`."""
+        """What the UNet and the methods are told in step `index`.
+
+        To be asked once a step, and handed on: an edit of the masks need not give the same twice.
+        """
         return edited(self.cond, self.settings, self.step_edits(index))
 
     def advance(self, state: State, cancelled: Callable[[], bool] = never) -> tuple[State, Record]:
@@ -153,19 +160,26 @@ class Stepper(BaseStepper[Cond, Settings]):
             SamplingCancelled: `cancelled` said so while the UNet ran.
         """
         started = time.perf_counter()
-        return self.move(state, self.look(state, cancelled), started)
+        cond = self.conditions(state.index)
+        return self.move(state, self.look(state, cancelled, cond), started, cond)
 
-    def look(self, state: State, cancelled: Callable[[], bool] = never) -> Prediction:
-        """What the UNet says at x_t, and grad S where the step needs it."""
+    def look(
+        self, state: State, cancelled: Callable[[], bool] = never, cond: Cond | None = None
+    ) -> Prediction:
+        """What the UNet says at x_t, and grad S where the step needs it; `cond` as for `plan`."""
         x, t, _ = self.here(state)
-        plan, cond = self.plan(state.index, cancelled), self.conditions(state.index)
+        cond = self.conditions(state.index) if cond is None else cond
+        plan = self.plan(state.index, cancelled, cond)
         return predict(self.model.unet, cond, x, t, self.settings, plan, guided=self.guided)
 
-    def move(self, state: State, said: Prediction, started: float) -> tuple[State, Record]:
+    def move(
+        self, state: State, said: Prediction, started: float, cond: Cond
+    ) -> tuple[State, Record]:
         """From what the UNet said at x_t to x_{t-1}.
 
         Args:
             started: reading of `time.perf_counter` when the step began.
+            cond: what the UNet was told in this step.
         """
         model, settings = self.model, self.settings
         x, _, alpha = self.here(state)
@@ -183,7 +197,7 @@ class Stepper(BaseStepper[Cond, Settings]):
                 x0 = (x - (1 - alpha) ** 0.5 * eps) / alpha**0.5
                 output = schedule.output_of(model.prediction_type, x0, eps, alpha)
         after, sigma = self.update(state, Said(output, x0, eps, push))
-        x0, x_prev = self._keep_known(x0, after.latents, state.index)
+        x0, x_prev = self._keep_known(x0, after.latents, state.index, cond)
 
         seen = self._seen(said, standard)  # before the clock is read: it is part of the step
         record = Record(
@@ -228,17 +242,19 @@ class Stepper(BaseStepper[Cond, Settings]):
             self.settings.sigma, eta, model.betas, model.alphas_cumprod, t, prev, model.final_alpha
         )
 
-    def _keep_known(self, x0: Tensor, x_prev: Tensor, index: int) -> tuple[Tensor, Tensor]:
+    def _keep_known(
+        self, x0: Tensor, x_prev: Tensor, index: int, cond: Cond
+    ) -> tuple[Tensor, Tensor]:
         """For a UNet of 4 channels: put the known latents back, noised as x_{t-1} is.
 
         Blended latent diffusion; a UNet of 9 channels sees the known pixels and needs none of it.
         """
-        known, mask = self.cond.known_latents, self.conditions(index).latent_mask
+        known, mask = cond.known_latents, cond.latent_mask
         if known is None:
             return x0, x_prev
         noised = known
-        if index + 1 < len(self.timesteps) and self.cond.known_noise is not None:
-            noised = self.noised(known, self.cond.known_noise, index + 1)
+        if index + 1 < len(self.timesteps) and cond.known_noise is not None:
+            noised = self.noised(known, cond.known_noise, index + 1)
         return (1 - mask) * known + mask * x0, (1 - mask) * noised + mask * x_prev
 
     def noised(self, known: Tensor, noise: Tensor, index: int) -> Tensor:

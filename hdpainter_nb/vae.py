@@ -19,10 +19,12 @@ from torch import Tensor
 from hdpainter_nb.errors import ModelError
 from hdpainter_nb.vae_run import Tile, decoded, encoded, factor_of, run
 
-__all__ = ["NEUTRAL", "decode", "encode", "fit_preview", "to_rgb"]
+__all__ = ["CHART", "NEUTRAL", "Matrix", "decode", "encode", "fit_preview", "to_rgb"]
 
 Matrix = NDArray[np.float32]  # (5, 3): four rows that take latents to RGB, one to add
 
+CHART = 256
+"""Side in pixels of the colour chart that previews are fitted to."""
 NEUTRAL: Matrix = np.array(
     [[0.15, 0.15, 0.15], [0.1, 0.0, -0.1], [-0.05, 0.1, -0.05], [0.05, 0.05, 0.05], [0.5] * 3],
     np.float32,
@@ -96,7 +98,7 @@ def decode(
     return np.asarray(parts.image_processor.postprocess(image, output_type="pil")[0])
 
 
-def fit_preview(parts: Any, factor: int = 8, size: int = 256) -> Matrix:
+def fit_preview(parts: Any, factor: int = 8, size: int = CHART) -> Matrix:
     """Fit RGB = latents @ M + b to what the VAE encodes a smooth colour chart to.
 
     Args:

@@ -23,6 +23,7 @@ from hdpainter_nb.edit_packing import read_edits
 from hdpainter_nb.editing import Edit
 from hdpainter_nb.errors import ModelError, SettingsError
 from hdpainter_nb.inputs import read_image, read_mask
+from hdpainter_nb.memory import explained_shortage
 from hdpainter_nb.taps import Taps, layer_shapes
 from hdpainter_nb.trace import Trace
 from hdpainter_nb.watch_call import FACTOR, Call, Look
@@ -100,7 +101,8 @@ class _Watcher:
             if one.points & {"mask", "c"}:
                 raise SettingsError(f"{one} edits what only a Sampler has: PAIntA or RASG.")
         self.trace = Trace(model=type(pipe).__name__)
-        self._preview = vae.fit_preview(pipe, FACTOR)
+        with explained_shortage(lambda: _short_of_memory(pipe)):
+            self._preview = vae.fit_preview(pipe, FACTOR)
         self._stack = ExitStack()
         self._heard: list[Any] = []  # schedulers that are listened to
         self._call: Call | None = None
@@ -236,6 +238,16 @@ def _argument(args: Any, kwargs: Any, place: int, name: str) -> Any:
     return args[place] if place < len(args) else kwargs.get(name)
 
 
+def _short_of_memory(pipe: Any) -> str:
+    """What to say where the VAE cannot even encode what previews are fitted to."""
+    size = f"{vae.CHART}x{vae.CHART} px"
+    return (
+        f"The memory of {pipe._execution_device} does not suffice for encoding {size}, to which "
+        "previews are fitted: load the pipeline in half precision, or call its "
+        "enable_model_cpu_offload(), and watch it again."
+    )
+
+
 def _check(pipe: Any) -> None:
     """Raise `ModelError` unless the pipeline can be watched."""
     name = type(pipe).__name__
@@ -248,7 +260,9 @@ def _check(pipe: Any) -> None:
     layer_shapes(pipe.unet)
     factor = 2 ** (len(pipe.vae.config.block_out_channels) - 1)
     if factor != FACTOR:
-        raise ModelError(f"The VAE of {name} has {factor} pixels per latent position, not 8.")
+        raise ModelError(
+            f"The VAE of {name} has {factor} pixels per latent position, not {FACTOR}."
+        )
     if getattr(pipe.scheduler, "alphas_cumprod", None) is None:
         raise ModelError(
             f"{type(pipe.scheduler).__name__} has no alphas_cumprod, so x0 cannot be told: use "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
-from hdpainter_nb import Capture, Job, Sampler, Trace
+from hdpainter_nb import Capture, Job, Sampler, Trace, load
+from hdpainter_nb.batch import SamplerBatch
 from hdpainter_nb.edit_packing import pack_edits, unpack_edits
 from hdpainter_nb.edits import (
     Custom,
@@ -185,6 +188,115 @@ def test_a_moved_mask(model: Model, job: Job) -> None:
     assert np.abs(b.x0_latents - c.x0_latents).max() > 1e-4
     with pytest.raises(SettingsError, match="picture's own size"):
         sampler.back().branch(edit=MoveMask(np.ones((64, 128)))).step()
+
+
+class Scattered:
+    """A mask function that gives another mask each time, and remembers which."""
+
+    def __init__(self) -> None:
+        self.rng = torch.Generator().manual_seed(0)
+        self.given: dict[tuple[str, int], list[Tensor]] = {}
+
+    def __call__(self, mask: Tensor, site: Site) -> Tensor:
+        new = (torch.rand(mask.shape, generator=self.rng) > 0.5).float()
+        self.given.setdefault((site.reader, site.level), []).append(new)
+        return new
+
+    def only(self, reader: str, level: int) -> Tensor:
+        (mask,) = self.given[reader, level]
+        return mask
+
+
+@pytest.mark.parametrize("kind", ["sd15", "sd15-4ch"])
+def test_all_that_a_step_does_goes_by_one_mask(
+    folders: dict[str, str], job: Job, kind: str
+) -> None:
+    """PAIntA's rows, the UNet's channel and the region that is kept, though masks are random."""
+    model, scattered = load(folders[kind]), Scattered()
+    sampler = Sampler(model, job.replace(steps=1), Capture.nothing(queries="self"))
+    sampler = sampler.branch(edit=Custom(mask=scattered))
+    channels: list[Tensor] = []
+    hook = model.unet.register_forward_pre_hook(lambda _, args: channels.append(args[0][:, 4:5]))
+    record = sampler.step()
+    hook.remove()
+    assert {*scattered.given} == {("painta", 16), ("painta", 32), ("rasg", 32), ("unet", 8)}
+    for level in (16, 32):
+        wanted = scattered.only("painta", level).numpy() > 0
+        np.testing.assert_array_equal(record.holes[level], wanted)
+    scattered.only("rasg", 32)
+    told, known = scattered.only("unet", 8), sampler.cond.known_latents
+    if known is None:
+        assert all(torch.equal(channel[0, 0], told) for channel in channels)
+        assert len(channels) == 2
+    else:
+        kept = (sampler.state.latents == known).all(1)[0]
+        assert torch.equal(kept, told == 0)
+
+
+def test_a_mask_edit_is_asked_once_for_each_reader(model: Model, quick: Job) -> None:
+    asked: list[str] = []
+
+    def count(mask: Tensor, site: Site) -> Tensor:
+        asked.append(site.reader)
+        return mask
+
+    edit, each = Custom(mask=count), ["painta", "painta", "rasg", "unet"]
+    sampler = Sampler(model, quick).branch(edit=edit)
+    record = sampler.step()
+    assert sorted(asked) == each
+    asked.clear()
+    sampler.attention(record)
+    assert sorted(asked) == each
+    asked.clear()
+    SamplerBatch(model, quick, 2).branch(edit=edit).step()
+    assert sorted(asked) == sorted(2 * each)
+
+
+@pytest.mark.parametrize(
+    ("meant", "pattern"),
+    [
+        ("down_blocks.1", "down_blocks.1.*"),
+        ("up_blocks.1.attentions.0", "up_blocks.1.attentions.0.*"),
+        ("*.attentions.1.*", "*.attentions.1.*"),
+    ],
+)
+def test_a_layer_is_named_in_one_way_everywhere(
+    model: Model, quick: Job, meant: str, pattern: str
+) -> None:
+    whole = Sampler(model, quick, LAYERS)
+    names = [layer.name for layer in whole.layers if fnmatchcase(layer.name, pattern)]
+    assert 0 < len(names) < len(whole.layers)
+    edit = Even(0.5)
+    edit.layer = meant
+    record = whole.branch(edit=edit).step()
+    assert [site.layer for site in edit.sites] == names
+    whole.branch(edit=ScaleHead(meant, 0, 0.0)).step()
+    found = whole.trace.screen("star", 1).where(layer=meant)
+    assert {row.layer for row in found} <= {*names}
+    there = {n for level in (8, 16, 32) for n in record.cross.layers(level)}
+    assert {row.layer for row in found} == {*names} & there
+    chosen = Sampler(model, quick, Capture.where(layers=meant, cross="layers")).step()
+    assert {n for level in chosen.cross.levels for n in chosen.cross.layers(level)} == {
+        row.layer for row in found
+    }
+    level = 16 if any(row.level == 16 for row in found) else found[0].level
+    assert level is not None
+    stacks = [m for n, m in record.cross.layers(level).items() if n in names]
+    mean = np.mean([stack[3] for stack in stacks], 0, dtype=np.float32)
+    np.testing.assert_allclose(record.cross.map(3, layer=meant), mean, atol=1e-3)
+
+
+def test_a_layer_that_is_not_there_raises_everywhere(model: Model, quick: Job) -> None:
+    sampler, nowhere = Sampler(model, quick, LAYERS), "down_blocks.9"
+    record = sampler.step()
+    with pytest.raises(SettingsError, match=re.escape(nowhere)):
+        Sampler(model, quick, Capture.where(layers=nowhere))
+    with pytest.raises(SettingsError, match=re.escape(nowhere)):
+        sampler.back().branch(edit=ScaleHead(nowhere, 0, 0.0))
+    with pytest.raises(SettingsError, match=r"layer='down_blocks.9'\. There are\n  down_blocks.0"):
+        sampler.trace.screen("star").where(layer=nowhere)
+    with pytest.raises(KeyError, match=re.escape(nowhere)):
+        record.cross.map("star", layer=nowhere)
 
 
 def test_only_the_half_that_is_asked_for(model: Model, quick: Job) -> None:

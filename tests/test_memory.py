@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import builders
 from hdpainter_nb import Capture, Job, Sampler, UpscaleJob, Upscaler, load, load_upscaler, vae_run
 from hdpainter_nb import vae as vae_module
+from hdpainter_nb.attention import Attention
 from hdpainter_nb.errors import HDPainterWarning, ModelError, OutOfMemoryError
 from hdpainter_nb.estimate import run_cost
 from hdpainter_nb.memory import (
@@ -32,6 +33,7 @@ from hdpainter_nb.models import Model
 from hdpainter_nb.placement import check_offload, placed, settle, weight_of
 from hdpainter_nb.tiles import OVERLAP, in_tiles, starts
 from hdpainter_nb.upscale_model import UpscaleModel
+from hdpainter_nb.watching import watch
 
 pytestmark = pytest.mark.diffusers
 
@@ -455,6 +457,34 @@ def test_a_shortage_in_a_step_is_one_sentence_and_the_sampler_goes_on(
     straight = Sampler(model, make_job(), Capture.nothing())
     np.testing.assert_array_equal(straight.step().x0_latents, first.x0_latents)
     np.testing.assert_array_equal(straight.step().x0_latents, second.x0_latents)
+
+
+def test_a_shortage_is_one_sentence_wherever_a_network_is_called(
+    folders: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Besides steps, encoding and decoding: what is asked of a run afterwards, and previews."""
+    model = load(folders["sd15"], device="cpu")
+    sampler = Sampler(model, make_job(), Capture.nothing(queries="cross"))
+    record = sampler.step()
+    asked = Attention.of(record)
+    with monkeypatch.context() as patched:
+        patched.setattr(model.unet, "forward", _out_of_memory)
+        with pytest.raises(OutOfMemoryError, match="for attention at 128x128 px: use long_side=64"):
+            sampler.attention()
+    with monkeypatch.context() as patched:
+        patched.setattr(model.pipe.text_encoder, "forward", _out_of_memory)
+        with pytest.raises(OutOfMemoryError, match="for reading a prompt: use less"):
+            asked.words("a ring", model=model)
+    fresh = load(folders["sd15"], device="cpu")
+    larger = load_upscaler(builders.make_upscaler_folder(tmp_path / "x4"), device="cpu")
+    for other in (fresh, larger):
+        monkeypatch.setattr(other.pipe.vae, "encode", _out_of_memory)
+        with pytest.raises(OutOfMemoryError, match="for encoding at 256x256 px"):
+            other.preview(torch.zeros(1, 4, 16, 16))
+    with pytest.raises(OutOfMemoryError, match="256x256 px, to which previews are fitted"):
+        watch(fresh.pipe).__enter__()
+    sampler.attention()  # nothing is left behind
+    assert len(asked.words("a ring", model=model).words) > 0
 
 
 def test_remedies_already_in_use_are_not_named(
