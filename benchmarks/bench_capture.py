@@ -20,9 +20,10 @@ import report
 import torch
 
 from hdpainter_nb import Capture, Sampler
-from hdpainter_nb.capture import readable_bytes
-from hdpainter_nb.models import Model
-from hdpainter_nb.types import Cond, State
+from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.model import Model
+from hdpainter_nb.models.schedulers import State
+from hdpainter_nb.utils.nbytes import readable_bytes
 
 WHAT = "Steps with PAIntA, within its window. Medians; the ratios are of steps side by side."
 NOTHING, STANDARD = "nothing", "standard"

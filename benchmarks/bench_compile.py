@@ -21,11 +21,12 @@ import networks
 import report
 import torch
 
-from hdpainter_nb.capture import Capture
-from hdpainter_nb.models import Model
-from hdpainter_nb.predict import call
-from hdpainter_nb.sampler import Sampler
-from hdpainter_nb.types import Cond, State
+from hdpainter_nb.capture.capture import Capture
+from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.model import Model
+from hdpainter_nb.models.schedulers import State
+from hdpainter_nb.sampling.predict import call
+from hdpainter_nb.sampling.sampler import Sampler
 
 ALONE = "the UNet alone"
 HEADING = "Without torch.compile (`bench_compile.py`)"

@@ -17,9 +17,10 @@ import report
 import torch
 from torch import Tensor
 
-from hdpainter_nb import predict, rasg
-from hdpainter_nb.capture import Capture
-from hdpainter_nb.sampler import Sampler
+from hdpainter_nb.capture.capture import Capture
+from hdpainter_nb.method import rasg
+from hdpainter_nb.sampling import predict
+from hdpainter_nb.sampling.sampler import Sampler
 
 LEAST = 2.0**-14  # float16's smallest normal number
 

@@ -24,11 +24,13 @@ import report
 import straightforward
 import torch
 
-from hdpainter_nb.capture import Capture
-from hdpainter_nb.memory import LiveBytes
-from hdpainter_nb.models import Model
-from hdpainter_nb.sampler import Sampler
-from hdpainter_nb.types import Cond, Settings, State
+from hdpainter_nb.capture.capture import Capture
+from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.model import Model
+from hdpainter_nb.models.schedulers import State
+from hdpainter_nb.sampling.sampler import Sampler
+from hdpainter_nb.settings import Settings
+from hdpainter_nb.utils.memory import LiveBytes
 
 PLAIN = "plain"
 METHODS = {
@@ -111,7 +113,7 @@ def cpu(rounds: int, side: int, wide_rounds: int) -> None:
     parts = [
         report.circumstances(),
         "Peaks are bytes of tensors made in the step and alive at once, weights and inputs "
-        "excluded (`hdpainter_nb.memory.LiveBytes`).",
+        "excluded (`hdpainter_nb.utils.memory.LiveBytes`).",
     ]
     model, cond, state = networks.miniature()
     parts += [

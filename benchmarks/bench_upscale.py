@@ -20,10 +20,10 @@ import report
 import torch
 
 from hdpainter_nb import UpscaleJob, Upscaler, load_upscaler
-from hdpainter_nb.capture import Capture
-from hdpainter_nb.memory import LiveBytes
-from hdpainter_nb.mini.large import large_task
-from hdpainter_nb.upscale_model import UpscaleModel
+from hdpainter_nb.capture.capture import Capture
+from hdpainter_nb.mini.world.large import large_task
+from hdpainter_nb.upscale.model import UpscaleModel
+from hdpainter_nb.utils.memory import LiveBytes
 
 SMALL_CARD = 12e9  # bytes
 

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 
 from hdpainter_nb import Job, Sampler, load, mini
-from hdpainter_nb.capture import Capture
-from hdpainter_nb.models import Model
-from hdpainter_nb.types import Cond, Settings, State
+from hdpainter_nb.capture.capture import Capture
+from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.model import Model
+from hdpainter_nb.models.schedulers import State
+from hdpainter_nb.settings import Settings
 
 
 def miniature() -> tuple[Model, Cond, State]:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from diffusers.models.attention import BasicTransformerBlock
 from torch import Tensor, nn
 
-from hdpainter_nb.types import Cond
+from hdpainter_nb.models.conditioning import Cond
 
 ETA = 0.1
 LAST_INTROVERTED = 500  # PAIntA acts while t is larger

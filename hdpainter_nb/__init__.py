@@ -15,57 +15,60 @@ from hdpainter_nb._version import __version__
 
 if TYPE_CHECKING:
     from hdpainter_nb import errors, mini, views
-    from hdpainter_nb.ablation import upscale_ablation, upscale_variants
-    from hdpainter_nb.attention import Attention
-    from hdpainter_nb.batch import SamplerBatch
-    from hdpainter_nb.capture import Capture
-    from hdpainter_nb.cost import Estimate, PaintEstimate
-    from hdpainter_nb.editing import Edit
-    from hdpainter_nb.edits import Custom, MoveMask, ReplaceWord, ScaleHead, ScaleWord, SetC
-    from hdpainter_nb.estimate import run_cost
-    from hdpainter_nb.models import Model, load
-    from hdpainter_nb.painting import paint, paint_cost
-    from hdpainter_nb.resources import data_path
-    from hdpainter_nb.sampler import Sampler
-    from hdpainter_nb.trace import Trace
-    from hdpainter_nb.types import PRESETS, Job, Record, Settings
-    from hdpainter_nb.upscale import Upscaler
-    from hdpainter_nb.upscale_model import UpscaleJob, load_upscaler
-    from hdpainter_nb.watching import watch
+    from hdpainter_nb.capture.capture import Capture
+    from hdpainter_nb.edits.builtin import Custom, MoveMask, ReplaceWord, ScaleHead, ScaleWord, SetC
+    from hdpainter_nb.edits.edit import Edit
+    from hdpainter_nb.job import Job
+    from hdpainter_nb.models.loading import load
+    from hdpainter_nb.models.model import Model
+    from hdpainter_nb.painting import PaintEstimate, paint, paint_cost, run_cost
+    from hdpainter_nb.sampling.batch import SamplerBatch
+    from hdpainter_nb.sampling.cost import Estimate
+    from hdpainter_nb.sampling.sampler import Sampler
+    from hdpainter_nb.sampling.watch import watch
+    from hdpainter_nb.settings import PRESETS, Settings
+    from hdpainter_nb.trace.attention import Attention
+    from hdpainter_nb.trace.record import Record
+    from hdpainter_nb.trace.trace import Trace
+    from hdpainter_nb.upscale.ablation import upscale_ablation, upscale_variants
+    from hdpainter_nb.upscale.job import UpscaleJob
+    from hdpainter_nb.upscale.model import load_upscaler
+    from hdpainter_nb.upscale.upscaler import Upscaler
+    from hdpainter_nb.utils.files import data_path
 
 # Where each public name lives. It is imported when first asked for, so that this package opens at
 # once and reading a trace or drawing it never loads torch.
 _HOMES = {
-    "PRESETS": "types",
-    "Attention": "attention",
-    "Capture": "capture",
-    "Custom": "edits",
-    "Edit": "editing",
-    "Estimate": "cost",
-    "Job": "types",
-    "Model": "models",
-    "MoveMask": "edits",
-    "PaintEstimate": "cost",
-    "Record": "types",
-    "ReplaceWord": "edits",
-    "Sampler": "sampler",
-    "SamplerBatch": "batch",
-    "ScaleHead": "edits",
-    "ScaleWord": "edits",
-    "SetC": "edits",
-    "Settings": "types",
-    "Trace": "trace",
-    "UpscaleJob": "upscale_model",
-    "Upscaler": "upscale",
-    "data_path": "resources",
-    "load": "models",
-    "load_upscaler": "upscale_model",
+    "PRESETS": "settings",
+    "Attention": "trace.attention",
+    "Capture": "capture.capture",
+    "Custom": "edits.builtin",
+    "Edit": "edits.edit",
+    "Estimate": "sampling.cost",
+    "Job": "job",
+    "Model": "models.model",
+    "MoveMask": "edits.builtin",
+    "PaintEstimate": "painting",
+    "Record": "trace.record",
+    "ReplaceWord": "edits.builtin",
+    "Sampler": "sampling.sampler",
+    "SamplerBatch": "sampling.batch",
+    "ScaleHead": "edits.builtin",
+    "ScaleWord": "edits.builtin",
+    "SetC": "edits.builtin",
+    "Settings": "settings",
+    "Trace": "trace.trace",
+    "UpscaleJob": "upscale.job",
+    "Upscaler": "upscale.upscaler",
+    "data_path": "utils.files",
+    "load": "models.loading",
+    "load_upscaler": "upscale.model",
     "paint": "painting",
     "paint_cost": "painting",
-    "run_cost": "estimate",
-    "upscale_ablation": "ablation",
-    "upscale_variants": "ablation",
-    "watch": "watching",
+    "run_cost": "painting",
+    "upscale_ablation": "upscale.ablation",
+    "upscale_variants": "upscale.ablation",
+    "watch": "sampling.watch",
 }
 _MODULES = ("errors", "mini", "views")
 

@@ -3,27 +3,121 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from hdpainter_nb import blending, blueprint, geometry
-from hdpainter_nb.capture import Capture
-from hdpainter_nb.cost import PaintEstimate
+from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.estimate import run_cost
-from hdpainter_nb.sampler import Sampler
-from hdpainter_nb.types import Job
-from hdpainter_nb.upscale import Upscaler
-from hdpainter_nb.upscale_model import UpscaleJob
+from hdpainter_nb.images import compositing, resize
+from hdpainter_nb.job import Job
+from hdpainter_nb.models.model import Model
+from hdpainter_nb.sampling import blueprint, step
+from hdpainter_nb.sampling.cost import Estimate, count
+from hdpainter_nb.sampling.sampler import Sampler
+from hdpainter_nb.upscale.job import UpscaleJob
+from hdpainter_nb.upscale.model import UpscaleModel
+from hdpainter_nb.upscale.step import UpscaleStepper
+from hdpainter_nb.upscale.upscaler import Upscaler
+from hdpainter_nb.utils import html
+from hdpainter_nb.utils.nbytes import readable_bytes
 
-if TYPE_CHECKING:
-    from hdpainter_nb.models import Model
-    from hdpainter_nb.upscale_model import UpscaleModel
+__all__ = ["PaintEstimate", "mask_box", "paint", "paint_cost", "run_cost"]
 
-__all__ = ["mask_box", "paint", "paint_cost"]
+
+@dataclass(frozen=True)
+class PaintEstimate:
+    """What `paint` will cost: filling the hole, then making the result larger."""
+
+    paint: Estimate
+    upscale: Estimate | None
+    """None where no network makes it larger."""
+
+    @property
+    def stages(self) -> dict[str, Estimate]:
+        """``paint``, and ``upscale`` where there is one."""
+        both = {"paint": self.paint, "upscale": self.upscale}
+        return {name: stage for name, stage in both.items() if stage is not None}
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of both models, which lie on the device together."""
+        return sum(stage.weight_bytes for stage in self.stages.values())
+
+    @property
+    def phases(self) -> dict[str, int]:
+        """``paint step`` and so on -> the most held at once, both models' weights included."""
+        return {
+            f"{name} {phase}": held + self.weight_bytes - stage.weight_bytes
+            for name, stage in self.stages.items()
+            for phase, held in stage.phases.items()
+        }
+
+    @property
+    def peak_bytes(self) -> int:
+        """The largest of `phases`."""
+        return max(self.phases.values(), default=0)
+
+    @property
+    def flops(self) -> int:
+        """Of both stages."""
+        return sum(stage.flops for stage in self.stages.values())
+
+    def __str__(self) -> str:
+        each = ", ".join(f"{name} {readable_bytes(n)}" for name, n in self.phases.items())
+        return (
+            f"{self.flops / 1e12:.3g} TFLOP; peak {readable_bytes(self.peak_bytes)} "
+            f"(weights {readable_bytes(self.weight_bytes)}; {each})"
+        )
+
+    def _repr_html_(self) -> str:
+        cards = [html.table({"": name, **s._facts()}) for name, s in self.stages.items()]
+        both = {
+            "peak of both": readable_bytes(self.peak_bytes),
+            "weights of both": readable_bytes(self.weight_bytes),
+            "operations": f"{self.flops / 1e12:.3g} TFLOP",
+        }
+        return html.card(html.table(both), *cards)
+
+
+def run_cost(
+    model: Model,
+    job: Job | UpscaleJob,
+    capture: Capture | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    exact: bool = True,
+) -> Estimate:
+    """What a run will cost, before anything of it is computed, its preparation included.
+
+    >>> print(run_cost(model, job))
+    >>> run_cost(model, job.replace(long_side=1024), dtype=torch.float16).peak_bytes
+
+    Args:
+        model: from `load` or `load_upscaler`.
+        job: what to paint, or to make larger.
+        capture: what to keep of each step; `Capture.standard` by default.
+        dtype: the precision to count for; the model's by default.
+        exact: as for `Model.decode`.
+
+    Raises:
+        ModelError: this is a bare UNet; make a sampler and call its `estimate`.
+    """
+    kept = Capture.standard() if capture is None else capture
+    if isinstance(job, UpscaleJob):
+        assert isinstance(model, UpscaleModel)
+        larger = UpscaleStepper(model, blueprint.upscaled(model, job), job.settings, kept)
+        return count(larger, dtype=dtype, exact=exact)
+    return count(
+        step.stepper(model, blueprint.painted(model, job), job.settings, kept),
+        dtype=dtype,
+        exact=exact,
+    )
+
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 
@@ -129,13 +223,13 @@ def _paint(
     sampler.run(progress=progress)
     low, size = sampler.image(), job.mask.shape
     if upscaler is None or low.shape[0] * low.shape[1] >= size[0] * size[1]:
-        picture = geometry.resize(low, size)
-        return blending.poisson(job.image, picture, job.mask)
+        picture = resize.resize(low, size)
+        return compositing.poisson(job.image, picture, job.mask)
     larger = UpscaleJob(low, job.image, job.mask, job.prompt, **upscale)
     large = Upscaler(upscaler, larger, Capture.nothing())
     large.run(progress=progress)
     picture = large.image(paste=True)
-    near = blending.grown(job.mask)[..., None]
+    near = compositing.grown(job.mask)[..., None]
     return np.where(near, picture, job.image)
 
 
@@ -154,7 +248,7 @@ def mask_box(mask: NDArray[np.bool_], context: float, smallest: int = 64) -> Box
     hole = [(int(places[0]), int(places[-1]) + 1) for places in (rows, columns)]
     longest = max(stop - start for start, stop in hole)
     # Room for the blending band on both sides, whatever the context.
-    side = max(round(context * longest), longest + 4 * blending.BAND, smallest)
+    side = max(round(context * longest), longest + 4 * compositing.BAND, smallest)
     spans = []
     for (start, stop), length in zip(hole, mask.shape, strict=True):
         size = min(side, length)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-import builders
-from hdpainter_nb.models import Model, load
-from hdpainter_nb.types import Job
+from hdpainter_nb.job import Job
+from hdpainter_nb.models.loading import load
+from hdpainter_nb.models.model import Model
+from support import builders
 
 # The models in tests are so small that a second thread only costs.
 torch.set_num_threads(1)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hdpainter_nb.files import replacing
+from hdpainter_nb.utils.files import replacing
 from hdpainter_nb.views import gif, save_png
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes and links as POSIX has them")
@@ -84,7 +84,7 @@ def test_a_folder_that_takes_no_file_is_named(
     def refuse(*_: Any) -> int:
         raise PermissionError(13, "Permission denied", "the temporary file")
 
-    monkeypatch.setattr("hdpainter_nb.files.os.open", refuse)
+    monkeypatch.setattr("hdpainter_nb.utils.files.os.open", refuse)
     path = tmp_path / "a.txt"
     with pytest.raises(PermissionError, match=re.escape(f"written in {tmp_path}")) as raised:
         replacing(path).__enter__()
@@ -125,7 +125,7 @@ def test_a_link_stays_one_and_its_file_is_replaced(tmp_path: Path) -> None:
 def test_a_link_under_the_temporary_name_is_never_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hdpainter_nb.files.secrets.token_hex", lambda _: "guessed")
+    monkeypatch.setattr("hdpainter_nb.utils.files.secrets.token_hex", lambda _: "guessed")
     (tmp_path / "precious").write_text("whole")
     (tmp_path / ".a.txt.guessed.part").symlink_to(tmp_path / "precious")
     with pytest.raises(FileExistsError), replacing(tmp_path / "a.txt"):
@@ -212,7 +212,8 @@ def test_weights_and_checkpoints_of_the_miniature(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch = pytest.importorskip("torch")
-    from hdpainter_nb.mini import learner, oracle, train_vae, writing
+    from hdpainter_nb.mini import oracle, train_vae
+    from hdpainter_nb.mini.training import learner, writing
 
     def full(_: Any, file: Path, *__: Any, **___: Any) -> None:
         Path(file).write_bytes(b"half a file")

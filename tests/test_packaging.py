@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import hdpainter_nb
-from hdpainter_nb.resources import data_path
+from hdpainter_nb.utils.files import data_path
 
 ROOT = Path(__file__).resolve().parent.parent
 PIP_ONLY = {"opencv-python-headless"}  # listed under `pip:` in environment.yml
@@ -154,10 +154,10 @@ def test_missing_data_is_named_with_what_there_is() -> None:
 
 
 def test_data_outside_is_not_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from hdpainter_nb import resources
+    from hdpainter_nb.utils import files
 
-    monkeypatch.setattr(resources, "_WHEEL", tmp_path / "_data")
-    monkeypatch.setattr(resources, "_CHECKOUT", tmp_path / "data")
+    monkeypatch.setattr(files, "_WHEEL", tmp_path / "_data")
+    monkeypatch.setattr(files, "_CHECKOUT", tmp_path / "data")
     with pytest.raises(FileNotFoundError, match=r"pip install -e \."):
         data_path("mini")
 

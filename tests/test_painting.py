@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import builders
 from hdpainter_nb import Job, UpscaleJob, load_upscaler, paint, upscale_ablation
-from hdpainter_nb.ablation import upscale_variants, zoom_boxes
-from hdpainter_nb.blending import BAND, grown
 from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.models import Model
+from hdpainter_nb.images.compositing import BAND, grown
+from hdpainter_nb.models.model import Model
 from hdpainter_nb.painting import mask_box
-from hdpainter_nb.upscale_model import UpscaleModel
+from hdpainter_nb.upscale.ablation import upscale_variants, zoom_boxes
+from hdpainter_nb.upscale.model import UpscaleModel
+from support import builders
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ import re
 import numpy as np
 import pytest
 
-from hdpainter_nb import PRESETS, Job, Settings, types
+from hdpainter_nb import PRESETS, Job, Settings
 from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.types import CrossMaps, LevelMaps, Word
+from hdpainter_nb.select import Word
+from hdpainter_nb.trace.maps import CrossMaps, LevelMaps
 
 # What each source does, by switch; written from the sources, not from the presets.
 TABLE = {
@@ -161,4 +162,3 @@ def test_public_names_are_there() -> None:
     assert set(dir(hdpainter_nb)) == set(hdpainter_nb.__all__)
     with pytest.raises(AttributeError, match="nothing_like_it"):
         _ = hdpainter_nb.nothing_like_it
-    assert all(hasattr(types, name) for name in types.__all__)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .backgrounds import BACKGROUNDS
-from .sets import Triple, provocation_set, standard_set, triple
-from .world import COLORS, SHAPES, Scene, Thing, reduced, scene
+from hdpainter_nb.mini.world.backgrounds import BACKGROUNDS
+from hdpainter_nb.mini.world.scene import COLORS, SHAPES, Scene, Thing, reduced, scene
+from hdpainter_nb.mini.world.sets import Triple, provocation_set, standard_set, triple
 
 __all__ = [
     "BACKGROUNDS",

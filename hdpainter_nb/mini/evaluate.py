@@ -24,14 +24,13 @@ import torch
 from numpy.typing import NDArray
 
 from hdpainter_nb import Capture, Job, Sampler, SamplerBatch, load
-from hdpainter_nb.blending import paste, poisson
-from hdpainter_nb.files import replacing
-
-from . import oracle as judge
-from .holes import Mask
-from .parallel import several
-from .sets import Triple, provocation_set, standard_set
-from .world import Image
+from hdpainter_nb.images.compositing import paste, poisson
+from hdpainter_nb.mini import oracle as judge
+from hdpainter_nb.mini.training.parallel import several
+from hdpainter_nb.mini.world.holes import Mask
+from hdpainter_nb.mini.world.scene import Image
+from hdpainter_nb.mini.world.sets import Triple, provocation_set, standard_set
+from hdpainter_nb.utils.files import replacing
 
 METHODS: dict[str, dict[str, bool]] = {
     "baseline": {"painta": False, "rasg": False},

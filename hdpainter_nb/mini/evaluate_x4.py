@@ -19,13 +19,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdpainter_nb import UpscaleJob, load, load_upscaler, vae
-from hdpainter_nb.ablation import upscale_variants
-from hdpainter_nb.blending import paste
-
-from .large import LargeTask, band, decibels, error, gradient_energy, large_task
-from .parallel import several
-from .world import Image
+from hdpainter_nb import UpscaleJob, load, load_upscaler
+from hdpainter_nb.images.compositing import paste
+from hdpainter_nb.mini.training.parallel import several
+from hdpainter_nb.mini.world.large import (
+    LargeTask,
+    band,
+    decibels,
+    error,
+    gradient_energy,
+    large_task,
+)
+from hdpainter_nb.mini.world.scene import Image
+from hdpainter_nb.models import vae
+from hdpainter_nb.upscale.ablation import upscale_variants
 
 TRUTH = "truth"
 

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hdpainter_nb.files import replacing
-
-from . import holes
-from .holes import Mask
-from .world import COLORS, SHAPES, Image, beside, make_scene, spot
+from hdpainter_nb.mini.world import holes
+from hdpainter_nb.mini.world.holes import Mask
+from hdpainter_nb.mini.world.scene import COLORS, SHAPES, Image, beside, make_scene, spot
+from hdpainter_nb.utils.files import replacing
 
 NOTHING = "nothing"
 _SIDE = 64  # pixels of a crop

@@ -17,13 +17,13 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from . import nets, tokenizer
-from .data import Buffer, Examples
-from .learner import Learner, anneal, chances
-from .parallel import Team, launch
-from .precision import autocast
-from .supervise import pointing_loss, watch
-from .writing import put
+from hdpainter_nb.mini.training import networks, tokenizer
+from hdpainter_nb.mini.training.data import Buffer, Examples
+from hdpainter_nb.mini.training.learner import Learner, anneal, chances
+from hdpainter_nb.mini.training.parallel import Team, launch
+from hdpainter_nb.mini.training.precision import autocast
+from hdpainter_nb.mini.training.supervise import pointing_loss, watch
+from hdpainter_nb.mini.training.writing import put
 
 _BLIND = 960  # from this timestep on,
 _ALONE = 0.6  # this share of the examples is noise alone
@@ -64,12 +64,12 @@ class Trainee(Learner):
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.device = plan, torch.device(plan.device)
-        unet, text = nets.new_unet(), nets.new_text_encoder()
+        unet, text = networks.new_unet(), networks.new_text_encoder()
         text.set_attn_implementation("eager")  # faster than the fused kernel at this size
         self.unet = unet.to(self.device, memory_format=torch.channels_last).train()
         self.text = text.to(self.device).train()
-        networks = {"unet": self.unet, "text": self.text}
-        super().__init__(networks, plan.rate, plan.average, plan.work / "denoiser.pt")
+        parts = {"unet": self.unet, "text": self.text}
+        super().__init__(parts, plan.rate, plan.average, plan.work / "denoiser.pt")
         if plan.start is not None and not self.resumed:
             begun = UNet2DConditionModel.from_pretrained(plan.start / "unet")
             self.unet.load_state_dict(begun.float().state_dict())
@@ -77,7 +77,7 @@ class Trainee(Learner):
             self.text.load_state_dict(told.float().state_dict())
             self.remember()
         self.kept = watch(self.unet)
-        cumulative = nets.new_scheduler().alphas_cumprod.to(self.device)
+        cumulative = networks.new_scheduler().alphas_cumprod.to(self.device)
         self.signal, self.noise = cumulative.sqrt(), (1 - cumulative).sqrt()
         self.chances = chances(cumulative)
         self.chances[_BLIND:] *= plan.first
@@ -141,7 +141,7 @@ class Trainee(Learner):
 
 def export(unet: UNet2DConditionModel, text: CLIPTextModel, out: Path) -> None:
     """Write both networks as fp16 safetensors into a pipeline folder, other parts included."""
-    nets.write_index(out)
+    networks.write_index(out)
     for network, name, file in (
         (unet, "unet", "diffusion_pytorch_model.safetensors"),
         (text, "text_encoder", "model.safetensors"),

@@ -22,9 +22,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdpainter_nb.files import replacing
-
-from .autoencoder import (
+from hdpainter_nb.mini.training.autoencoder import (
     STABILITYS,
     analytic_start,
     factor_of,
@@ -33,11 +31,13 @@ from .autoencoder import (
     scale_latents,
     whiten,
 )
-from .backgrounds import SIZE, photographs
-from .feed import Feed, Ring
-from .parallel import Team, launch
-from .precision import autocast
-from .world import Scene, make_scene
+from hdpainter_nb.mini.training.feed import Feed, Ring
+from hdpainter_nb.mini.training.parallel import Team, launch
+from hdpainter_nb.mini.training.precision import autocast
+from hdpainter_nb.mini.world.backgrounds import photographs
+from hdpainter_nb.mini.world.canvas import SIZE
+from hdpainter_nb.mini.world.scene import Scene, make_scene
+from hdpainter_nb.utils.files import replacing
 
 Crops = NDArray[np.float16]
 

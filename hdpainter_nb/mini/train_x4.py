@@ -20,14 +20,14 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from . import tokenizer, x4_nets
-from .autoencoder import importance
-from .feed import Feed
-from .learner import Learner, anneal, chances
-from .parallel import Team, launch
-from .precision import autocast
-from .supervise import Plain
-from .x4_data import SCALE, Stock, views
+from hdpainter_nb.mini.training import networks_x4, tokenizer
+from hdpainter_nb.mini.training.autoencoder import importance
+from hdpainter_nb.mini.training.data_x4 import SCALE, Stock, views
+from hdpainter_nb.mini.training.feed import Feed
+from hdpainter_nb.mini.training.learner import Learner, anneal, chances
+from hdpainter_nb.mini.training.parallel import Team, launch
+from hdpainter_nb.mini.training.precision import autocast
+from hdpainter_nb.mini.training.supervise import Plain
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Trainee(Learner):
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.device = plan, torch.device(plan.device)
-        unet = x4_nets.new_unet()
+        unet = networks_x4.new_unet()
         self.unet = unet.to(self.device, memory_format=torch.channels_last).train()
         self.unet.set_attn_processor(Plain())
         checkpoint = plan.work / "upscaler.pt"
@@ -78,7 +78,7 @@ class Trainee(Learner):
         text = CLIPTextModel.from_pretrained(plan.mini / "text_encoder").float()
         self.text = text.eval().requires_grad_(False).to(self.device)
         self.run: Any = torch.compile(self.unet, dynamic=False) if plan.compile else self.unet
-        cumulative = x4_nets.new_scheduler().alphas_cumprod.to(self.device)
+        cumulative = networks_x4.new_scheduler().alphas_cumprod.to(self.device)
         self.signal, self.noise = cumulative.sqrt(), (1 - cumulative).sqrt()
         self.chances = chances(cumulative)
         self.weights = torch.ones(4, device=self.device)  # of the latents' channels
@@ -87,10 +87,10 @@ class Trainee(Learner):
     def levels(self, count: int) -> Tensor:
         """Noise levels of the small pictures: mostly about 20, some up to 100, few above."""
         near = (20 + 12 * torch.randn(count)).abs()
-        wide, all_ = 100 * torch.rand(count), x4_nets.MAX_LEVEL * torch.rand(count)
+        wide, all_ = 100 * torch.rand(count), networks_x4.MAX_LEVEL * torch.rand(count)
         pick = torch.rand(count)
         chosen = torch.where(pick < 0.7, near, torch.where(pick < 0.95, wide, all_))
-        return chosen.long().clamp_max(x4_nets.MAX_LEVEL).to(self.device)
+        return chosen.long().clamp_max(networks_x4.MAX_LEVEL).to(self.device)
 
     def mixed(self, clean: Tensor, noise: Tensor, at: Tensor) -> Tensor:
         """x_t of each example at its own timestep; both schedules are the same."""
@@ -118,7 +118,7 @@ class Trainee(Learner):
     def save(self) -> None:
         """Export the averaged weights as fp16 and write the checkpoint."""
         with self.averaged():
-            x4_nets.export(self.unet, self.plan.out)
+            networks_x4.export(self.unet, self.plan.out)
         super().save()
 
 
@@ -127,7 +127,7 @@ def train(team: Team, plan: Plan) -> None:
     torch.manual_seed(plan.seed)
     trainee = Trainee(plan)
     if team.leads:
-        x4_nets.write_folder(plan.out, plan.mini)
+        networks_x4.write_folder(plan.out, plan.mini)
     own = AutoencoderKL.from_pretrained(plan.out / "vae").eval().requires_grad_(False).float()
     own = own.to(trainee.device, memory_format=torch.channels_last)
     seed = plan.seed + 100 * team.rank + 1000 * trainee.step

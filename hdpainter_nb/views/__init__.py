@@ -10,17 +10,17 @@ Arrays become arrays with `jet` and `overlay`; records become labelled pictures 
 
 from __future__ import annotations
 
-from .bars import effects, shares
-from .colour import COLORMAPS, jet, overlay, upsample
-from .files import gif, save_png
-from .gradients import gradient_steps
-from .layers import layer_maps
-from .layout import grid, side_by_side
-from .maps import c_map, filmstrip, heatmaps, similarity
-from .needles import needles
-from .plots import curves, gradient_histogram
-from .series import lines
-from .tables import Table, table
+from hdpainter_nb.views.bars import effects, shares
+from hdpainter_nb.views.colour import COLORMAPS, jet, overlay, upsample
+from hdpainter_nb.views.files import gif, save_png
+from hdpainter_nb.views.gradients import gradient_steps
+from hdpainter_nb.views.layers import layer_maps
+from hdpainter_nb.views.layout import grid, side_by_side
+from hdpainter_nb.views.maps import c_map, filmstrip, heatmaps, similarity
+from hdpainter_nb.views.needles import needles
+from hdpainter_nb.views.plots import curves, gradient_histogram
+from hdpainter_nb.views.series import lines
+from hdpainter_nb.views.tables import Table, table
 
 __all__ = [
     "COLORMAPS",

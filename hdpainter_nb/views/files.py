@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hdpainter_nb.files import replacing
-
-from .colour import picture_array
+from hdpainter_nb.utils.files import replacing
+from hdpainter_nb.views.colour import picture_array
 
 if TYPE_CHECKING:
     from PIL.Image import Image

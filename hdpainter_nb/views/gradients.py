@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._looks import colour_of, figure_of
+from hdpainter_nb.views.plots import colour_of, figure_of
 
 if TYPE_CHECKING:
-    from hdpainter_nb.types import Record
-
-    from ._figure import Plot
+    from hdpainter_nb.trace.record import Record
+    from hdpainter_nb.views._figure import Plot
 
 __all__ = ["gradient_steps"]
 

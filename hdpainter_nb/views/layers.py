@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .colour import Float, limits
-from .layout import sheet
-from .maps import Crop, _below, _part, _short, _spread, _tile
+from hdpainter_nb.views.colour import Float, limits
+from hdpainter_nb.views.layout import sheet
+from hdpainter_nb.views.maps import Crop, _below, _part, _short, _spread, _tile
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from hdpainter_nb.types import Record
+    from hdpainter_nb.trace.record import Record
 
 __all__ = ["layer_maps"]
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .colour import jet, picture_array
-from .files import as_image
+from hdpainter_nb.views.colour import jet, picture_array
+from hdpainter_nb.views.files import as_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image

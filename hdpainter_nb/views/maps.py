@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .colour import Float, Picture, jet, limits, overlay, picture_array, upsample
-from .layout import Bar, Tile, sheet
+from hdpainter_nb.views.colour import Float, Picture, jet, limits, overlay, picture_array, upsample
+from hdpainter_nb.views.layout import Bar, Tile, sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from hdpainter_nb.types import LevelMaps, Record
+    from hdpainter_nb.trace.maps import LevelMaps
+    from hdpainter_nb.trace.record import Record
 
 __all__ = ["c_map", "filmstrip", "heatmaps", "similarity"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .colour import limits
-from .layout import sheet
-from .maps import Crop, _below, _part, _short, _tile
+from hdpainter_nb.views.colour import limits
+from hdpainter_nb.views.layout import sheet
+from hdpainter_nb.views.maps import Crop, _below, _part, _short, _tile
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from hdpainter_nb.screen import Metric, Row, Screen
+    from hdpainter_nb.trace.ranking import Metric, Row, Screen
 
 __all__ = ["needles"]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,73 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from hdpainter_nb.types import GradStats, Record
+    from hdpainter_nb.trace.record import GradStats, Record
+    from hdpainter_nb.views._figure import Plot
 
-    from ._figure import Plot
-
-__all__ = ["curves", "gradient_histogram"]
-
-_BLUE, _ORANGE, _GREY = "#3367b0", "#d95f02", "#5f6368"
+__all__ = ["GREY", "colour_of", "curves", "empty", "figure_of", "gradient_histogram", "head"]
+_BLUE, _ORANGE, GREY = "#3367b0", "#d95f02", "#5f6368"
 _CYCLE = (_BLUE, _ORANGE, "#1b9e77", "#8e44ad", "#b8860b", "#c0392b")
+
+
+def colour_of(number: int, ordered: int = 0) -> str:
+    """The colour of the curve or part with this number.
+
+    Args:
+        number: from 0.
+        ordered: of how many values of one quantity, whose colours run from dark to light; 0: none.
+    """
+    if ordered:
+        import matplotlib as mpl
+        from matplotlib.colors import to_hex
+
+        return to_hex(mpl.colormaps["viridis"](0.05 + 0.85 * number / max(ordered - 1, 1)))
+    if number >= len(_CYCLE):
+        from matplotlib.colors import hsv_to_rgb, to_hex
+
+        hue = (0.618 * number) % 1  # far from those before it
+        red, green, blue = (float(v) for v in hsv_to_rgb((hue, 0.6, 0.7)))
+        return to_hex((red, green, blue))
+    return _CYCLE[number]
+
+
+def head(figure: Plot, title: str, panels: Sequence[Any] = ()) -> None:
+    """A title above all panels, and below it the names of what the panels show, each once."""
+    named: dict[str, Any] = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        for handle, label in zip(handles, labels, strict=True):
+            named.setdefault(label, handle)
+    if not named:
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")
+        return
+    figure.legend(
+        list(named.values()),
+        list(named),
+        loc="outside upper left",
+        ncols=_fitting([0.55 + 0.075 * len(name) for name in named], figure.get_figwidth() - 0.2),
+        frameon=False,
+        fontsize=9,
+        handlelength=1.6,
+        columnspacing=1.4,
+        # one above the other: a title of the figure would lie on the names
+        title=title or None,
+        title_fontproperties={"size": 11, "weight": "bold"},
+        alignment="left",
+    )
+
+
+def _fitting(widths: Sequence[float], room: float) -> int:
+    """Into how many columns entries of these widths fit, filled as matplotlib's legend is.
+
+    It fills column by column; the first ones get one more where they do not come out even.
+    """
+    for columns in range(len(widths), 1, -1):
+        each, more = divmod(len(widths), columns)
+        starts = [i * each + min(i, more) for i in range(columns + 1)]
+        if sum(max(widths[a:b]) for a, b in pairwise(starts)) <= room:
+            return columns
+    return 1
 
 
 def gradient_histogram(record: Record) -> Plot:
@@ -33,7 +93,7 @@ def gradient_histogram(record: Record) -> Plot:
     stats = record.grad
     if stats is None:
         raise ValueError(f"step {record.index} has no gradient: it was made with rasg=False")
-    figure = _figure(8.6, 3.3)
+    figure = figure_of(8.6, 3.3)
     left, right = figure.subplots(1, 2)
     _histogram(left, stats.hist, stats.edges, stats.mean, stats.std)
     left.set_title("gradient g of S", loc="left")
@@ -70,7 +130,7 @@ def curves(records: Sequence[Record] | Mapping[str, Sequence[Record]]) -> Plot:
         ("spread of the gradient, std(g)", lambda r: r.grad.std if r.grad else None),
         ("noise level σ", lambda r: r.sigma),
     )
-    figure = _figure(10.2, 3.0 if len(runs) == 1 else 3.3)
+    figure = figure_of(10.2, 3.0 if len(runs) == 1 else 3.3)
     for axes, (title, value) in zip(figure.subplots(1, 3), panels, strict=True):
         drawn = False
         for i, (name, rows) in enumerate(runs.items()):
@@ -87,7 +147,7 @@ def curves(records: Sequence[Record] | Mapping[str, Sequence[Record]]) -> Plot:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
         if not drawn:
-            _empty(axes, "no guidance in these steps")
+            empty(axes, "no guidance in these steps")
     if len(runs) > 1:
         handles, labels = figure.axes[-1].get_legend_handles_labels()
         figure.legend(
@@ -96,9 +156,9 @@ def curves(records: Sequence[Record] | Mapping[str, Sequence[Record]]) -> Plot:
     return figure
 
 
-def _figure(width: float, height: float) -> Plot:
+def figure_of(width: float, height: float) -> Plot:
     """An empty figure in the house style; made without pyplot, so it belongs to no backend."""
-    from ._figure import Plot
+    from hdpainter_nb.views._figure import Plot
 
     return Plot(width, height)
 
@@ -132,13 +192,14 @@ def _moments(stats: GradStats) -> str:
 
 def _note(axes: Axes, text: str) -> None:
     axes.text(
-        0.98, 0.96, text, transform=axes.transAxes, ha="right", va="top", fontsize=8.5, color=_GREY
+        0.98, 0.96, text, transform=axes.transAxes, ha="right", va="top", fontsize=8.5, color=GREY
     )
 
 
-def _empty(axes: Axes, text: str) -> None:
+def empty(axes: Axes, text: str) -> None:
+    """A note in the middle of axes that have nothing to show."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.text(
-        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=9, color=_GREY
+        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=9, color=GREY
     )

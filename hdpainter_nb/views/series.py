@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._looks import GREY, colour_of, empty, figure_of, head
+from hdpainter_nb.views.plots import GREY, colour_of, empty, figure_of, head
 
 if TYPE_CHECKING:
-    from ._figure import Plot
+    from hdpainter_nb.views._figure import Plot
 
 __all__ = ["lines"]
 

@@ -11,8 +11,8 @@ import pytest
 
 from browser.pages import pixels_of, until
 from hdpainter_nb import Trace
-from hdpainter_nb.types import Settings
-from synthetic import make_record, scene
+from hdpainter_nb.settings import Settings
+from support.synthetic import make_record, scene
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 

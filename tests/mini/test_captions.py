@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from transformers import CLIPTokenizer
 
-from hdpainter_nb.mini import tokenizer
-from hdpainter_nb.mini.captions import WORDS, describe, prompt
+from hdpainter_nb.mini.training import tokenizer
+from hdpainter_nb.mini.world.captions import WORDS, describe, prompt
 
 FOREIGN = ("Ünï 漢字 \U0001f642!", "stars' 42 hedgehogs?!", "re-do, please...", "")
 

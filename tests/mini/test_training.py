@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file
 
 from hdpainter_nb.mini import train, train_vae
-from hdpainter_nb.mini.autoencoder import analytic_start, new_vae, psnr, whiten
-from hdpainter_nb.mini.data import Examples, footprints
-from hdpainter_nb.mini.parallel import Team
-from hdpainter_nb.mini.supervise import coarser
-from hdpainter_nb.mini.tokenizer import encode
-from hdpainter_nb.resources import data_path
+from hdpainter_nb.mini.training.autoencoder import analytic_start, new_vae, psnr, whiten
+from hdpainter_nb.mini.training.data import Examples, footprints
+from hdpainter_nb.mini.training.parallel import Team
+from hdpainter_nb.mini.training.supervise import coarser
+from hdpainter_nb.mini.training.tokenizer import encode
+from hdpainter_nb.utils.files import data_path
 
 
 @pytest.fixture(scope="module")

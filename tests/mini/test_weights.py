@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, StableDiffusionInpaintPipeline
 
 from hdpainter_nb import Capture, Job, Sampler, SamplerBatch, load
 from hdpainter_nb.mini import oracle, scene, triple
-from hdpainter_nb.mini.autoencoder import psnr
+from hdpainter_nb.mini.training.autoencoder import psnr
 
 MINI = Path(__file__).resolve().parents[2] / "data" / "mini"
 

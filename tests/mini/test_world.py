@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hdpainter_nb import mini
-from hdpainter_nb.mini import holes
-from hdpainter_nb.mini.world import SIZE
+from hdpainter_nb.mini.world import holes
+from hdpainter_nb.mini.world.canvas import SIZE
 
 
 def test_import_without_torch() -> None:

@@ -13,15 +13,16 @@ import pytest
 import torch
 
 from hdpainter_nb import UpscaleJob, load, load_upscaler, mini
-from hdpainter_nb.ablation import upscale_variants
-from hdpainter_nb.mini import evaluate_x4, train_vae, train_x4, x4_nets
-from hdpainter_nb.mini.autoencoder import new_vae, psnr, scale_latents
-from hdpainter_nb.mini.feed import Feed
-from hdpainter_nb.mini.large import band, decibels, error, gradient_energy, large_task
-from hdpainter_nb.mini.learner import chances
-from hdpainter_nb.mini.parallel import Team
-from hdpainter_nb.mini.x4_data import Source, Stock, View
-from hdpainter_nb.upscale_model import UpscaleModel
+from hdpainter_nb.mini import evaluate_x4, train_vae, train_x4
+from hdpainter_nb.mini.training import networks_x4
+from hdpainter_nb.mini.training.autoencoder import new_vae, psnr, scale_latents
+from hdpainter_nb.mini.training.data_x4 import Source, Stock, View
+from hdpainter_nb.mini.training.feed import Feed
+from hdpainter_nb.mini.training.learner import chances
+from hdpainter_nb.mini.training.parallel import Team
+from hdpainter_nb.mini.world.large import band, decibels, error, gradient_energy, large_task
+from hdpainter_nb.upscale.ablation import upscale_variants
+from hdpainter_nb.upscale.model import UpscaleModel
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 X4 = DATA / "mini_x4"
@@ -140,7 +141,7 @@ def test_both_networks_train_and_resume(tmp_path: Path) -> None:
         state = torch.load(work / "upscaler.pt")
         assert (state["step"], state["seen"]) == (expected, 2 * expected)
     trained = load_upscaler(out, device="cpu")
-    assert trained.guidance_scale == x4_nets.GUIDANCE
+    assert trained.guidance_scale == networks_x4.GUIDANCE
     assert not [f for f in out.rglob("*") if f.is_file() and f.stat().st_mode & 0o111]
     begun = train_x4.Trainee(train_x4.Plan(tmp_path / "none", out, DATA / "mini", 5, start=out))
     for name, tensor in begun.unet.state_dict().items():
@@ -158,7 +159,7 @@ def test_loss_asks_for_v(tmp_path: Path) -> None:
 
         def forward(self, packed, time, context, class_labels):  # type: ignore[no-untyped-def]
             assert packed.shape == (3, 7, 8, 8)
-            assert class_labels.max() <= x4_nets.MAX_LEVEL
+            assert class_labels.max() <= networks_x4.MAX_LEVEL
             a, s = (x[time].view(-1, 1, 1, 1) for x in (trainee.signal, trainee.noise))
             eps = (packed[:, :4] - a * clean) / s
             return type("Output", (), {"sample": a * eps - s * clean + self.wrong})
@@ -170,7 +171,7 @@ def test_loss_asks_for_v(tmp_path: Path) -> None:
 
 
 def test_chances_spare_the_easy_timesteps() -> None:
-    alphas = x4_nets.new_scheduler().alphas_cumprod
+    alphas = networks_x4.new_scheduler().alphas_cumprod
     found = chances(alphas)
     assert found[0] == pytest.approx(0.12)
     assert (found[alphas < 5 / 6] == 1).all()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hdpainter_nb.errors import ImageError, MaskError
-from hdpainter_widgets import lens as module
+from hdpainter_widgets import lens
 from hdpainter_widgets.lens import Lens
 
 pytestmark = pytest.mark.colab
@@ -79,7 +79,7 @@ def test_another_page_gets_them_too() -> None:
 
 
 def test_large_pictures_travel_as_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_EXACT", 48 * 64 - 1)
+    monkeypatch.setattr(lens, "_EXACT", 48 * 64 - 1)
     page = Page(Lens({"a": np.full((48, 64, 3), 90, np.uint8)}))
     page.ask()
     content, (data,) = page.heard[0]

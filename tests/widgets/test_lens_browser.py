@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bare_page import LONG, BarePage
 from browser.servers import BROWSER_ARGS, find_browser
 from hdpainter_widgets.lens import Lens
-from hdpainter_widgets.shortcuts import Shortcuts
+from hdpainter_widgets.studio.shortcuts import Shortcuts
+from support.bare_page import LONG, BarePage
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 

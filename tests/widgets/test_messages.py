@@ -15,7 +15,7 @@ import pytest
 import hdpainter_widgets
 from hdpainter_widgets.lens import Lens
 from hdpainter_widgets.painter import MaskPainter
-from hdpainter_widgets.shortcuts import Shortcuts
+from hdpainter_widgets.studio.shortcuts import Shortcuts
 
 PICTURE = np.zeros((64, 64, 3), np.uint8)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hdpainter_nb.errors import ImageError, MaskError
-from hdpainter_widgets._wire import WireError, pack_mask, unpack_mask
+from hdpainter_widgets.mask_codec import WireError, pack_mask, unpack_mask
 from hdpainter_widgets.painter import MaskPainter
 
 pytestmark = pytest.mark.colab
@@ -249,8 +249,9 @@ def test_looks_are_traits(painter: MaskPainter) -> None:
 
 
 def test_grids_on_request(sent: list[tuple[Any, Any]], painter: MaskPainter) -> None:
-    from hdpainter_nb import masks
-    from hdpainter_nb.types import Settings
+    from hdpainter_nb.images import fit
+    from hdpainter_nb.method import masks
+    from hdpainter_nb.settings import Settings
 
     painter.mask = square()
     ask(painter, painter._revision, "official")
@@ -265,7 +266,7 @@ def test_grids_on_request(sent: list[tuple[Any, Any]], painter: MaskPainter) -> 
         (32, [4, 6]),
     ]
     settings = Settings.preset("official")
-    fitted = masks.fit(picture(), square(), how="pad", long_side=192)
+    fitted = fit.fit(picture(), square(), how="pad", long_side=192)
     expected = masks.to_painta(fitted.mask, 16, settings.painta_mask, crop=fitted.crop).numpy()
     got = np.frombuffer(buffers[1], np.uint8).reshape(8, 12)
     np.testing.assert_array_equal(got, 255 * expected.astype(np.uint8))

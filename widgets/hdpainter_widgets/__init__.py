@@ -14,32 +14,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .choosers import SceneChooser
-    from .compare import Compare
-    from .heatmap import HeatmapViewer
-    from .histogram import GradientHistogram
-    from .lens import Lens
-    from .opening import open_sample
-    from .painter import MaskPainter
-    from .player import Player
-    from .runner import Runner, SyncRunner, runner_for
-    from .studio import Studio
-    from .timeline import Timeline
+    from hdpainter_widgets.lens import Lens
+    from hdpainter_widgets.painter import MaskPainter
+    from hdpainter_widgets.player.player import Player
+    from hdpainter_widgets.runner.runner import Runner, SyncRunner, runner_for
+    from hdpainter_widgets.samples import open_sample
+    from hdpainter_widgets.scene_chooser import SceneChooser
+    from hdpainter_widgets.studio.studio import Studio
+    from hdpainter_widgets.viewers.compare import Compare
+    from hdpainter_widgets.viewers.heatmap import HeatmapViewer
+    from hdpainter_widgets.viewers.histogram import GradientHistogram
+    from hdpainter_widgets.viewers.timeline import Timeline
 
 _HOMES = {
-    "Compare": "compare",
-    "GradientHistogram": "histogram",
-    "HeatmapViewer": "heatmap",
+    "Compare": "viewers.compare",
+    "GradientHistogram": "viewers.histogram",
+    "HeatmapViewer": "viewers.heatmap",
     "Lens": "lens",
     "MaskPainter": "painter",
-    "Player": "player",
-    "Runner": "runner",
-    "SceneChooser": "choosers",
-    "Studio": "studio",
-    "SyncRunner": "runner",
-    "Timeline": "timeline",
-    "open_sample": "opening",
-    "runner_for": "runner",
+    "Player": "player.player",
+    "Runner": "runner.runner",
+    "SceneChooser": "scene_chooser",
+    "Studio": "studio.studio",
+    "SyncRunner": "runner.runner",
+    "Timeline": "viewers.timeline",
+    "open_sample": "samples",
+    "runner_for": "runner.runner",
 }
 
 __all__ = [

@@ -13,12 +13,9 @@ from numpy.typing import NDArray
 
 from hdpainter_nb import views
 from hdpainter_nb.errors import ImageError, MaskError
-from hdpainter_nb.inputs import read_image, read_mask
-
-from .cells import guarded
-from .feed import STATIC
-from .frames import illustrated
-from .stills import as_png
+from hdpainter_nb.images.read import read_image, read_mask
+from hdpainter_widgets.notebook import STATIC, guarded, illustrated
+from hdpainter_widgets.pictures import as_png
 
 __all__ = ["Lens"]
 
@@ -26,7 +23,6 @@ _MOST = 12  # pictures
 _LARGEST = 4096  # pixels on a side
 _EXACT = 2048 * 1536  # pixels: larger pictures travel as JPEG
 _STILL = 240  # pixels: a tile of the picture for pages that run no widgets
-
 Picture = NDArray[np.uint8]
 Named = Mapping[str, Any] | Iterable[tuple[str, Any]]
 

@@ -12,12 +12,10 @@ import traitlets as t
 from numpy.typing import NDArray
 
 from hdpainter_nb.errors import ImageError, MaskError
-from hdpainter_nb.inputs import read_image, read_mask
-
-from . import _wire
-from .cells import guarded
-from .frames import encoded, illustrated
-from .stills import as_png
+from hdpainter_nb.images.read import read_image, read_mask
+from hdpainter_widgets import mask_codec
+from hdpainter_widgets.notebook import guarded, illustrated
+from hdpainter_widgets.pictures import as_png, encoded
 
 __all__ = ["MaskPainter"]
 
@@ -113,7 +111,7 @@ class MaskPainter(anywidget.AnyWidget):
         super().__init__(
             _picture=_encoded(picture),
             _size=list(size),
-            _mask=_wire.pack_mask(start),
+            _mask=mask_codec.pack_mask(start),
             _revision=1,
             image=picture,
             mask=start,
@@ -171,7 +169,7 @@ class MaskPainter(anywidget.AnyWidget):
         """Send a mask of Python's to the browser."""
         self._array = mask
         with self.hold_sync():
-            self._mask = _wire.pack_mask(mask)
+            self._mask = mask_codec.pack_mask(mask)
             self._revision += 1
 
     # --- what the browser sends ------------------------------------------------------------------
@@ -181,8 +179,8 @@ class MaskPainter(anywidget.AnyWidget):
         super().set_state(sync_data)
         if "_mask" in sync_data:
             try:
-                self._array = _wire.unpack_mask(self._mask, self.image.shape[:2])
-            except _wire.WireError:
+                self._array = mask_codec.unpack_mask(self._mask, self.image.shape[:2])
+            except mask_codec.WireError:
                 self._publish(self.mask)  # the browser shows again what counts
                 raise
             self.mask = self._array
@@ -281,12 +279,13 @@ def _grids(
 
     The crop is where the picture lies in the fitted one: top, left, height, width.
     """
-    from hdpainter_nb import masks
-    from hdpainter_nb.types import Settings
+    from hdpainter_nb.images import fit
+    from hdpainter_nb.method import masks
+    from hdpainter_nb.settings import Settings
 
     settings = Settings.preset(preset)  # type: ignore[arg-type]
     side = long_side or -(-max(mask.shape) // 64) * 64
-    fitted = masks.fit(image, mask, how=settings.size, long_side=side)
+    fitted = fit.fit(image, mask, how=settings.size, long_side=side)
     hole, crop = fitted.mask, fitted.crop
     tensors = (
         ("UNet, H/8", 8, masks.to_unet(hole, settings.unet_mask, crop=crop)[0, 0]),

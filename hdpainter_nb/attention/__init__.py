@@ -1,0 +1,1 @@
+"""Hooks inside the UNet: the only code that touches diffusers' `Attention`."""

@@ -1,0 +1,95 @@
+"""Attention taps: with `processors`, the only files that touch diffusers' `Attention`.
+
+`Taps` puts itself into a UNet for one step and takes itself out again in a ``finally``: afterwards
+every processor is the very object it was, and no hook is left. While inside, it
+
+- makes the self-attention of H/16 and H/32 introverted where PAIntA asks for it (eq. 5),
+- keeps the cross-attention scores before softmax at H/32 with their graph, for RASG (eq. 9),
+- reduces what `Capture` wants to see, and drops the rest.
+
+The conditional half always comes last in a batch of two, or alone, and before the unconditional
+half when they run apart, because both halves use the conditional half's c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import Attention
+from torch import Tensor, nn
+
+from hdpainter_nb.errors import ModelError
+from hdpainter_nb.select import LayerShape
+
+__all__ = ["Layer", "attention_layers", "heads", "layer_shapes", "project_out"]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A transformer block of the UNet, where it stands and at which resolution it works."""
+
+    name: str
+    level: int
+    block: BasicTransformerBlock
+
+
+def attention_layers(unet: nn.Module, factor: int = 8) -> list[Layer]:
+    """The UNet's transformer blocks in the order in which they run.
+
+    The level follows from the place: down block i works at factor * 2^i pixels per position,
+    `factor` being the pixels per latent position.
+
+    Raises:
+        ModelError: the UNet is not laid out as Stable Diffusion's.
+    """
+    parts: list[tuple[str, int, nn.Module]] = []
+    try:
+        down, mid, up = unet.down_blocks, unet.mid_block, unet.up_blocks
+        depth = len(down)  # type: ignore[arg-type]
+        parts += [(f"down_blocks.{i}", i, b) for i, b in enumerate(down)]  # type: ignore[arg-type]
+        parts += [("mid_block", depth - 1, mid)] if isinstance(mid, nn.Module) else []
+        parts += [
+            (f"up_blocks.{i}", depth - 1 - i, b)
+            for i, b in enumerate(up)  # type: ignore[arg-type]
+        ]
+    except (AttributeError, TypeError) as error:
+        raise ModelError(
+            f"{type(unet).__name__} has no down, mid and up blocks; only UNets laid out as Stable "
+            "Diffusion's can be watched."
+        ) from error
+    found = [
+        Layer(f"{prefix}.{name}", factor * 2**depth, module)
+        for prefix, depth, part in parts
+        for name, module in part.named_modules()
+        if isinstance(module, BasicTransformerBlock) and module.attn2 is not None
+    ]
+    if not found:
+        raise ModelError(f"{type(unet).__name__} has no attention blocks to watch.")
+    return found
+
+
+def layer_shapes(unet: nn.Module, factor: int = 8) -> tuple[LayerShape, ...]:
+    """The layers as `Capture` chooses among them, in the order in which they run."""
+    return tuple(
+        LayerShape(
+            layer.name,
+            layer.level,
+            int(layer.block.attn2.heads),
+            int(layer.block.attn2.inner_dim),
+            own=not layer.block.only_cross_attention,
+        )
+        for layer in attention_layers(unet, factor)
+    )
+
+
+def heads(attn: Attention, x: Tensor) -> Tensor:
+    """(B, n, heads * d) as (B, heads, n, d)."""
+    return x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+
+
+def project_out(attn: Attention, attended: Tensor) -> Tensor:
+    """(B, heads, n, d) through the output projection: (B, n, C)."""
+    merged = attended.transpose(1, 2).flatten(2)  # (B, n, heads * d)
+    y: Tensor = attn.to_out[1](attn.to_out[0](merged))
+    return y / attn.rescale_output_factor

@@ -1,0 +1,1 @@
+"""What to keep of a step, and where it goes."""

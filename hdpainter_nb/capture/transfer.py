@@ -1,0 +1,161 @@
+"""Off the model's device without stalling it: `Shelf`.
+
+On CUDA a copy goes into pinned memory on a stream of its own while the UNet goes on; it is waited
+for only when somebody reads the array. Elsewhere a copy is just a copy.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdpainter_nb.capture.store import Spool
+
+__all__ = ["Flight", "Place", "Shelf", "to_array"]
+
+Place = Literal["cpu", "model"]
+_STAGED = 2**26  # bytes that may wait in pinned memory: 64 MiB
+_streams: dict[torch.device, Any] = {}
+
+
+class Shelf:
+    """Takes tensors of a step into main memory, within the budget of a `Spool`.
+
+    Args:
+        spool: what counts the bytes; one without a limit by default.
+        place: ``cpu`` moves tensors at once, ``model`` leaves them where they are until read.
+    """
+
+    def __init__(self, spool: Spool | None = None, place: Place = "cpu") -> None:
+        self.spool = Spool() if spool is None else spool
+        self.place = place
+        self._flights: deque[Flight] = deque()
+        self._staged = 0  # bytes in pinned memory
+        self._lock = threading.Lock()
+
+    def put(self, x: Any, dtype: torch.dtype = torch.float32) -> Any:
+        """An array of the tensor's values, or a `Flight` that becomes one when it is read.
+
+        What is no tensor is given back as it is. On the meta device nothing is left of a tensor.
+        """
+        if not isinstance(x, Tensor):
+            return x
+        x = x.detach()
+        if x.is_meta:
+            return x.new_empty(0) if self.place == "cpu" else x
+        if self.place == "model" and _elsewhere(x):
+            return Flight(self.spool, x.to(dtype, copy=True))
+        if not _beside(x):
+            return self.spool.keep(_copy(x, dtype))
+        (flight,) = self._fly(*_take_off(x[None], dtype))
+        return flight
+
+    def put_rows(self, x: Tensor, dtype: torch.dtype = torch.float32) -> list[Any]:
+        """As `put` of every row, each for itself; they leave CUDA in one copy."""
+        if not _beside(x) or self.place == "model":
+            return [self.put(row, dtype) for row in x]
+        return self._fly(*_take_off(x.detach(), dtype))
+
+    def _fly(self, host: Tensor, event: Any) -> list[Flight]:
+        """One flight for each row of a pinned tensor."""
+        flights = [Flight(self.spool, row, event, self._landed) for row in host]
+        self._flights += flights
+        self._landed(-host.nbytes)
+        while self._flights and (self._staged > _STAGED or self._flights[0].has_landed):
+            self._flights.popleft().land()  # the oldest: its copy has long arrived
+        return flights
+
+    def _landed(self, count: int) -> None:
+        with self._lock:
+            self._staged -= count
+
+
+class Flight:
+    """A tensor on its way to main memory.
+
+    Args:
+        spool: where it lands.
+        tensor: pinned and being written to, or on the model's device.
+        event: after which it is complete; None where there is nothing to wait for.
+        landed: is told its bytes once it has landed.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        tensor: Tensor,
+        event: Any = None,
+        landed: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.nbytes = tensor.nbytes
+        """Of the array, known before it is there."""
+        self.ndim = tensor.ndim
+        self._spool = spool
+        self._tensor: Tensor | None = tensor
+        self._event = event
+        self._landed = landed
+        self._array: NDArray[Any] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def has_landed(self) -> bool:
+        """Whether the array is there."""
+        return self._array is not None
+
+    def land(self) -> NDArray[Any]:
+        """The array; waits for the copy the first time."""
+        with self._lock:
+            if self._array is None:
+                assert self._tensor is not None
+                if self._event is None:
+                    self._array = self._spool.keep(_copy(self._tensor, self._tensor.dtype))
+                else:
+                    self._event.synchronize()
+                    # The pinned block goes back to torch, which hands it to the next copy.
+                    self._array = self._spool.keep(self._tensor.numpy(), copy=True)
+                self._landed(self._tensor.nbytes)
+                self._tensor = self._event = None
+            return self._array
+
+
+def _elsewhere(x: Tensor) -> bool:
+    return x.device.type != "cpu"
+
+
+def _beside(x: Tensor) -> bool:
+    """Whether it can be copied beside the work that goes on."""
+    return x.device.type == "cuda"
+
+
+def _copy(x: Tensor, dtype: torch.dtype) -> NDArray[Any]:
+    """A contiguous copy of its own, so that no larger tensor stays alive behind it."""
+    array: NDArray[Any] = x.to(
+        "cpu", dtype, copy=True, memory_format=torch.contiguous_format
+    ).numpy()
+    return array
+
+
+def _take_off(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Any]:
+    """Start copying a CUDA tensor into pinned memory, beside the work that goes on."""
+    x = x.to(dtype).contiguous()
+    host = torch.empty(x.shape, dtype=dtype, pin_memory=True)
+    side = _streams.get(x.device)
+    if side is None:
+        side = _streams[x.device] = torch.cuda.Stream(x.device)
+    side.wait_stream(torch.cuda.current_stream(x.device))
+    with torch.cuda.stream(side):
+        host.copy_(x, non_blocking=True)
+        event = side.record_event()
+    x.record_stream(side)  # its memory is not handed out again before the copy is done
+    return host, event
+
+
+def to_array(x: Tensor) -> NDArray[Any]:
+    """To main memory, as float32. A copy, so that later in-place work cannot reach it."""
+    return x.detach().to("cpu", torch.float32, copy=True).numpy()

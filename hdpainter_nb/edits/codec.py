@@ -1,0 +1,91 @@
+"""Edits as people give them, and as json values for the file of a trace."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hdpainter_nb.edits.builtin import Lost, MoveMask, ReplaceWord, ScaleHead, ScaleWord, SetC
+from hdpainter_nb.edits.edit import Edit
+from hdpainter_nb.errors import SettingsError
+
+__all__ = ["pack_edits", "read_edits", "unpack_edits"]
+
+_BUILT_IN: Mapping[str, type[Edit]] = {
+    kind.__name__: kind for kind in (ScaleWord, ReplaceWord, ScaleHead, SetC, MoveMask)
+}
+_EXAMPLE = "ScaleWord('star', 2.0, steps=slice(0, 10))"
+
+
+def read_edits(edit: Any) -> tuple[Edit, ...]:
+    """One edit or several, as given by a person.
+
+    Raises:
+        SettingsError: something else was given.
+    """
+    several = isinstance(edit, Iterable) and not isinstance(edit, str)
+    edits = tuple(edit) if several else (edit,)
+    for one in edits:
+        if not isinstance(one, Edit):
+            hint = "wrap it: Custom(cross=...)" if callable(one) else f"such as {_EXAMPLE}"
+            raise SettingsError(f"{one!r} is not an edit; {hint}.")
+    return edits
+
+
+def pack_edits(edits: Iterable[Edit]) -> list[Any]:
+    """Edits as json values; of those with code of your own, only the words that name them."""
+    packed = []
+    for edit in edits:
+        entry: dict[str, Any] = {"text": str(edit)}
+        try:
+            if type(edit) is _BUILT_IN.get(type(edit).__name__):
+                values = {name: _packed(v) for name, v in edit.arguments().items()}
+                entry |= {"name": type(edit).__name__, "arguments": values}
+        except TypeError:  # a function among them
+            pass
+        packed.append(entry)
+    return packed
+
+
+def unpack_edits(entries: Iterable[Mapping[str, Any]]) -> tuple[Edit, ...]:
+    """The reverse of `pack_edits`; what cannot come back becomes `Lost`.
+
+    Raises:
+        KeyError, TypeError, ValueError: they are damaged.
+    """
+    found: list[Edit] = []
+    for entry in entries:
+        if entry.get("name") in _BUILT_IN:
+            values = {name: _unpacked(v) for name, v in entry["arguments"].items()}
+            found.append(_BUILT_IN[entry["name"]](**values))
+        else:
+            found.append(Lost(str(entry["text"])))
+    return tuple(found)
+
+
+def _packed(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, slice):
+        return {"slice": [value.start, value.stop, value.step]}
+    if isinstance(value, np.ndarray):
+        data = base64.b64encode(zlib.compress(np.ascontiguousarray(value).tobytes(), 9)).decode()
+        return {"array": data, "dtype": value.dtype.str, "shape": list(value.shape)}
+    if isinstance(value, range | list | tuple | set | frozenset):
+        return [int(step) for step in value]
+    raise TypeError(f"{value!r} cannot be kept in a file")
+
+
+def _unpacked(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "slice" in value:
+        return slice(*value["slice"])
+    data = zlib.decompress(base64.b64decode(value["array"]))
+    return np.frombuffer(data, value["dtype"]).reshape(value["shape"])

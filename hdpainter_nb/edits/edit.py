@@ -1,0 +1,290 @@
+"""Interventions: the protocol of an `Edit`, which changes one quantity of a run as it is computed.
+
+There are four points at which an edit may act. Each is a method that takes the quantity and gives
+it back changed, in the same shape:
+
+======== ======================================================= ==================
+method   quantity                                                shape
+======== ======================================================= ==================
+`mask`   the mask that PAIntA and RASG are told of                (h, w), 0 .. 1
+`c`      c_j of a PAIntA layer, after smoothing and clipping      (hw,)
+`cross`  softmax(Q K^T / sqrt(d)) of a cross-attention layer      (heads, hw, L)
+`heads`  what each head attended to, before the output projection (heads, hw, d)
+======== ======================================================= ==================
+
+What the methods *read* is never edited in the layer where they read it: c (eq. 5) comes from the
+cross-attention as the model computes it, and S (eq. 9) from its scores before softmax. An edit of a
+word or head reaches both through the layers that follow, and S's gradient flows through it. So
+what an edit does to the painting and what it does to the methods stay apart; to change c itself
+there is the point `c`, to change where PAIntA and RASG act, `mask`.
+
+An edit acts in the conditional half unless it says otherwise: only there do the prompt's words
+stand. The mask and c have no half.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.select import Word, matches
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hdpainter_nb.settings import Options
+
+__all__ = ["Attention", "Edit", "Half", "Layers", "Point", "Run", "Site", "StepEdits", "Steps"]
+
+Point = Literal["mask", "c", "cross", "heads"]
+Half = Literal["cond", "uncond", "both"]
+Attention = Literal["cross", "self"]
+Steps = slice | range | int | Collection[int] | None
+Layers = Mapping[str, Mapping[Attention, int]]  # layer -> its heads in cross- and self-attention
+POINTS: tuple[Point, ...] = ("mask", "c", "cross", "heads")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Site:
+    """Where in a run an edit is acting: its second argument."""
+
+    step: int
+    """Number of the step, from 0."""
+    timestep: int
+    """t, in training steps."""
+    words: tuple[Word, ...] = ()
+    """Words of the prompt and their token positions."""
+    tokens: tuple[str, ...] = ()
+    """Readable, SOT to EOT. Padding follows, up to L."""
+    level: int = 0
+    """Pixels of the picture per position."""
+    shape: tuple[int, int] = (0, 0)
+    """(h, w), with h * w = hw."""
+    layer: str = ""
+    """Name of the transformer block, as in `CrossMaps.layers`; empty for the mask."""
+    attention: Attention = "cross"
+    """Which attention of that block."""
+    half: Literal["cond", "uncond"] = "cond"
+    """Which half of classifier-free guidance."""
+    reader: Literal["", "painta", "rasg", "unet"] = ""
+    """Whose mask it is; empty elsewhere."""
+    fitted: Callable[[NDArray[np.bool_]], Tensor] | None = field(default=None, repr=False)
+    """For the mask: brings a mask (H, W) of the picture here by the run's own switches 7 to 9."""
+
+    def positions(self, word: str | int) -> list[int]:
+        """Where a word stands on the text axis; a number is a position already.
+
+        Raises:
+            SettingsError: the prompt has no such word or token.
+        """
+        return _positions(word, self.words, self.tokens)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Run:
+    """What there is to edit in a run; an `Edit` is checked against it before the first step."""
+
+    total: int
+    """Steps of the whole run."""
+    layers: Layers
+    settings: Options
+    words: tuple[Word, ...] = ()
+    tokens: tuple[str, ...] = ()
+
+    def positions(self, word: str | int) -> list[int]:
+        """See `Site.positions`."""
+        return _positions(word, self.words, self.tokens)
+
+    def matching(self, pattern: str) -> Layers:
+        """The layers that are meant: by name, its beginning or a pattern, as for captures.
+
+        Raises:
+            SettingsError: there is none.
+        """
+        found = {name: heads for name, heads in self.layers.items() if matches(name, (pattern,))}
+        if not found:
+            known = "".join(f"\n  {name}" for name in self.layers)
+            raise SettingsError(f"No attention layer is called {pattern!r}; there are{known}")
+        return found
+
+
+class Edit:
+    """Base of every intervention; subclass it and write the methods that you need.
+
+    >>> class Blur(Edit):
+    ...     def cross(self, probabilities, site):
+    ...         return 0.5 * probabilities + 0.5 * probabilities.mean(1, keepdim=True)
+    >>> other = sampler.back(5).branch(edit=Blur())
+
+    The methods get float32 tensors (`heads`: of the model's precision) on the model's device, and
+    return new ones of the same shape; they never write into what they are given. The class
+    variables say where the edit acts; a subclass or an instance may set its own.
+    """
+
+    steps: Steps = None
+    """Steps counted from the start of the run, whatever step the branch leaves at: a slice, range,
+    number or collection of numbers. None: all."""
+    layer: str = "*"
+    """Which layers: a name, its beginning up to a dot (``up_blocks.1``), or a pattern, in which
+    ``*`` and ``?`` stand for any characters, any one."""
+    half: Half = "cond"
+    """Which halves of classifier-free guidance, for `cross` and `heads`."""
+    attention: Attention = "cross"
+    """Which attention, for `heads`."""
+    reloadable: ClassVar[bool] = False
+    """Whether a file can hold it."""
+
+    def mask(self, mask: Tensor, site: Site) -> Tensor:
+        """The mask (h, w) of PAIntA at H/16 and H/32, of RASG at H/32 and of the UNet at H/8."""
+        return mask
+
+    def c(self, c: Tensor, site: Site) -> Tensor:
+        """c_j (hw,) of a PAIntA layer; eq. 5 reads it where the position is known."""
+        return c
+
+    def cross(self, probabilities: Tensor, site: Site) -> Tensor:
+        """Probabilities (heads, hw, L) of a cross-attention layer; captured maps show them."""
+        return probabilities
+
+    def heads(self, values: Tensor, site: Site) -> Tensor:
+        """What each head attended to, (heads, hw, d), after PAIntA, before the projection."""
+        return values
+
+    @property
+    def points(self) -> frozenset[Point]:
+        """Where it acts: the methods that it has of its own."""
+        kind = type(self)
+        return frozenset(p for p in POINTS if getattr(kind, p) is not getattr(Edit, p))
+
+    def acts(self, point: Point, site: Site) -> bool:
+        """Whether it acts at this point of this site; `steps` is looked at elsewhere."""
+        if point not in self.points:
+            return False
+        if point != "mask" and not matches(site.layer, (self.layer,)):
+            return False
+        if point in ("mask", "c"):
+            return True
+        here = site.attention == ("cross" if point == "cross" else self.attention)
+        return here and self.half in ("both", site.half)
+
+    def in_step(self, step: int, total: int) -> bool:
+        """Whether it acts in step `step` of `total`."""
+        steps = self.steps
+        if steps is None:
+            return True
+        if isinstance(steps, slice):
+            return step in range(total)[steps]
+        return step == steps if isinstance(steps, int) else step in steps
+
+    def check(self, run: Run) -> None:
+        """See that everything it names exists in the run.
+
+        Raises:
+            SettingsError: it does not; the message says what there is.
+        """
+        if not self.points:
+            names = ", ".join(POINTS)
+            raise SettingsError(f"{self} changes nothing: give it one of the methods {names}.")
+        if self.half not in ("cond", "uncond", "both"):
+            raise SettingsError(f"half={self.half!r} is not one of 'cond', 'uncond', 'both'.")
+        if self.attention not in ("cross", "self"):
+            raise SettingsError(f"attention={self.attention!r} is not one of 'cross', 'self'.")
+        if not any(self.in_step(step, run.total) for step in range(run.total)):
+            raise SettingsError(f"{self} acts in no step: the run has steps 0 to {run.total - 1}.")
+        if self.points != {"mask"}:
+            run.matching(self.layer)
+        if self.points == {"c"} and not getattr(run.settings, "painta", False):
+            raise SettingsError(f"{self} edits c, which only PAIntA has: set painta=True.")
+
+    def arguments(self) -> dict[str, Any]:
+        """What it was made with, by name."""
+        fields: Any = getattr(self, "__dataclass_fields__", None)
+        if fields is None:
+            return dict(vars(self))
+        return {name: getattr(self, name) for name, f in fields.items() if f.init and name != "_"}
+
+    def __str__(self) -> str:
+        fields: Any = getattr(self, "__dataclass_fields__", {})
+        shown = []
+        for name, value in self.arguments().items():
+            if name not in fields:
+                shown.append(f"{name}={_shown(value)}")
+            elif fields[name].default is dataclasses.MISSING:
+                shown.append(_shown(value))
+            elif not _same(value, fields[name].default):
+                shown.append(f"{name}={_shown(value)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, eq=False)
+class StepEdits:
+    """The edits of one step, and the part of their `Site` that the whole step shares."""
+
+    edits: tuple[Edit, ...]
+    site: Site
+
+    def wanted(self, point: Point, **where: Any) -> bool:
+        """Whether any of them acts there; `where` are further fields of the `Site`."""
+        site = dataclasses.replace(self.site, **where)
+        return any(edit.acts(point, site) for edit in self.edits)
+
+    def apply(self, point: Point, value: Tensor, **where: Any) -> Tensor:
+        """The quantity after all of them, in their order.
+
+        Raises:
+            SettingsError: an edit gave back something of another shape.
+        """
+        import torch
+
+        site = dataclasses.replace(self.site, **where)
+        for edit in self.edits:
+            if not edit.acts(point, site):
+                continue
+            new = getattr(edit, point)(value, site)
+            shape = None if new is None else tuple(np.shape(new))
+            if shape != tuple(value.shape):
+                place = site.layer or f"the mask of {site.reader}"
+                raise SettingsError(
+                    f"{edit} gave {'nothing' if shape is None else f'the shape {shape}'} at "
+                    f"{point!r} of {place}, where {tuple(value.shape)} is needed: return the "
+                    "changed tensor."
+                )
+            value = torch.as_tensor(new).to(value)
+        return value
+
+
+def _positions(word: str | int, words: tuple[Word, ...], tokens: tuple[str, ...]) -> list[int]:
+    if isinstance(word, str):
+        found = [t for known in words if known.text == word for t in known.tokens]
+        if not found:
+            names = ", ".join(repr(known.text) for known in words)
+            raise SettingsError(f"{word!r} is not a word of this prompt; its words are {names}.")
+        return found
+    if not 0 <= word < len(tokens):
+        raise SettingsError(f"There is no token {word}; there are 0 to {len(tokens) - 1}.")
+    return [word]
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether a value is the default one."""
+    return a is b or (type(a) is type(b) and isinstance(a, str | int | float) and a == b)
+
+
+def _shown(value: Any) -> str:
+    """An argument as a person reads it."""
+    if isinstance(value, slice):
+        parts = [value.start, value.stop] + ([] if value.step is None else [value.step])
+        return ":".join("" if part is None else str(part) for part in parts)
+    if isinstance(value, np.ndarray):
+        return f"{'x'.join(map(str, value.shape))} array"
+    if isinstance(value, type) or not callable(value):
+        return repr(value)
+    return str(getattr(value, "__name__", type(value).__name__))

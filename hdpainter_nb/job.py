@@ -1,0 +1,143 @@
+"""The values that travel between the modules: `Settings`, `Job`, `Cond`, `State`, `Record`.
+
+All are frozen. A `Job` says what to paint; `Cond` is that job as the UNet needs it; `State` is a
+point of the sampling trajectory; `Record` is what was seen on the way from one state to the next.
+
+Records hold NumPy arrays only, so whatever draws them needs no torch.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdpainter_nb.errors import ImageError, SettingsError
+from hdpainter_nb.settings import Options, Preset, Settings
+from hdpainter_nb.utils import html
+
+__all__ = ["Job", "Task"]
+
+S = TypeVar("S", bound=Options)
+
+
+@dataclass(frozen=True, init=False, eq=False)
+class Task(Generic[S]):
+    """A picture with a hole, what to paint there, and the settings: base of every kind of job."""
+
+    image: NDArray[np.uint8]  # (H, W, 3)
+    mask: NDArray[np.bool_]  # (H, W)
+    prompt: str
+    settings: S
+
+    def __init__(self, image: Any, mask: Any, prompt: str, settings: S) -> None:
+        from hdpainter_nb.images.read import read_image, read_mask
+
+        picture = read_image(image)
+        object.__setattr__(self, "image", picture)
+        object.__setattr__(self, "mask", read_mask(mask, size=picture.shape[:2]))
+        object.__setattr__(self, "prompt", _text("prompt", prompt))
+        object.__setattr__(self, "settings", settings)
+
+    def replace(self, *, prompt: str | None = None, **settings: Any) -> Self:
+        """The same picture and mask with another prompt or other settings."""
+        job = copy.copy(self)
+        if prompt is not None:
+            object.__setattr__(job, "prompt", _text("prompt", prompt))
+        object.__setattr__(job, "settings", self.settings.replace(**settings))
+        return job
+
+    def part(self, window: tuple[slice, slice]) -> Self:
+        """The same job on a window (rows, columns) of its picture."""
+        job = copy.copy(self)
+        object.__setattr__(job, "image", self.image[window].copy())
+        object.__setattr__(job, "mask", self.mask[window].copy())
+        return job
+
+    def __repr__(self) -> str:
+        height, width = self.mask.shape
+        share = self.mask.mean()
+        return (
+            f"{type(self).__name__}({width}x{height} px, {share:.0%} to fill, "
+            f"prompt={self.prompt!r}, "
+            f"{self.settings.method}, {self.settings.steps} steps, seed {self.settings.seed})"
+        )
+
+    def _repr_html_(self) -> str:
+        height, width = self.mask.shape
+        changed = self.settings.changed()
+        return html.card(
+            html.picture(html.with_mask(self.image, self.mask)),
+            html.table(
+                {
+                    "prompt": self.prompt,
+                    "size": f"{width} x {height} px, {self.mask.mean():.0%} to fill",
+                    "method": self.settings.method,
+                    "steps, seed": f"{self.settings.steps}, {self.settings.seed}",
+                    "other than default": ", ".join(f"{k}={v!r}" for k, v in changed.items()),
+                }
+            ),
+        )
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Job(Task[Settings]):
+    """What to paint: an image, a mask (1 = fill), a prompt and the `Settings`.
+
+    Args:
+        image: (H, W, 3) uint8 array, PIL image or path; other kinds are converted
+            (greyscale, alpha over white, EXIF rotation, 16 bit).
+        mask: (H, W) bool array, PIL image or path, True or white where to fill; None fills all.
+        prompt: what to paint there. May be empty.
+        preset: ``official``, ``paper`` or ``community``; starting point for `settings`.
+        control: what a ControlNet is to follow (edges, depth, ...), of the size of `image`; the
+            model needs one.
+        settings: any field of `Settings`, by name.
+
+    Raises:
+        ImageError, MaskError: the picture or mask cannot be used; the message says what to do.
+        SettingsError: unknown or impossible setting.
+    """
+
+    control: NDArray[np.uint8] | None  # (H, W, 3)
+
+    def __init__(
+        self,
+        image: Any,
+        mask: Any,
+        prompt: str,
+        *,
+        preset: Preset = "official",
+        control: Any = None,
+        **settings: Any,
+    ) -> None:
+        from hdpainter_nb.images.read import read_image
+
+        super().__init__(image, mask, prompt, Settings.preset(preset, **settings))
+        led = None if control is None else read_image(control)
+        if led is not None and led.shape != self.image.shape:
+            raise ImageError(
+                f"control has {led.shape[1]}x{led.shape[0]} px, the image {self.image.shape[1]}x"
+                f"{self.image.shape[0]}: make them the same size."
+            )
+        if led is None and self.settings.control_scale is not None:
+            raise SettingsError("control_scale needs a control picture: Job(..., control=picture).")
+        object.__setattr__(self, "control", led)
+        if led is not None and self.settings.control_scale is None:
+            object.__setattr__(self, "settings", self.settings.replace(control_scale=1.0))
+
+    def part(self, window: tuple[slice, slice]) -> Self:
+        """The same job on a window (rows, columns) of its picture."""
+        job = super().part(window)
+        if self.control is not None:
+            object.__setattr__(job, "control", self.control[window].copy())
+        return job
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise SettingsError(f"{name} must be a string, not {type(value).__name__}.")
+    return value

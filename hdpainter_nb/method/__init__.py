@@ -1,0 +1,1 @@
+"""The paper: pure functions on tensors, each of which says its equation."""

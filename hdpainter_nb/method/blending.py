@@ -1,0 +1,34 @@
+"""Putting a filled picture into the original without a seam: soft masks, Poisson's equation."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hdpainter_nb.images.compositing import Mask
+from hdpainter_nb.method.masks import dilate
+
+__all__ = ["soft_mask"]
+
+_GROWTH = 19  # steps to the four neighbours, before eq. 10's mask is made small
+_BLUR = (19, 3.2)  # taps and sigma of the blur, in latent positions
+
+
+def soft_mask(mask: Mask, size: tuple[int, int]) -> NDArray[np.float32]:
+    """The mask M of eq. 10: grown, made small in 8 bits, and blurred.
+
+    Args:
+        mask: (H, W) bool.
+        size: (h, w) of the latents.
+
+    Returns:
+        (h, w) in 0..1.
+    """
+    import cv2
+
+    large = Image.fromarray(dilate(mask, _GROWTH).astype(np.uint8) * np.uint8(255))
+    small = np.asarray(large.resize(size[::-1], Image.Resampling.BICUBIC), np.float32) / 255
+    taps, sigma = _BLUR
+    soft = cv2.GaussianBlur(small, (taps, taps), sigma, borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(soft, np.float32).clip(0, 1)

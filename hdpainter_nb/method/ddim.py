@@ -1,0 +1,111 @@
+"""Timesteps, sigma and the DDIM step of eq. 3, with room for a gradient in place of the noise."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "add_noise",
+    "alpha_at",
+    "ddim_step",
+    "output_of",
+    "predictions",
+    "previous",
+    "sigma",
+    "timesteps",
+]
+
+
+def timesteps(
+    steps: int, grid: Literal["official", "leading"], train_steps: int = 1000
+) -> list[int]:
+    """The descending timesteps of a run (switch 13).
+
+    ``official``: 999, 999 - dt, ... down to the last positive one, dt = 1000 // steps; where dt
+    does not divide 1000 this may be more than `steps` (31 for 30). ``leading``: exactly `steps` of
+    them, ending at 1.
+    """
+    dt = train_steps // steps
+    if grid == "official":
+        return list(range(train_steps - 1, 0, -dt))
+    return [min(i * dt + 1, train_steps - 1) for i in reversed(range(steps))]
+
+
+def previous(timestep: int, steps: int, train_steps: int = 1000) -> int:
+    """The timestep that a step from `timestep` leads to; negative for the last one."""
+    return timestep - train_steps // steps
+
+
+def alpha_at(alphas_cumprod: Tensor, timestep: int, final: Tensor | None = None) -> Tensor:
+    """Cumulative alpha at `timestep`; `final` (by default alpha_0) beyond the last one.
+
+    The official code lets index -1 wrap around there, which makes sigma NaN; nothing depends on it.
+    """
+    if timestep >= 0:
+        return alphas_cumprod[timestep]
+    return alphas_cumprod[0] if final is None else final
+
+
+def sigma(
+    kind: Literal["per_step", "cumulative"],
+    eta: float,
+    betas: Tensor,
+    alphas_cumprod: Tensor,
+    timestep: int,
+    prev: int,
+    final: Tensor | None = None,
+) -> Tensor:
+    """sigma_t = eta * sqrt((1 - a') / (1 - a) * (1 - a / a')), a' being the previous alpha (eq. 3).
+
+    ``cumulative`` reads a as the product of 1 - beta_i up to t, as the paper and DDIM do.
+    ``per_step`` reads it as 1 - beta_t alone, as the official code does (switch 1).
+
+    Returns:
+        () tensor; 0 for ``per_step`` at the last step, where no previous beta exists.
+    """
+    if kind == "per_step":
+        if prev < 0:
+            return torch.zeros_like(betas[0])
+        a, a_prev = 1 - betas[timestep], 1 - betas[prev]
+    else:
+        a, a_prev = alphas_cumprod[timestep], alpha_at(alphas_cumprod, prev, final)
+    variance = (1 - a_prev) / (1 - a) * (1 - a / a_prev)
+    return eta * variance.clamp_min(0) ** 0.5
+
+
+def predictions(
+    kind: Literal["epsilon", "v_prediction"], output: Tensor, x: Tensor, alpha: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The UNet's output as (x0, eps), both (1, 4, h, w)."""
+    beta = 1 - alpha
+    if kind == "v_prediction":
+        return alpha**0.5 * x - beta**0.5 * output, alpha**0.5 * output + beta**0.5 * x
+    return (x - beta**0.5 * output) / alpha**0.5, output
+
+
+def output_of(
+    kind: Literal["epsilon", "v_prediction"], x0: Tensor, eps: Tensor, alpha: Tensor
+) -> Tensor:
+    """The reverse of `predictions`: what the UNet would have said, (1, 4, h, w)."""
+    return eps if kind == "epsilon" else alpha**0.5 * eps - (1 - alpha) ** 0.5 * x0
+
+
+def ddim_step(
+    x0: Tensor, eps: Tensor, alpha_prev: Tensor, sigma_t: Tensor, noise: Tensor | None
+) -> Tensor:
+    """x_{t-1} = sqrt(a') x0 + sqrt(1 - a' - sigma^2) eps + sigma * noise (eq. 3).
+
+    `noise` is standard normal in DDIM, and minus the standardised gradient of S in RASG (eq. 7).
+    """
+    direction = (1 - alpha_prev - sigma_t**2).clamp_min(0) ** 0.5 * eps
+    x_prev = alpha_prev**0.5 * x0 + direction
+    return x_prev if noise is None else x_prev + sigma_t * noise
+
+
+def add_noise(x0: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
+    """x_t = sqrt(a) x0 + sqrt(1 - a) noise: the forward process, for known latents."""
+    alpha = alpha.to(device=x0.device, dtype=x0.dtype)
+    return alpha**0.5 * x0 + (1 - alpha) ** 0.5 * noise

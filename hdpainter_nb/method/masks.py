@@ -1,0 +1,208 @@
+"""Masks on their way down: dilate, the three named ways to H/8, H/16 and H/32, and the frame.
+
+Which pixels are masked at which level is one of the points where the sources disagree (switches
+7 to 9): the paper samples the nearest pixel; the official code dilates by one pixel and resizes
+8-bit pictures bicubically; the community pipeline samples a bicubic of four by four pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.images.fit import Crop, Mask
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["dilate", "to_painta", "to_pixels", "to_score", "to_unet", "vanished"]
+
+
+def dilate(mask: Mask, pixels: int = 1) -> Mask:
+    """Grow the mask by `pixels` steps to the four neighbours (a diamond).
+
+    The official code's dilation (switches 8 and 9) is one such step, before any padding.
+
+    Args:
+        mask: (H, W) bool.
+        pixels: number of steps, 0 or more.
+
+    Returns:
+        (H, W) bool, a new array.
+    """
+    grown = mask.astype(np.bool_, copy=True)
+    for _ in range(pixels):
+        last = grown.copy()
+        grown[1:] |= last[:-1]
+        grown[:-1] |= last[1:]
+        grown[:, 1:] |= last[:, :-1]
+        grown[:, :-1] |= last[:, 1:]
+    return grown
+
+
+def to_pixels(
+    mask: Mask, how: Literal["dilate_any", "nearest"], *, crop: Crop | None = None
+) -> Mask:
+    """The pixels that are blanked (set to mid-grey, 0 in -1..1) before the VAE sees the picture.
+
+    Official code: the dilated mask, the same that `to_unet` scales down. Others: the mask itself.
+
+    Args:
+        mask: (H, W) bool.
+        how: `Settings.unet_mask` (switch 8).
+        crop: see `to_unet`.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        SettingsError: unknown `how`.
+    """
+    _known("unet_mask", how, ("dilate_any", "nearest"))
+    return _dilated(mask, crop) if how == "dilate_any" else mask.astype(np.bool_, copy=True)
+
+
+def to_unet(
+    mask: Mask,
+    how: Literal["dilate_any", "nearest"],
+    factor: int = 8,
+    *,
+    crop: Crop | None = None,
+) -> torch.Tensor:
+    """The mask channel of the UNet's input (switch 8).
+
+    ``dilate_any`` (official): dilated by one pixel, resized bicubically in 8 bits, 1 wherever not
+    zero. ``nearest`` (paper, community): every `factor`-th pixel, as diffusers'
+    ``StableDiffusionInpaintPipeline.prepare_mask_latents`` does.
+
+    Args:
+        mask: (H, W) bool, H and W at least `factor`.
+        how: `Settings.unet_mask`.
+        factor: pixels per latent position.
+        crop: (top, left, height, width) of the picture within its padding; the official code
+            dilates before it pads, so the dilation stays inside. None: there is no padding.
+
+    Returns:
+        (1, 1, H / factor, W / factor) float32, 0 or 1.
+
+    Raises:
+        SettingsError: unknown `how`.
+    """
+    _known("unet_mask", how, ("dilate_any", "nearest"))
+    if how == "nearest":
+        return _interpolated(mask, factor, "nearest")[None, None]
+    return _tensor(_bicubic8(_dilated(mask, crop), factor) > 0)[None, None]
+
+
+def to_painta(
+    mask: Mask,
+    level: int,
+    how: Literal["dilate_bicubic", "nearest", "bicubic"],
+    *,
+    crop: Crop | None = None,
+) -> torch.Tensor:
+    """PAIntA's mask M of eq. 5 at H/level (switch 9).
+
+    ``dilate_bicubic`` (official): dilated by one pixel, resized bicubically in 8 bits, > 0.5.
+    ``nearest``: the paper. ``bicubic`` (community): torch's bicubic without anti-aliasing, > 0.5.
+
+    Args:
+        mask: (H, W) bool.
+        level: pixels per position: 8, 16 or 32.
+        how: `Settings.painta_mask`.
+        crop: see `to_unet`.
+
+    Returns:
+        (H / level, W / level) bool.
+
+    Raises:
+        SettingsError: unknown `how`.
+    """
+    _known("painta_mask", how, ("dilate_bicubic", "nearest", "bicubic"))
+    if how == "dilate_bicubic":
+        return _tensor(_bicubic8(_dilated(mask, crop), level) >= 128) > 0
+    return _interpolated(mask, level, how) > 0.5
+
+
+def to_score(
+    mask: Mask,
+    how: Literal["bicubic_binary", "nearest", "bicubic"],
+    level: int = 32,
+    *,
+    crop: Crop | None = None,
+) -> torch.Tensor:
+    """The target M inside the score S of eq. 9 (switch 7).
+
+    ``bicubic_binary`` (official): the same mask as PAIntA's at H/32, dilated too. ``nearest``:
+    the paper. ``bicubic`` (community): left soft, and slightly outside 0..1 near edges.
+
+    Args:
+        mask: (H, W) bool.
+        how: `Settings.score_mask`.
+        level: pixels per position.
+        crop: see `to_unet`.
+
+    Returns:
+        (H / level, W / level) float32.
+
+    Raises:
+        SettingsError: unknown `how`.
+    """
+    _known("score_mask", how, ("bicubic_binary", "nearest", "bicubic"))
+    if how == "bicubic_binary":
+        return to_painta(mask, level, "dilate_bicubic", crop=crop).float()
+    return _interpolated(mask, level, how)
+
+
+def vanished(masks: Mapping[int, Any]) -> list[int]:
+    """The levels at which no masked position is left, in ascending order.
+
+    A hole smaller than a cell of the H/32 grid may fall between its positions: the masks are
+    then all zero and usable, but PAIntA and RASG cannot see the hole.
+
+    Args:
+        masks: level -> (H / level, W / level), tensor or array.
+    """
+    return [level for level, mask in sorted(masks.items()) if not bool((mask > 0).any())]
+
+
+def _known(setting: str, how: str, choices: tuple[str, ...]) -> None:
+    if how not in choices:
+        raise SettingsError(f"{setting}={how!r} is not one of {', '.join(map(repr, choices))}.")
+
+
+def _dilated(mask: Mask, crop: Crop | None) -> Mask:
+    """Dilated by one pixel, but not into the padding."""
+    if crop is None:
+        return dilate(mask, 1)
+    top, left, height, width = crop
+    inside = (slice(top, top + height), slice(left, left + width))
+    grown = np.zeros(mask.shape, np.bool_)
+    grown[inside] = dilate(mask[inside], 1)
+    return grown
+
+
+def _bicubic8(mask: Mask, factor: int) -> NDArray[np.uint8]:
+    """Pillow's anti-aliased bicubic on an 8-bit picture, which rounds small tails to zero."""
+    height, width = mask.shape
+    picture = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
+    return np.array(picture.resize((width // factor, height // factor), Image.Resampling.BICUBIC))
+
+
+def _interpolated(mask: Mask, factor: int, mode: str) -> torch.Tensor:
+    """Torch's own interpolation of the full-size mask: (H / factor, W / factor) float32."""
+    import torch.nn.functional as F
+
+    size = (mask.shape[0] // factor, mask.shape[1] // factor)
+    return F.interpolate(_tensor(mask)[None, None], size=size, mode=mode)[0, 0]
+
+
+def _tensor(mask: Mask) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(mask.astype(np.float32))

@@ -1,0 +1,1 @@
+"""What trains the miniature: networks, data, learner, several processes."""

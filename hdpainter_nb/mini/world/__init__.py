@@ -1,0 +1,1 @@
+"""The drawn world: scenes, holes, captions and sets of them."""

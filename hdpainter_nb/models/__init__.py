@@ -1,0 +1,1 @@
+"""Networks: opening them and talking to them."""

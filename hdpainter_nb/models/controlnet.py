@@ -1,0 +1,124 @@
+"""ControlNet (arXiv 2302.05543): a picture of edges, depth or the like that the UNet follows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hdpainter_nb.errors import HDPainterWarning, ModelError
+from hdpainter_nb.images import fit
+from hdpainter_nb.utils.messages import tell
+
+if TYPE_CHECKING:
+    from hdpainter_nb.job import Job
+    from hdpainter_nb.models.model import Model
+
+__all__ = ["Control", "control_of", "open_control", "usable"]
+
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """A ControlNet, the picture that it reads, and how much it has to say."""
+
+    network: nn.Module
+    image: Tensor  # (1, 3, H, W), 0 .. 1
+    scale: float
+
+    def residuals(
+        self, x: Tensor, timestep: float, context: Tensor, images: Tensor
+    ) -> dict[str, Any]:
+        """What the UNet adds to its skip connections and in its middle, as its arguments.
+
+        Args:
+            x: (n, 4, h, w), the latents as the UNet takes them.
+            context: (n, L, d).
+            images: (n, 3, H, W), the picture of every row.
+        """
+        down, mid = self.network(
+            x,
+            timestep,
+            encoder_hidden_states=context,
+            controlnet_cond=images,
+            conditioning_scale=self.scale,
+            return_dict=False,
+        )
+        return {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
+
+
+def usable(network: Any) -> bool:
+    """Whether this is one ordinary ControlNet, not several and no adapter of another kind."""
+    from diffusers import ControlNetModel
+
+    return isinstance(network, ControlNetModel)
+
+
+def open_control(source: Any, model: Model) -> nn.Module:
+    """Load a ControlNet for a model, or take it as it is.
+
+    Args:
+        source: a hub id, a folder, or a `diffusers.ControlNetModel`.
+        model: what it shall lead; says where to and in which precision to load.
+
+    Raises:
+        ModelError: it cannot be loaded, or belongs to another model.
+    """
+    from diffusers import ControlNetModel
+
+    network = source
+    if isinstance(source, str | os.PathLike):
+        try:
+            network = ControlNetModel.from_pretrained(os.fspath(source))
+        except Exception as error:  # as varied as loaders of models are
+            line = (str(error).strip().splitlines() or [""])[0][:200]
+            raise ModelError(
+                f"The ControlNet {os.fspath(source)!r} cannot be loaded: check its name or folder "
+                f"and the network. ({type(error).__name__}: {line})"
+            ) from error
+        nn.Module.to(network, device=model.device, dtype=model.dtype)
+        network.eval()
+    if not usable(network):
+        raise ModelError(
+            f"controlnet= takes a hub id, a folder or one ControlNetModel, not this "
+            f"{type(network).__name__}."
+        )
+    fits = network.config.cross_attention_dim == model.unet.config.cross_attention_dim
+    if not fits or "text_encoder_2" in model.pipe.components:
+        raise ModelError(
+            f"This ControlNet was not made for {model.name!r}. What works: a ControlNet of Stable "
+            "Diffusion 1.x on a model of 1.x, or of 2.x on one of 2.x; none on SDXL."
+        )
+    return network
+
+
+def control_of(model: Model, job: Job) -> Control | None:
+    """What of a job is ControlNet's, ready for the UNet.
+
+    Raises:
+        ModelError: the job has a control picture, and the model no ControlNet.
+
+    Warns:
+        HDPainterWarning: the model has a ControlNet, and the job no picture for it.
+    """
+    network, scale = model.controlnet, job.settings.control_scale
+    if job.control is None or scale is None:
+        if network is not None and job.control is None:
+            tell(
+                f"The ControlNet of {model.name!r} is not used: give the Job its picture by "
+                "control=.",
+                HDPainterWarning,
+            )
+        return None
+    if network is None:
+        raise ModelError(
+            f"The job has a control picture, but {model.name!r} has no ControlNet: load one with "
+            "load(..., controlnet=...)."
+        )
+    side = job.settings.long_side or model.native_size
+    fitted = fit.fit(job.control, job.mask, how=job.settings.size, long_side=side)
+    unit = torch.from_numpy(fitted.image.astype(np.float32) / 255.0).permute(2, 0, 1)[None]
+    return Control(network, unit.to(model.device, model.dtype), scale)

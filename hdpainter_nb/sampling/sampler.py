@@ -1,0 +1,191 @@
+"""HD-Painter's sampler, one step at a time: `Sampler`. How it moves is the business of `Loop`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hdpainter_nb.capture.capture import PAINTA_LEVELS, Capture
+from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.images.compositing import paste as pasted
+from hdpainter_nb.images.compositing import poisson
+from hdpainter_nb.job import Job
+from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.out_of_memory import enough_memory
+from hdpainter_nb.models.schedulers import State, from_arrays
+from hdpainter_nb.sampling.base import Loop
+from hdpainter_nb.sampling.cost import Estimate
+from hdpainter_nb.sampling.predict import predict
+from hdpainter_nb.sampling.step import Stepper, stepper
+from hdpainter_nb.settings import Settings
+from hdpainter_nb.trace.attention import Attention
+from hdpainter_nb.trace.record import Record
+from hdpainter_nb.trace.trace import Trace
+from hdpainter_nb.trace.tree import Branch, Node
+
+if TYPE_CHECKING:
+    from hdpainter_nb.models.model import Model
+
+__all__ = ["Sampler"]
+
+Paste = bool | Literal["poisson"]
+
+
+class Sampler(Loop[Cond, Settings]):
+    """Steps a job from noise to picture, and remembers every step.
+
+    >>> sampler = Sampler(model, job)
+    >>> record = sampler.step()
+    >>> for record in sampler: ...
+    >>> other = sampler.back(5).branch(painta=False)
+
+    Args:
+        model: from `hdpainter_nb.load`.
+        job: what to paint.
+        capture: what to keep of each step; `Capture.standard` by default.
+
+    A step may run in any thread; samplers on one UNet take turns, step by step.
+    """
+
+    stepper: Stepper
+
+    @staticmethod
+    def _prepare(model: Model, job: Any) -> tuple[Cond, State]:
+        return model.prepare(job)
+
+    @staticmethod
+    def _stepper(model: Model, cond: Cond, settings: Settings, capture: Capture) -> Stepper:
+        return stepper(model, cond, settings, capture)
+
+    @staticmethod
+    def _task(trace: Trace, branch: Branch) -> Job:
+        if trace.image is None or trace.mask is None:
+            raise SettingsError("This trace holds no picture and mask to go on from.")
+        if not isinstance(branch.settings, Settings):
+            raise SettingsError("This trace is of a picture made larger: use Upscaler.from_trace.")
+        values = branch.settings.to_dict()
+        return Job(trace.image, trace.mask, branch.prompt, control=trace.control, **values)
+
+    @staticmethod
+    def _trace(model: Model, job: Any, cond: Cond) -> Trace:
+        trace = Loop._trace(model, job, cond)
+        trace.control = job.control
+        return trace
+
+    def _state(self, node: Node) -> State:
+        state = super()._state(node)
+        if node.record is not None and node.record.memory and state.memory is None:  # from a file
+            memory = from_arrays(node.record.memory, state.latents)
+            state = self._states[node.id] = dataclasses.replace(state, memory=memory)
+        return state
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def image(self, *, paste: Paste = False) -> NDArray[np.uint8]:
+        """The picture as it stands, decoded: (H, W, 3).
+
+        The last x0 prediction or the last latent, as switch 14 says; before the end always the x0
+        prediction, because the latent is still noise.
+
+        Args:
+            paste: put the original's known pixels back, over a soft edge of a few pixels, or,
+                with ``"poisson"``, by gradients, which takes a difference in colour away
+                (sec. 3.5).
+
+        Raises:
+            SettingsError: no step is made yet.
+        """
+        chosen = self._chosen()
+        with self._turn:
+            picture = self.model.decode(chosen, self.cond)
+        if self.settings.decode == "x0" or not self.done:
+            self.trace.pictures[self.node.id] = picture
+        return self._paste(picture, paste) if paste else picture
+
+    def decoded(self, record: Record, *, paste: Paste = False) -> NDArray[np.uint8]:
+        """The x0 prediction of any kept record through the VAE: (H, W, 3).
+
+        Args:
+            record: of this sampler or of one of the same size.
+            paste: as in `image`.
+        """
+        x0 = self._x0(record)
+        with self._turn:
+            picture = self.model.decode(x0, self.cond)
+        return self._paste(picture, paste) if paste else picture
+
+    def _paste(self, picture: NDArray[np.uint8], how: Paste) -> NDArray[np.uint8]:
+        import cv2
+
+        if self.job is None:
+            raise SettingsError("Without a job there is no picture to paste into.")
+        if how not in (True, "poisson"):
+            raise SettingsError(f"paste={how!r} is not one of True, False, 'poisson'.")
+        size = picture.shape[1::-1]  # width, height
+        original = cv2.resize(self.job.image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        mask = cv2.resize(self.job.mask.astype(np.float32), size).astype(np.float32)
+        if how == "poisson":
+            return poisson(original, picture, mask > 0)
+        return pasted(original, picture, mask)
+
+    def attention(
+        self, record: Record | None = None, *, levels: Collection[int] = PAINTA_LEVELS
+    ) -> Attention:
+        """Attention of a step, to ask for any pixel, head or word: see `Attention`.
+
+        Queries and keys that were kept at these levels are read. Otherwise the step's UNet call
+        is made once more with them kept, so nothing needs to be stored for it beforehand.
+
+        Args:
+            record: a kept record; the newest by default.
+            levels: resolutions to ask at, counted from the image.
+
+        Raises:
+            SettingsError: no step is made yet, or there is no such level.
+            OutOfMemoryError: the memory does not suffice; nothing has moved.
+        """
+        if record is None:
+            if not self.records:
+                raise SettingsError("No step is made yet: call step() or run() first.")
+            record = self.records[-1]
+        wanted = {layer.name for layer in self.layers if layer.level in levels}
+        if not wanted:
+            known = sorted({layer.level for layer in self.layers})
+            raise SettingsError(f"No attention layer is at {[*levels]}; there are {known}.")
+        if wanted <= {*record.self_qk} & {*record.cross_qk} and record.self_qk.heads is None:
+            return Attention.of(record)
+        settings = record.settings
+        assert isinstance(settings, Settings)
+        made = (n.branch for n in self.trace.nodes.values() if n.record is record)
+        edits = next((self.trace.branches[branch].edits for branch in made), ())
+        capture = Capture.nothing(queries=True, levels=tuple(levels), dtype="float32")
+        steps = stepper(self.model, self.cond, settings, capture)
+        steps = dataclasses.replace(steps, edits=edits)
+        cond = steps.conditions(record.index)
+        plan = dataclasses.replace(steps.plan(record.index, cond=cond), scores=False)
+        unet, t = self.model.unet, record.timestep
+        ungraded = settings.replace(rasg=False)  # no gradient is computed here, whatever was
+        enough = enough_memory(self.model, "attention", ungraded, cond.size)
+        with self._turn, enough:
+            x = torch.from_numpy(record.latents)[None].to(self.model.device, self.model.dtype)
+            said = predict(unet, cond, x, t, settings, plan, guided=False)
+            shown = steps.seen_of_attention(said.seen)
+        return Attention.of(dataclasses.replace(record, **shown))
+
+    def estimate(self, *, dtype: torch.dtype | None = None) -> Estimate:
+        """Bytes and FLOPs of the whole run, counted on the meta device before it starts.
+
+        Its `peak_bytes` is the most that the model's device will hold at once. To know it before
+        even the picture is encoded, see `hdpainter_nb.painting.run_cost`.
+
+        Args:
+            dtype: the precision to count for; the model's by default.
+        """
+        from hdpainter_nb.sampling.cost import count
+
+        return count(self.stepper, dtype=dtype)

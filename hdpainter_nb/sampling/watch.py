@@ -1,0 +1,474 @@
+"""Watch any pipeline of the Stable-Diffusion family while it runs by itself: `watch`.
+
+The pipeline keeps its own loop, scheduler and guidance. For the time of the ``with`` three of its
+methods are listened to and its UNet has two hooks; the attention taps go in for each UNet call and
+come out after it. Nothing is computed differently, so the picture is the same to the bit.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdpainter_nb.attention.hooks import Taps
+from hdpainter_nb.attention.layers import layer_shapes
+from hdpainter_nb.attention.observations import Seen
+from hdpainter_nb.attention.plan import Plan
+from hdpainter_nb.capture.capture import ALL_LEVELS, PAINTA_LEVELS, SCORE_LEVEL, Capture
+from hdpainter_nb.capture.transfer import to_array
+from hdpainter_nb.edits.codec import read_edits
+from hdpainter_nb.edits.edit import Edit, Run
+from hdpainter_nb.errors import ModelError, SettingsError
+from hdpainter_nb.images.read import read_image, read_mask
+from hdpainter_nb.method import ddim
+from hdpainter_nb.models import vae
+from hdpainter_nb.models.conditioning import Conditions
+from hdpainter_nb.models.prompt import Tokens, read_prompt
+from hdpainter_nb.sampling.active_edits import layers, step_edits
+from hdpainter_nb.sampling.step import Stepper
+from hdpainter_nb.settings import WatchSettings
+from hdpainter_nb.trace.record import Record
+from hdpainter_nb.trace.trace import Trace
+from hdpainter_nb.trace.tree import Branch, Node
+from hdpainter_nb.utils.memory import explained_shortage
+
+__all__ = ["FACTOR", "Call", "Look", "watch"]
+
+FACTOR = WatchSettings.factor
+_NO_RNG: NDArray[np.uint8] = np.zeros(0, np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One call of the UNet."""
+
+    x: Tensor  # (1, 4, h, w)
+    seen: Seen
+    guided_norm: float
+    started: float
+
+
+@dataclass(eq=False)
+class Call:
+    """From its prompt to its picture. It gets a branch at its first UNet call."""
+
+    pipe: Any
+    trace: Trace
+    capture: Capture
+    edits: tuple[Edit, ...]
+    preview: NDArray[np.float32]  # takes latents to RGB
+    prompt: str
+    count: int  # pictures: rows of a half
+    row: int  # the one that is watched
+    steps: Any = None  # a `Stepper` that reads what the taps saw
+    masked: dict[int, Tensor] = field(default_factory=dict)  # level -> (n,) masked positions
+    branch: Branch | None = None
+    node: Node | None = None
+    made: int = 0  # steps
+
+    def begin(self, row: Tensor, context: Tensor) -> None:
+        """Open the branch: now the size and everything else is known.
+
+        Args:
+            row: (channels, h, w), what the UNet is given for the watched picture.
+            context: (B, L, d).
+
+        Raises:
+            SettingsError: the capture or an edit names what is not there.
+        """
+        pipe, trace = self.pipe, self.trace
+        tokens = self._read(context)
+        height, width = row.shape[-2:]
+        size = (FACTOR * height, FACTOR * width)
+        cond = Conditions(
+            context=context,
+            indices=tokens.indices,
+            words=tokens.words,
+            tokens=tokens.tokens,
+            size=size,
+            crop=(0, 0, *size),
+        )
+        steps = getattr(pipe, "num_timesteps", None) or len(pipe.scheduler.timesteps)
+        scale = getattr(pipe, "guidance_scale", None)
+        settings = WatchSettings(
+            steps=steps,
+            guidance_scale=None if scale is None else float(scale),
+            pipeline=type(pipe).__name__,
+            solver=type(pipe.scheduler).__name__,
+        )
+        if trace.mask is None and len(row) == 9:
+            trace.mask = np.kron(to_array(row[4]) > 0.5, np.ones((FACTOR,) * 2)) > 0
+        capture = self._fitting(size)
+        for level in PAINTA_LEVELS if capture.similarity else ():
+            shape = (size[0] // level, size[1] // level)
+            self.masked[level] = _area(trace.mask, shape).flatten().nonzero()[:, 0].to(row.device)
+        capture.check(layer_shapes(pipe.unet), tokens.words, len(tokens.tokens), steps)
+        there = Run(
+            total=steps,
+            layers=layers(pipe.unet),
+            settings=settings,
+            words=tokens.words,
+            tokens=tokens.tokens,
+        )
+        for edit in self.edits:
+            edit.check(there)
+        shelf = capture.shelf(trace.spool)
+        stepper: Any = Stepper
+        self.steps = stepper(None, cond, settings, capture, self.edits, shelf=shelf)
+        if not trace.branches:
+            trace.words, trace.tokens = tokens.words, tokens.tokens
+        number = len(trace.branches) + 1
+        name = "main" if number == 1 else f"call {number}"
+        self.node = trace.root(to_array(row[: pipe.unet.config.out_channels]), _NO_RNG)
+        self.branch = trace.open_branch(self.prompt, settings, self.node, None, name, self.edits)
+
+    def plan(self, timestep: int) -> Plan:
+        """What the taps do in the next UNet call."""
+        steps = self.steps
+        return Plan(
+            size=steps.cond.size,
+            indices=(),
+            tokens=steps.tokens,
+            rows=self.masked,
+            capture=steps.capture.at(self.made),
+            positions=steps.positions,
+            shelf=steps.shelf,
+            row=self.row - self.count,
+            edits=step_edits(self.edits, steps.cond, self.made, timestep, steps.settings.steps),
+        )
+
+    def note(self, look: Look, output: Tensor, timestep: Any, after: Tensor) -> None:
+        """A step of the scheduler: a record.
+
+        Args:
+            look: the UNet call before it.
+            output: (B, 4, h, w), the guided prediction that the scheduler was given.
+            timestep: that it was given.
+            after: (B, 4, h, w), the latents that it gave back.
+        """
+        assert self.branch is not None
+        assert self.node is not None
+        scheduler = self.pipe.scheduler
+        alpha, kind = _alpha(scheduler, float(timestep)), scheduler.config.prediction_type
+        x, x0 = look.x.float(), output[self.row][None].float()
+        if kind != "sample":
+            x0, _ = ddim.predictions(kind, x0, x, alpha)
+        record = Record(
+            index=self.made,
+            timestep=round(float(timestep)),
+            latents=to_array(x[0]),
+            x0_latents=to_array(x0[0]),
+            x0_preview=vae.to_rgb(x0, self.preview),
+            **self.steps.seen_of_attention(look.seen),
+            score=None,
+            grad=None,
+            sigma=0.0,
+            alpha=float(alpha),
+            guided_norm=look.guided_norm,
+            seconds=time.perf_counter() - look.started,
+            settings=self.branch.settings,
+        )
+        latents = to_array(after[self.row])
+        self.node = self.trace.add(self.branch, self.node, latents, _NO_RNG, record)
+        self.made += 1
+
+    def picture(self, images: Tensor) -> None:
+        """Decoded pictures (B, 3, H, W), -1 .. 1: that of the newest step."""
+        if self.node is not None and self.made:
+            levels = (images[self.row].detach().float() / 2 + 0.5).clamp(0, 1) * 255
+            array = to_array(levels.permute(1, 2, 0)).round().astype(np.uint8)
+            self.trace.pictures[self.node.id] = array
+
+    def _read(self, context: Tensor) -> Tokens:
+        """The words of the prompt; without one, positions only."""
+        pipe, text = self.pipe, self.prompt
+        tokenizer = getattr(pipe, "tokenizer", None) or getattr(pipe, "tokenizer_2", None)
+        if not text or tokenizer is None:
+            names = tuple(f"<{i}>" for i in range(context.shape[1]))
+            return Tokens((), names, (), ())
+        if hasattr(pipe, "maybe_convert_prompt"):
+            text = pipe.maybe_convert_prompt(text, tokenizer)
+        return read_prompt(tokenizer, text)
+
+    def _fitting(self, size: tuple[int, int]) -> Capture:
+        """The capture without what cannot be had at this size, or without a mask."""
+        capture = self.capture
+        whole = {n for n in ALL_LEVELS if not (size[0] % n or size[1] % n)}
+        similar = whole.issuperset(PAINTA_LEVELS) and self.trace.mask is not None
+        return capture.replace(
+            levels=tuple(level for level in capture.levels if level in whole),
+            c=False,
+            similarity=capture.similarity and similar,
+            scores=capture.scores if SCORE_LEVEL in whole else False,
+            queries=capture.queries,
+        )
+
+
+def _alpha(scheduler: Any, timestep: float) -> Tensor:
+    """() cumulative alpha of the step that the scheduler has just made.
+
+    Schedulers that work on sigmas, noise over signal, say which one they used; the others go by
+    whole timesteps.
+    """
+    sigmas, after = getattr(scheduler, "sigmas", None), getattr(scheduler, "step_index", None)
+    if isinstance(sigmas, Tensor) and after is not None:
+        return 1 / (1 + sigmas[after - 1].double().cpu() ** 2)
+    return scheduler.alphas_cumprod[round(timestep)].double().cpu()
+
+
+def _area(mask: Any, shape: tuple[int, int]) -> Tensor:
+    """A mask (H, W) at another size: True where it covers more than half."""
+    given = torch.as_tensor(np.asarray(mask), dtype=torch.float32)[None, None]
+    return F.interpolate(given, shape, mode="area")[0, 0] > 0.5
+
+
+_watched: weakref.WeakSet[Any] = weakref.WeakSet()  # UNets
+_door = threading.Lock()
+
+
+@contextmanager
+def watch(
+    pipe: Any,
+    *,
+    capture: Capture | None = None,
+    sample: int = -1,
+    prompt: str | None = None,
+    image: Any = None,
+    mask: Any = None,
+    edit: Edit | Iterable[Edit] = (),
+) -> Iterator[Trace]:
+    """Record what a diffusers pipeline does: latents, x0 predictions, attention by word.
+
+    >>> with watch(pipe) as trace:
+    ...     picture = pipe("a red star").images[0]
+    >>> trace[10].cross["star"], trace.to_html("star.html")
+
+    Each call of the pipeline makes a branch, ``main``, ``call 2`` and so on, and each step of its
+    scheduler a record. A record's latents are as the UNet takes them; its x0 is that of the
+    pipeline's own guided prediction, as its scheduler is given it; its sigma is 0, since only the
+    scheduler knows its noise. Maps are of the conditional half. Levels that the size of the latents
+    does not divide into are left out.
+
+    Args:
+        pipe: text-to-image, image-to-image, inpainting, ControlNet, and SDXL's, of which the UNet
+            is laid out as Stable Diffusion's and the VAE has 8 pixels per latent position.
+        capture: what to keep; `Capture.standard` by default.
+        sample: which picture of the batch.
+        prompt: where the words come from if the call is given embeddings in a prompt's place.
+        image: (H, W, 3), to be kept in the trace.
+        mask: (H, W), where something is filled, for the similarity of appendix B. An inpainting
+            UNet of 9 channels is told its mask, which serves where none is given.
+        edit: interventions, as in ``branch(edit=...)``; then the picture is another one.
+
+    Raises:
+        ModelError: the pipeline has no UNet, or one of another kind, or another batch than the
+            unconditional half before the conditional one.
+        SettingsError: it is being watched already; the capture or an edit names what is not there.
+    """
+    watcher, unet = _Watcher(pipe, capture or Capture.standard(), sample, prompt, edit), pipe.unet
+    watcher.keep(image, mask)
+    with _door:
+        if unet in _watched:
+            raise SettingsError(
+                "The UNet of this pipeline is being watched already: leave that `with` first."
+            )
+        _watched.add(unet)
+    try:
+        with watcher.listening():
+            yield watcher.trace
+    finally:
+        _watched.discard(unet)
+
+
+class _Watcher:
+    """Listens to a pipeline and writes its trace."""
+
+    def __init__(
+        self, pipe: Any, capture: Capture, sample: int, prompt: str | None, edit: Any
+    ) -> None:
+        _check(pipe)
+        self.pipe, self.capture, self.sample, self.prompt = pipe, capture, sample, prompt
+        self.edits = read_edits(edit)
+        for one in self.edits:
+            if one.points & {"mask", "c"}:
+                raise SettingsError(f"{one} edits what only a Sampler has: PAIntA or RASG.")
+        self.trace = Trace(model=type(pipe).__name__)
+        with explained_shortage(lambda: _short_of_memory(pipe)):
+            self._preview = vae.fit_preview(pipe, FACTOR)
+        self._stack = ExitStack()
+        self._heard: list[Any] = []  # schedulers that are listened to
+        self._call: Call | None = None
+        self._taps: Taps | None = None
+        self._started = 0.0
+        self._look: Look | None = None
+
+    def keep(self, image: Any, mask: Any) -> None:
+        """Put the picture and the mask that were given into the trace."""
+        if image is not None:
+            self.trace.image = read_image(image)
+        if mask is not None:
+            size = np.shape(mask if self.trace.image is None else self.trace.image)[:2]
+            self.trace.mask = read_mask(mask, size=(size[0], size[1]))
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hooks and listeners are in inside, and out again outside."""
+        with self._stack as stack:
+            unet = self.pipe.unet
+            before = unet.register_forward_pre_hook(self._before, with_kwargs=True)
+            stack.callback(before.remove)
+            after = unet.register_forward_hook(self._after, with_kwargs=True, always_call=True)
+            stack.callback(after.remove)
+            stack.callback(self._eject)
+            self._listen(self.pipe, "encode_prompt", self._encoded)
+            self._listen(self.pipe.vae, "decode", self._decoded)
+            self._follow()
+            yield
+
+    def _listen(self, owner: Any, name: str, heard: Callable[[Any, Any, Any], None]) -> None:
+        """Hear of each call of a method: its arguments, and its result."""
+        original, own = getattr(owner, name), vars(owner)
+        before = own.get(name)
+
+        @functools.wraps(original)  # keeps the signature, which pipelines look at
+        def listening(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            heard(args, kwargs, result)
+            return result
+
+        def restore() -> None:
+            if own.get(name) is not listening:  # somebody replaced it meanwhile
+                return
+            if before is None:
+                del own[name]
+            else:
+                own[name] = before
+
+        own[name] = listening
+        self._stack.callback(restore)
+
+    def _follow(self) -> None:
+        """Listen to the scheduler, which may be another one in each call."""
+        scheduler = self.pipe.scheduler
+        if not any(scheduler is known for known in self._heard):
+            self._heard.append(scheduler)
+            self._listen(scheduler, "step", self._stepped)
+
+    def _eject(self) -> Taps | None:
+        taps, self._taps = self._taps, None
+        if taps is not None:
+            taps.eject()
+        return taps
+
+    # --- what is heard ---------------------------------------------------------------------------
+
+    def _encoded(self, args: Any, kwargs: Any, result: Any) -> None:
+        """The prompt: a call begins."""
+        self._follow()
+        count, given = len(result[0]), _argument(args, kwargs, 0, "prompt")
+        if not -count <= self.sample < count:
+            raise SettingsError(f"There is no sample {self.sample}; the call makes {count}.")
+        row = self.sample % count
+        if given is None:
+            given = self.prompt or ""
+        if not isinstance(given, str):
+            given = given[row // (count // len(given))]
+        self._look = None
+        self._call = Call(
+            self.pipe, self.trace, self.capture, self.edits, self._preview, given, count, row
+        )
+
+    def _before(self, unet: Any, args: Any, kwargs: Any) -> None:
+        """Before the UNet: the taps go in."""
+        self._eject()
+        call = self._call
+        if call is None:
+            return
+        names = ("sample", "timestep", "encoder_hidden_states")
+        sample, t, context = (_argument(args, kwargs, i, name) for i, name in enumerate(names))
+        if len(sample) not in (call.count, 2 * call.count):
+            raise ModelError(
+                f"{type(self.pipe).__name__} runs its UNet on {len(sample)} rows for "
+                f"{call.count} pictures. What can be watched: the unconditional half before the "
+                "conditional one, or the conditional one alone."
+            )
+        if call.branch is None:
+            call.begin(sample[call.row - call.count], context)
+        self._started = time.perf_counter()
+        self._taps = Taps(unet, call.plan(round(float(t))))
+        self._taps.half = "both" if len(sample) == 2 * call.count else "cond"
+        self._taps.__enter__()
+
+    def _after(self, unet: Any, args: Any, kwargs: Any, output: Any) -> None:
+        """After the UNet, or after its failure: the taps come out."""
+        taps, call = self._eject(), self._call
+        if taps is None or call is None or output is None:
+            return
+        sample = _argument(args, kwargs, 0, "sample")
+        row, said, norm = call.row - call.count, output[0], 0.0
+        if len(said) == 2 * call.count:
+            norm = float((said[row] - said[row - call.count]).float().square().mean() ** 0.5)
+        x = sample[row, : said.shape[1]][None].detach()
+        self._look = Look(x, taps.seen, norm, self._started)
+
+    def _stepped(self, args: Any, kwargs: Any, result: Any) -> None:
+        """The scheduler's step: a record."""
+        if self._call is not None and self._look is not None:
+            output = _argument(args, kwargs, 0, "model_output")
+            timestep = _argument(args, kwargs, 1, "timestep")
+            self._call.note(self._look, output, timestep, result[0])
+        self._look = None
+
+    def _decoded(self, args: Any, kwargs: Any, result: Any) -> None:
+        """The VAE: the picture of the newest step."""
+        if self._call is not None and len(result[0]) == self._call.count:
+            self._call.picture(result[0])
+
+
+def _argument(args: Any, kwargs: Any, place: int, name: str) -> Any:
+    """An argument of a call, by place or name; None if it is not given."""
+    return args[place] if place < len(args) else kwargs.get(name)
+
+
+def _short_of_memory(pipe: Any) -> str:
+    """What to say where the VAE cannot even encode what previews are fitted to."""
+    size = f"{vae.CHART}x{vae.CHART} px"
+    return (
+        f"The memory of {pipe._execution_device} does not suffice for encoding {size}, to which "
+        "previews are fitted: load the pipeline in half precision, or call its "
+        "enable_model_cpu_offload(), and watch it again."
+    )
+
+
+def _check(pipe: Any) -> None:
+    """Raise `ModelError` unless the pipeline can be watched."""
+    name = type(pipe).__name__
+    for part in ("unet", "vae", "scheduler", "encode_prompt"):
+        if getattr(pipe, part, None) is None:
+            raise ModelError(
+                f"{name} has no {part}. What can be watched: diffusers pipelines of the "
+                "Stable-Diffusion family."
+            )
+    layer_shapes(pipe.unet)
+    factor = 2 ** (len(pipe.vae.config.block_out_channels) - 1)
+    if factor != FACTOR:
+        raise ModelError(
+            f"The VAE of {name} has {factor} pixels per latent position, not {FACTOR}."
+        )
+    if getattr(pipe.scheduler, "alphas_cumprod", None) is None:
+        raise ModelError(
+            f"{type(pipe.scheduler).__name__} has no alphas_cumprod, so x0 cannot be told: use "
+            "another scheduler."
+        )

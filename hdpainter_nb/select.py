@@ -1,0 +1,131 @@
+"""Which layers, heads and tokens: names and patterns, checked against what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from hdpainter_nb.errors import SettingsError
+
+__all__ = [
+    "LayerShape",
+    "Word",
+    "choose_heads",
+    "choose_layers",
+    "choose_tokens",
+    "matches",
+    "tokens_there",
+]
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of the prompt and the token positions that spell it.
+
+    The end-of-text token is the word ``<eot>``; it counts in ind(tau) though nobody typed it.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """A transformer block: one self-attention and one cross-attention layer of the UNet."""
+
+    name: str
+    level: int
+    """Pixels of the picture per position: 16 has (H/16) x (W/16) positions."""
+    heads: int
+    width: int
+    """Channels of all heads together."""
+    own: bool = True
+    """Whether its first attention is self-attention; in upscalers' it may look at the text."""
+
+    def __str__(self) -> str:
+        return f"{self.name} (H/{self.level}, {self.heads} heads)"
+
+
+def matches(name: str, patterns: Iterable[str] | None) -> bool:
+    """Whether a layer is meant; None means all.
+
+    A pattern is a layer's name, the beginning of one up to a dot (``up_blocks.1``), or has
+    wildcards (``*.attentions.0.*``), where ``*`` goes across dots.
+    """
+    return patterns is None or any(
+        name == pattern or name.startswith(f"{pattern}.") or fnmatchcase(name, pattern)
+        for pattern in patterns
+    )
+
+
+def choose_layers(
+    patterns: Sequence[str] | None, layers: Iterable[LayerShape]
+) -> tuple[LayerShape, ...]:
+    """The layers that are meant.
+
+    Raises:
+        SettingsError: a pattern fits none; the message lists those that there are.
+    """
+    known = tuple(layers)
+    for pattern in patterns or ():
+        if not any(matches(layer.name, (pattern,)) for layer in known):
+            listed = "\n  ".join(map(str, known))
+            raise SettingsError(f"No layer is called {pattern!r}. There are\n  {listed}")
+    return tuple(layer for layer in known if matches(layer.name, patterns))
+
+
+def choose_heads(heads: Sequence[int] | None, count: int) -> tuple[int, ...] | None:
+    """The heads that are meant, of a layer that has `count`; None means all."""
+    return None if heads is None else tuple(head for head in heads if head < count)
+
+
+def choose_tokens(
+    tokens: Sequence[str | int] | None, words: Sequence[Word], count: int
+) -> tuple[int, ...]:
+    """The token positions that are meant, ascending; a word means all tokens that spell it.
+
+    Args:
+        tokens: words or positions; None means all.
+        words: those of the prompt.
+        count: tokens from start-of-text to end-of-text.
+
+    Raises:
+        SettingsError: a word or position that the prompt does not have; the message lists those
+            that there are.
+    """
+    if tokens is None:
+        return tuple(range(count))
+    found: set[int] = set()
+    for token in tokens:
+        if isinstance(token, str):
+            places = {place for word in words if word.text == token for place in word.tokens}
+        else:
+            places = {token} if 0 <= token < count else set()
+        if not places:
+            listed = ", ".join(repr(word.text) for word in words)
+            raise SettingsError(
+                f"{token!r} is no word of this prompt and no position of a token. Its words are "
+                f"{listed}; its positions are 0 to {count - 1}."
+            )
+        found |= places
+    return tuple(sorted(found))
+
+
+def tokens_there(
+    tokens: Sequence[str | int], words: Sequence[Word], count: int
+) -> tuple[tuple[str | int, ...], list[str]]:
+    """The tokens that a prompt has, and a sentence for each that it lacks.
+
+    Args:
+        tokens, words, count: as for `choose_tokens`.
+    """
+    found: list[str | int] = []
+    missing: list[str] = []
+    for token in tokens:
+        try:
+            choose_tokens((token,), words, count)
+            found.append(token)
+        except SettingsError as error:
+            missing.append(str(error))
+    return tuple(found), missing

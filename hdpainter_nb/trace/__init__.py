@@ -1,0 +1,1 @@
+"""What was seen. NumPy only: opening a file loads no torch."""

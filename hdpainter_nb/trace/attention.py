@@ -1,0 +1,358 @@
+"""Attention asked later: any pixel, head or word of a step, from kept queries and keys.
+
+A layer's queries and keys take 5 MB where its attention matrix takes 268 (64 x 64 positions, 8
+heads, float16). Any row of the matrix, and any text's attention, is one product away: NumPy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.select import Word, matches
+from hdpainter_nb.trace.maps import CrossMaps, LevelMaps, QueryKeys
+
+if TYPE_CHECKING:
+    from hdpainter_nb.models.model import Model
+    from hdpainter_nb.settings import Options
+    from hdpainter_nb.trace.record import Record
+
+__all__ = [
+    "Attention",
+    "Float32",
+    "chosen_head",
+    "logits",
+    "need_queries",
+    "softmax",
+    "which_layers",
+]
+
+
+def which_layers(
+    kept: QueryKeys, kind: str, level: int | None, layer: str | None
+) -> tuple[int, list[str]]:
+    """The level, and the names of the layers there that are meant.
+
+    Args:
+        kept: what there is to choose from.
+        kind: ``self`` or ``cross``, for messages.
+        level: H/16 by default, or the layer's own.
+        layer: a name or pattern; all where None.
+
+    Raises:
+        SettingsError: nothing was kept, or no such level or layer.
+    """
+    need_queries(kept, kind)
+    known = kept.levels
+    fitting = {n: at for n, at in known.items() if layer is None or matches(n, (layer,))}
+    if not fitting:
+        listed = "\n  ".join(f"{name} (H/{at})" for name, at in known.items())
+        raise SettingsError(f"There is no layer {layer!r}; kept are\n  {listed}")
+    if level is None:
+        level = 16 if 16 in fitting.values() else min(fitting.values())
+    names = [name for name, at in fitting.items() if at == level]
+    if not names:
+        what = "" if layer is None else f" of {layer!r}"
+        there = sorted({*fitting.values()})
+        raise SettingsError(f"There is no level {level}{what}; there are {there}.")
+    return level, names
+
+
+def need_queries(kept: QueryKeys, kind: str) -> None:
+    """Raise `SettingsError` where no queries and keys were kept."""
+    if not len(kept):
+        raise SettingsError(
+            f"Queries and keys of {kind}-attention were not kept: capture them with "
+            f"queries={kind!r}."
+        )
+
+
+Float32 = NDArray[np.float32]
+
+
+def chosen_head(x: NDArray[Any], head: int | None, kept: Sequence[int] | None) -> Float32:
+    """(heads, n, d) in float32: all heads, or the one of this number."""
+    known = range(len(x)) if kept is None else kept[: len(x)]
+    if head is not None and head not in known:
+        raise SettingsError(f"There is no head {head}; kept are {list(known)}.")
+    chosen = x if head is None else x[known.index(head)][None]
+    return chosen.astype(np.float32)
+
+
+def logits(q: NDArray[Any], k: NDArray[Any]) -> Float32:
+    """Q K^T / sqrt(d) in float32: (heads, n, m)."""
+    scale = np.float32(q.shape[-1] ** -0.5)
+    product = (q.astype(np.float32) * scale) @ k.astype(np.float32).swapaxes(-1, -2)
+    return product.astype(np.float32, copy=False)
+
+
+def softmax(x: Float32) -> Float32:
+    """Over the last axis, in place."""
+    x -= x.max(-1, keepdims=True)
+    np.exp(x, out=x)
+    x /= x.sum(-1, keepdims=True)
+    return x
+
+
+_BLOCK = 2**24  # logits that are computed at a time: 64 MiB
+
+
+class Attention:
+    """Where pixels look, and at which words (conditional half).
+
+    Made by `Trace.ask` from what `Capture` kept (``queries=True``), or by `Sampler.attention`,
+    which makes the step's UNet call once more where nothing was kept. Edits of a layer's own
+    attention (`edits.ScaleWord`, say) come after its q and k and are not in the answers; those of c
+    and of the mask are.
+
+    Args:
+        own, cross: q and k of self- and cross-attention.
+        size: (H, W) of the padded picture.
+        words, tokens: those of the prompt; tokens from start-of-text to end-of-text.
+        c: level -> layer -> (h, w), where PAIntA acted.
+        holes: level -> (h, w): what PAIntA took to be masked.
+        settings: those of the step.
+
+    Attributes:
+        levels: the resolutions at which self-attention or, if there is none, cross-attention can
+            be asked for.
+    """
+
+    def __init__(
+        self,
+        own: QueryKeys,
+        cross: QueryKeys,
+        *,
+        size: tuple[int, int],
+        words: tuple[Word, ...] = (),
+        tokens: tuple[str, ...] = (),
+        c: Mapping[int, Mapping[str, NDArray[Any]]] | None = None,
+        holes: Mapping[int, NDArray[np.bool_]] | None = None,
+        settings: Options | None = None,
+    ) -> None:
+        self.own, self._cross = own, cross
+        self.c, self._holes = c or {}, holes or {}
+        self._size, self._settings = size, settings
+        self._words, self._tokens = words, tokens
+        kept = own if len(own) else cross
+        self.levels = tuple(sorted({*kept.levels.values()}))
+
+    @classmethod
+    def of(cls, record: Record) -> Attention:
+        """From a record that kept queries and keys.
+
+        Raises:
+            SettingsError: it kept none.
+        """
+        if not len(record.self_qk) and not len(record.cross_qk):
+            raise SettingsError(
+                f"Step {record.index} kept no queries and keys. Make the run with "
+                "capture=Capture.standard(queries=True), or ask sampler.attention(record), which "
+                "makes the step's UNet call once more."
+            )
+        factor = record.settings.factor
+        return cls(
+            record.self_qk,
+            record.cross_qk,
+            size=(factor * record.latents.shape[-2], factor * record.latents.shape[-1]),
+            words=record.cross.words,
+            tokens=record.cross.tokens,
+            c=record.c.layers,
+            holes=record.holes,
+            settings=record.settings,
+        )
+
+    def layers(self, level: int = 16) -> list[str]:
+        """Names of the layers at a level, in the order in which they run."""
+        found = self.own.at(level) or self._cross.at(level)
+        if not found:
+            raise SettingsError(f"There is no level {level}; there are {list(self.levels)}.")
+        return found
+
+    # --- self-attention --------------------------------------------------------------------------
+
+    def row(
+        self,
+        x: float,
+        y: float,
+        *,
+        level: int | None = None,
+        layer: str | None = None,
+        head: int | None = None,
+        painta: bool = True,
+    ) -> Float32:
+        """The self-attention of the pixel at (x, y) of the picture to all others.
+
+        Args:
+            x, y: in pixels of the picture that was sampled, from its upper left corner.
+            level: H/16 by default, or the layer's own.
+            layer: a name, its beginning or a pattern; the mean over all that fit.
+            head: the mean over all where None.
+            painta: with PAIntA's rescaling, where it acted (eq. 5); without it otherwise.
+
+        Returns:
+            (H/level, W/level), summing to 1.
+
+        Raises:
+            SettingsError: the pixel lies outside, or there is no such level, layer or head.
+        """
+        level, _ = which_layers(self.own, "self", level, layer)
+        height, width = self._shape(level)
+        row, column = int(y // level), int(x // level)
+        if not (0 <= row < height and 0 <= column < width):
+            raise SettingsError(
+                f"Pixel ({x:g}, {y:g}) lies outside the {width * level} x {height * level} picture."
+            )
+        region = np.zeros((height, width), bool)
+        region[row, column] = True
+        return self.region(region, level=level, layer=layer, head=head, painta=painta)
+
+    def region(
+        self,
+        region: ArrayLike,
+        *,
+        level: int | None = None,
+        layer: str | None = None,
+        head: int | None = None,
+        painta: bool = True,
+    ) -> Float32:
+        """The mean self-attention of all pixels of a region.
+
+        Args:
+            region: (H/level, W/level) bool, at least one True.
+            level, layer, head, painta: as for `row`.
+
+        Returns:
+            (H/level, W/level), summing to 1.
+
+        Raises:
+            SettingsError: the region is empty or of another shape; as `row` otherwise.
+        """
+        level, names = which_layers(self.own, "self", level, layer)
+        shape, chosen = self._shape(level), np.asarray(region, bool)
+        if chosen.shape != shape or not chosen.any():
+            raise SettingsError(
+                f"The region must be a bool array of shape {shape} with something in it, "
+                f"not {chosen.shape} with {int(chosen.sum())} positions."
+            )
+        rows = np.flatnonzero(chosen)
+        maps = [self._mean_row(level, name, rows, head, painta) for name in names]
+        mean: Float32 = np.mean(maps, axis=0, dtype=np.float32).reshape(shape)
+        return mean
+
+    def _mean_row(
+        self, level: int, layer: str, rows: NDArray[np.intp], head: int | None, painta: bool
+    ) -> Float32:
+        """(hw,): mean over rows and heads of softmax(A), or of softmax(A~) (eq. 5)."""
+        q, k = (chosen_head(x, head, self.own.heads) for x in self.own[layer])  # (heads, hw, d)
+        c, hole = self.c.get(level, {}).get(layer), self._holes.get(level)
+        scale = inside = None
+        if painta and c is not None and hole is not None:
+            inside = hole.ravel()
+            scale = np.where(inside, 1, c.ravel()).astype(np.float32)  # (hw,)
+        total, step = np.zeros(k.shape[1], np.float32), max(1, _BLOCK // k[..., 0].size)
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step]
+            a = logits(q[:, block], k)  # (heads, rows, hw)
+            if scale is not None and inside is not None:
+                a[:, inside[block]] *= scale  # only rows of the hole are rescaled
+            total += softmax(a).mean(0).sum(0)
+        mean: Float32 = total / np.float32(len(rows))
+        return mean
+
+    # --- cross-attention -------------------------------------------------------------------------
+
+    @cached_property
+    def cross(self) -> CrossMaps:
+        """Every word of the run's own prompt, per layer and head, as full capture keeps it."""
+        need_queries(self._cross, "cross")
+        keys = {layer: self._cross[layer][1] for layer in self._cross}
+        return self._maps(keys, self._words, self._tokens)
+
+    def word(
+        self,
+        which: str | int,
+        *,
+        level: int | None = None,
+        layer: str | None = None,
+        head: int | None = None,
+    ) -> Float32:
+        """The cross-attention of all pixels to a word or token of the run's own prompt.
+
+        Args:
+            which: a word, or a token's position.
+            level, layer, head: as for `row`.
+
+        Returns:
+            (H/level, W/level), probabilities.
+
+        Raises:
+            SettingsError, KeyError: there is no such word, level, layer or head.
+        """
+        level, names = which_layers(self._cross, "cross", level, layer)
+        maps = [self.cross.map(which, level=level, layer=name, head=head) for name in names]
+        mean: Float32 = np.mean(maps, axis=0, dtype=np.float32)
+        return mean
+
+    def words(self, prompt: str, *, model: Model) -> CrossMaps:
+        """The words of another prompt, as this step's pixels would attend to them.
+
+        The stored queries come from the run with its own prompt; the keys are the new prompt's, and
+        softmax goes over its tokens. So this says what *these* pixels find in other words, not what
+        a run with those words would have shown. With the run's own prompt it is `cross`.
+
+        Args:
+            prompt: it gets the run's prompt additions (switch 16), as the run's own did.
+            model: the one that made the run: its text encoder and the layers' ``to_k``.
+
+        Returns:
+            Maps per word, layer and head: ``found["ring"]``, ``found.map("ring", head=2)``.
+
+        Raises:
+            SettingsError: no queries of cross-attention were kept, or the model is another.
+        """
+        from hdpainter_nb.models.text_keys import text_keys
+
+        need_queries(self._cross, "cross")
+        assert self._settings is not None
+        keys, tokens = text_keys(model, prompt, self._settings, list(self._cross))
+        for layer in self._cross:
+            k = keys.get(layer)
+            if k is None or k.shape[-1] != self._cross[layer][1].shape[-1]:
+                raise SettingsError(
+                    f"{model.name!r} has no layer {layer!r} of this width: pass the model that "
+                    "made the run."
+                )
+            heads = [head for head in self._cross.heads or () if head < len(k)]
+            keys[layer] = k if self._cross.heads is None else k[heads]
+        return self._maps(keys, tokens.words, tokens.tokens)
+
+    def _maps(
+        self,
+        keys: Mapping[str, NDArray[Any]],
+        words: tuple[Word, ...],
+        tokens: tuple[str, ...],
+    ) -> CrossMaps:
+        """softmax(Q K^T / sqrt(d)) over all tokens, padding included; kept up to EOT."""
+        maps: dict[int, dict[str, Any]] = {}
+        for layer, level in self._cross.levels.items():
+            p = softmax(logits(self._cross[layer][0], keys[layer]))  # (heads, hw, L)
+            p = p[..., : len(tokens) or None].swapaxes(-1, -2)
+            maps.setdefault(level, {})[layer] = p.reshape(*p.shape[:2], *self._shape(level))
+        return CrossMaps(LevelMaps(maps), words, tokens, heads=self._cross.heads)
+
+    def _shape(self, level: int) -> tuple[int, int]:
+        return self._size[0] // level, self._size[1] // level
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{kind} at H/{level}: {len(kept.at(level))} layers"
+            for kind, kept in (("self", self.own), ("cross", self._cross))
+            for level in sorted({*kept.levels.values()})
+        ]
+        return f"Attention({', '.join(parts)})"

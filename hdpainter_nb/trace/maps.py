@@ -1,0 +1,282 @@
+"""Attention maps by word, token, level and layer, as NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdpainter_nb.select import Word, matches
+
+__all__ = ["CrossMaps", "Float", "Lands", "LevelMaps", "QueryKeys"]
+
+Float = NDArray[np.floating[Any]]
+
+
+class Lands(Protocol):
+    """An array that is still on its way to main memory, with what is known of it before."""
+
+    @property
+    def nbytes(self) -> int:
+        """Of the array."""
+
+    @property
+    def ndim(self) -> int:
+        """Of the array."""
+
+    @property
+    def has_landed(self) -> bool:
+        """Whether `land` gives the array at once."""
+
+    def land(self) -> Float:
+        """The array; waits until it is there."""
+
+
+Value = Float | Lands
+
+
+def _landed(value: Value) -> Float:
+    return value if isinstance(value, np.ndarray) else value.land()
+
+
+class LevelMaps(Mapping[int, Float]):
+    """Maps by level and layer; ``maps[16]`` is the mean over the layers of H/16.
+
+    ``maps.layers[16]`` gives ``{layer name: (..., h, w)}``.
+    """
+
+    def __init__(self, layers: Mapping[int, Mapping[str, Value]]) -> None:
+        self._layers: dict[int, dict[str, Any]] = {
+            int(level): dict(named) for level, named in sorted(layers.items()) if named
+        }
+
+    @property
+    def layers(self) -> dict[int, dict[str, Float]]:
+        """``{level: {layer name: (..., h, w)}}``; waits for what is still being copied."""
+        for named in self._layers.values():
+            for name, value in named.items():
+                named[name] = _landed(value)
+        return self._layers
+
+    @property
+    def waiting(self) -> dict[int, dict[str, Value]]:
+        """As `layers`, but waits for nothing: some may still be on their way."""
+        return {level: dict(named) for level, named in self._layers.items()}
+
+    def __getitem__(self, level: int) -> Float:
+        if level not in self._layers:
+            raise KeyError(f"no maps at level {level}; captured levels: {list(self._layers)}")
+        stack = np.stack([np.asarray(a, np.float32) for a in self.layers[level].values()])
+        mean: Float = stack.mean(0)
+        return mean
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{level}: {len(named)} layers" for level, named in self._layers.items())
+        return f"{type(self).__name__}({{{inside}}})"
+
+
+class QueryKeys(Mapping[str, tuple[Float, Float]]):
+    """Queries and keys of attention layers: ``q, k = kept["up_blocks.1..."]``.
+
+    q is (heads, h w, d) and k (heads, n, d): n = h w in self-attention, all tokens of the text
+    with its padding in cross-attention.
+
+    Attributes:
+        heads: the numbers of the heads that were kept, where not all were.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[int, Mapping[str, tuple[Value, Value]]],
+        heads: tuple[int, ...] | None = None,
+    ) -> None:
+        self._layers: dict[int, dict[str, Any]] = {
+            int(level): dict(named) for level, named in sorted(layers.items()) if named
+        }
+        self.heads = heads
+
+    @property
+    def levels(self) -> dict[str, int]:
+        """The level of every layer."""
+        return {name: level for level, named in self._layers.items() for name in named}
+
+    @property
+    def layers(self) -> dict[int, dict[str, tuple[Float, Float]]]:
+        """``{level: {layer name: (q, k)}}``; waits for what is still being copied."""
+        return {
+            level: {name: self[name] for name in named} for level, named in self._layers.items()
+        }
+
+    @property
+    def waiting(self) -> dict[int, dict[str, tuple[Value, Value]]]:
+        """As `layers`, but waits for nothing: some may still be on their way."""
+        return {level: dict(named) for level, named in self._layers.items()}
+
+    def at(self, level: int) -> list[str]:
+        """Names of the layers at a level."""
+        return list(self._layers.get(level, ()))
+
+    def __getitem__(self, layer: str) -> tuple[Float, Float]:
+        for named in self._layers.values():
+            if layer in named:
+                q, k = named[layer]
+                named[layer] = (_landed(q), _landed(k))
+                return named[layer]
+        raise KeyError(f"no queries and keys of layer {layer!r}; kept layers: {list(self)}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.levels)
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{level}: {len(named)} layers" for level, named in self._layers.items())
+        return f"{type(self).__name__}({{{inside}}})"
+
+
+def _preferred(levels: Iterable[int]) -> int:
+    """H/16 where it is there, else the finest."""
+    found = {*levels}
+    return 16 if 16 in found else min(found, default=16)
+
+
+class CrossMaps:
+    """Cross-attention probabilities of the conditional half, by word or token and level.
+
+    >>> record.cross["star"]          # (H/16, W/16), mean over heads, layers and the word's tokens
+    >>> record.cross["star", 32]      # at H/32
+    >>> record.cross[3, 8]            # token at position 3, at H/8
+    >>> record.cross.layers(16)       # {layer: (tokens, h, w)}, or (heads, tokens, h, w) per head
+    >>> record.cross.map("star", layer="up_blocks.1...", head=3)
+
+    A word that stands twice in the prompt gives the mean of both. Looking is exact: no word
+    is lower-cased or stemmed beyond the tokenizer's own lower-casing.
+
+    Attributes:
+        words, tokens: those of the prompt; tokens from start-of-text to end-of-text.
+        positions: the tokens that have maps, in the order of the maps' token axis.
+        heads: the numbers of the heads on the maps' head axis, where not all were kept.
+    """
+
+    def __init__(
+        self,
+        maps: LevelMaps,
+        words: tuple[Word, ...],
+        tokens: tuple[str, ...],
+        positions: tuple[int, ...] | None = None,
+        heads: tuple[int, ...] | None = None,
+    ) -> None:
+        self.maps = maps
+        self.words = words
+        self.tokens = tokens
+        self.positions = tuple(range(len(tokens))) if positions is None else positions
+        self.heads = heads
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The captured resolutions."""
+        return tuple(self.maps)
+
+    def layers(self, level: int) -> dict[str, Float]:
+        """``{layer name: (tokens, h, w)}``, with a leading heads axis where heads were kept."""
+        return dict(self.maps.layers[level])
+
+    def __contains__(self, word: object) -> bool:
+        return any(w.text == word and {*w.tokens} <= {*self.positions} for w in self.words)
+
+    def __getitem__(self, key: str | int | tuple[str | int, int]) -> Float:
+        which, level = key if isinstance(key, tuple) else (key, None)
+        return self.map(which, level=level)
+
+    def map(
+        self,
+        which: str | int,
+        *,
+        level: int | None = None,
+        layer: str | None = None,
+        head: int | None = None,
+    ) -> Float:
+        """(h, w): a word's or a token's map.
+
+        Args:
+            which: a word, or a token's position.
+            level: H/16 by default, or the layer's own.
+            layer: a name, its beginning or a pattern; the mean over all that fit, of one level.
+                None: over all layers.
+            head: the mean over all where None.
+
+        Raises:
+            KeyError: no such word, position, level, layer or head was kept.
+        """
+        places = self._places(which)
+        if layer is None:
+            stack = self.maps[self._default_level() if level is None else level]
+        else:
+            stack = self._layer(layer, level)  # ([heads,] tokens, h, w)
+        if head is not None:
+            if stack.ndim < 4:
+                raise KeyError("heads were not kept apart; capture them with cross='heads'")
+            known = range(len(stack)) if self.heads is None else self.heads
+            if head not in known:
+                raise KeyError(f"no head {head}; kept heads: {list(known)}")
+            stack = stack[known.index(head)]
+        elif stack.ndim == 4:
+            stack = stack.mean(0, dtype=np.float32)
+        chosen: Float = stack[places].mean(0, dtype=np.float32)
+        return chosen
+
+    def spread(self, stack: Float) -> Float:
+        """A stack of maps (..., kept tokens, h, w) over all tokens; zeros for those not kept."""
+        if len(self.positions) >= len(self.tokens):  # all, or a run without named tokens
+            return stack
+        full = np.zeros((*stack.shape[:-3], len(self.tokens), *stack.shape[-2:]), stack.dtype)
+        full[..., list(self.positions), :, :] = stack
+        return full
+
+    def _layer(self, layer: str, level: int | None) -> Float:
+        levels = self.maps.layers
+        fitting = {
+            at: stacks
+            for at, named in levels.items()
+            if level in (None, at)
+            and (stacks := [stack for name, stack in named.items() if matches(name, (layer,))])
+        }
+        if not fitting:
+            known = [name for named in levels.values() for name in named]
+            raise KeyError(f"no maps of layer {layer!r}; kept layers: {known}")
+        chosen = fitting[_preferred(fitting)]
+        if len(chosen) == 1:
+            return chosen[0]
+        mean: Float = np.stack([np.asarray(stack, np.float32) for stack in chosen]).mean(0)
+        return mean
+
+    def _default_level(self) -> int:
+        return _preferred(self.maps)
+
+    def _places(self, which: str | int) -> list[int]:
+        """Where a word's or a token's maps lie on the token axis."""
+        if isinstance(which, str):
+            found = tuple(t for word in self.words if word.text == which for t in word.tokens)
+            if not found:
+                known = ", ".join(repr(w.text) for w in self.words)
+                raise KeyError(f"{which!r} is not a word of this prompt; its words are {known}")
+        else:
+            found = (which,)
+            if not 0 <= which < len(self.tokens):
+                raise KeyError(f"token {which} is outside 0 .. {len(self.tokens) - 1}")
+        if not {*found} <= {*self.positions}:
+            kept = [self.tokens[place] for place in self.positions]
+            raise KeyError(f"{which!r} was not kept; kept tokens: {kept}")
+        return [self.positions.index(place) for place in found]
+
+    def __repr__(self) -> str:
+        return f"CrossMaps(words={[w.text for w in self.words]}, levels={list(self.levels)})"

@@ -1,0 +1,193 @@
+"""A trace as a browser reads it: a little json and small byte maps, step by step.
+
+One form for two uses: widgets get it in messages while a run goes on, and a saved page holds all of
+it. Every map is kept as bytes between its own lowest and highest value, so a word's heatmap at
+32 x 32 takes 1 kB; colours, opacity, sums of words and the choice of a step are the browser's.
+
+`opening` is what belongs to the run, `frame` what belongs to one step. Both give json values that
+name buffers by their number; the caller's list of buffers grows.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdpainter_nb.capture.capture import SCORE_LEVEL
+from hdpainter_nb.trace.maps import CrossMaps, LevelMaps
+
+if TYPE_CHECKING:
+    from hdpainter_nb.trace.record import GradStats, Record
+    from hdpainter_nb.trace.trace import Trace
+    from hdpainter_nb.trace.tree import Branch, Node
+
+__all__ = ["FILM_VERSION", "branches", "encode_map", "frame", "opening", "still"]
+
+FILM_VERSION = 1
+_LONGEST = 1024  # pixels: larger originals travel scaled down
+_PLAIN = ("index", "timestep", "seconds", "score", "sigma", "alpha", "guided_norm")
+Buffers = list[bytes]
+Json = dict[str, Any]
+
+
+def opening(trace: Trace, buffers: Buffers) -> Json:
+    """The run itself: its picture, mask, size and branches.
+
+    Keys: version, model, size (H, W of the given picture), frame (H, W of the padded picture that
+    the maps cover) and crop (top, left, height, width of the picture inside it), image and mask
+    (stills; null without a picture), branches.
+    """
+    found: Json = {"version": FILM_VERSION, "model": trace.model, "branches": branches(trace)}
+    root = next((node for node in trace.nodes.values() if node.record is None), None)
+    height, width = (0, 0) if root is None else (trace.factor * n for n in root.latents.shape[-2:])
+    found |= {"frame": [height, width], "crop": [0, 0, height, width], "size": [height, width]}
+    found |= {"image": None, "mask": None}
+    if trace.crop is not None:
+        found["crop"] = list(trace.crop)
+    if trace.image is not None and trace.mask is not None:
+        found["size"] = list(trace.mask.shape)
+        found["image"] = still(trace.image, buffers)
+        found["mask"] = still(trace.mask.astype(np.uint8) * 255, buffers, lossless=True)
+    return found
+
+
+def branches(trace: Trace) -> list[Json]:
+    """The lines of steps: id, name, prompt, method, parent (branch), start and tip (nodes)."""
+    return [_branch(trace, branch) for branch in trace.branches.values()]
+
+
+def _branch(trace: Trace, branch: Branch) -> Json:
+    return {
+        "id": branch.id,
+        "name": branch.name,
+        "prompt": branch.prompt,
+        "method": branch.settings.method,
+        "parent": branch.parent,
+        "start": branch.start,
+        "tip": trace.tips[branch.id],
+        "settings": {n: repr(value) for n, value in branch.settings.changed().items()},
+        "edits": [str(edit) for edit in branch.edits],
+    }
+
+
+def frame(
+    node: Node,
+    buffers: Buffers,
+    *,
+    maps: bool = True,
+    picture: NDArray[np.uint8] | None = None,
+) -> Json:
+    """One step: node, parent, branch, the record's numbers, words, tokens, gradient, maps.
+
+    Args:
+        node: any but a root.
+        buffers: grows by the step's maps and pictures.
+        maps: with them and the preview; without, the numbers alone.
+        picture: (H, W, 3), the decoded x0 prediction where there is one.
+    """
+    record = node.record
+    if record is None:
+        raise ValueError("A root has no record, so it makes no frame.")
+    found: Json = {name: _number(getattr(record, name)) for name in _PLAIN}
+    found |= {
+        "node": node.id,
+        "parent": node.parent,
+        "branch": node.branch,
+        "method": record.settings.method,
+        "words": [[word.text, list(word.tokens)] for word in record.cross.words],
+        "tokens": list(record.cross.tokens),
+        "grad": None if record.grad is None else _gradient(record.grad),
+        "preview": still(record.x0_preview, buffers, lossless=True) if maps else None,
+        "picture": still(picture, buffers) if picture is not None else None,
+        "maps": _maps(record, buffers) if maps else [],
+    }
+    return found
+
+
+def still(array: NDArray[np.uint8], buffers: Buffers, *, lossless: bool = False) -> Json:
+    """A picture (H, W, 3), or a mask (H, W), as an encoded file in `buffers`."""
+    from PIL import Image
+
+    image = Image.fromarray(array)
+    image.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BOX)
+    file = io.BytesIO()
+    if lossless:
+        image.save(file, "PNG")
+    else:
+        image.save(file, "JPEG", quality=90)
+    buffers.append(file.getvalue())
+    kind = "png" if lossless else "jpeg"
+    return {"buffer": len(buffers) - 1, "mime": f"image/{kind}", "size": list(image.size[::-1])}
+
+
+def encode_map(array: NDArray[Any], buffers: Buffers) -> Json:
+    """Maps (..., h, w) as bytes; ``value = low + byte / 255 * (high - low)``, map by map.
+
+    What is not finite becomes the lowest value.
+    """
+    flat = np.asarray(array, np.float32).reshape(-1, *array.shape[-2:])
+    finite = np.isfinite(flat)
+    low = np.where(finite, flat, np.inf).min((1, 2))
+    high = np.where(finite, flat, -np.inf).max((1, 2))
+    low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
+    span = np.where(high > low, high - low, 1.0)[:, None, None]
+    values = np.where(finite, flat, low[:, None, None]) - low[:, None, None]
+    buffers.append(np.round(255 * values / span).astype(np.uint8).tobytes())
+    return {
+        "shape": list(array.shape),
+        "low": [_number(v) for v in low],
+        "high": [_number(v) for v in high],
+        "buffer": len(buffers) - 1,
+    }
+
+
+def _maps(record: Record, buffers: Buffers) -> list[Json]:
+    named: Mapping[str, Any] = {
+        "cross": _whole(record.cross),  # ([heads,] tokens, h, w)
+        "c": record.c,  # (h, w)
+        "similarity": record.similarity,  # (h, w)
+        "similarity_painta": record.similarity_painta,  # (h, w)
+    }
+    found = [
+        {"kind": kind, "level": level, "layer": layer, **encode_map(array, buffers)}
+        for kind, levels in named.items()
+        for level, layers in levels.layers.items()
+        for layer, array in layers.items()
+    ]
+    if record.scores is not None:
+        scores = encode_map(record.cross.spread(record.scores), buffers)  # (tokens, h, w)
+        found.append({"kind": "scores", "level": SCORE_LEVEL, "layer": "mean", **scores})
+    return found
+
+
+def _whole(cross: CrossMaps) -> LevelMaps:
+    """The maps over all tokens, as a browser counts them; zeros for tokens that were not kept."""
+    return LevelMaps(
+        {
+            level: {name: cross.spread(array) for name, array in named.items()}
+            for level, named in cross.maps.layers.items()
+        }
+    )
+
+
+def _gradient(grad: GradStats) -> Json:
+    found: Json = {
+        name: _number(getattr(grad, name)) for name in ("mean", "std", "skewness", "kurtosis")
+    }
+    for name in ("hist", "standard_hist"):
+        found[name] = getattr(grad, name).tolist()
+    for name in ("edges", "standard_edges"):
+        found[name] = [_number(value) for value in getattr(grad, name)[[0, -1]]]
+    return found
+
+
+def _number(value: Any) -> Any:
+    """A json number; None for what json does not know."""
+    if value is None or isinstance(value, int):
+        return value
+    number = float(value)
+    return float(f"{number:.6g}") if np.isfinite(number) else None

@@ -1,0 +1,1 @@
+"""The second network, x4 (sec. 3.5)."""

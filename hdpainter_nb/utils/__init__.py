@@ -1,0 +1,1 @@
+"""Helpers without an opinion on diffusion."""

@@ -1,0 +1,1 @@
+"""What tests share: small networks, recorded cases, stand-ins."""

@@ -1,0 +1,1 @@
+"""A sampler with buttons: play, step, go back, branch."""

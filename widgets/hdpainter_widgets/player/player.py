@@ -1,0 +1,300 @@
+"""A sampler as a player: step, play, pause, go back; picture and maps change with every step.
+
+Made of stock ipywidgets, so it shows wherever they do (JupyterLab, Notebook, VS Code, Colab).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+
+from hdpainter_nb import views
+from hdpainter_widgets import notebook, pictures
+from hdpainter_widgets.notebook import replace_earlier
+from hdpainter_widgets.player import frames
+from hdpainter_widgets.player.controls import Controls
+from hdpainter_widgets.player.frames import Looks
+from hdpainter_widgets.runner.base import BaseRunner
+from hdpainter_widgets.runner.runner import runner_for
+from hdpainter_widgets.runner.state import RunState, Status
+from hdpainter_widgets.viewers import sources
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Player"]
+
+_KEEP = 64  # decoded pictures kept in memory
+
+
+class Player(w.VBox):
+    """Buttons, a step slider, the picture, the words' heatmaps and one further view.
+
+    >>> player = Player(sampler)
+    >>> player  # shows itself
+
+    Args:
+        sampler: a `hdpainter_nb.Sampler`.
+        words: the words whose heatmaps are shown at first; None takes the prompt's telling ones.
+        level: attention resolution at first, 8, 16 or 32.
+        decode: show pictures through the VAE while it runs, if that is quick enough not to hold
+            it up, and always when it pauses. Otherwise the eighth-size previews.
+        runner: what carries out the steps; None makes one, which `close` then ends.
+
+    Raises:
+        ValueError: one of `words` is not in the prompt.
+
+    Handlers of buttons and sliders only put commands in the runner's queue; drawing happens on its
+    publisher's thread.
+    """
+
+    def __init__(
+        self,
+        sampler: Any,
+        words: Sequence[str] | None = None,
+        *,
+        level: int = 16,
+        decode: bool = True,
+        runner: BaseRunner | None = None,
+    ) -> None:
+        sources.check_words(sampler, words or ())
+        self.runner = runner_for(sampler) if runner is None else runner
+        self._own_runner = runner is None
+        self._looks = Looks(level=level)
+        self._wanted = words
+        self._shown: Any = None  # the record on display
+        self._following = True  # whether the display moves on with new records
+        self._setter: int | None = None  # thread that moves the controls itself at this moment
+        self._decoded: dict[int, tuple[Any, Any]] = {}  # id(record) -> (record, picture)
+        self._decode_cost = 0.0  # seconds
+        self.controls = Controls(level=level, decode=decode)
+        super().__init__(children=self.controls.rows)
+        self._wire()
+        self._adopt(sampler)
+        self.runner.after_step = self._after_step
+        self._unsubscribe = [
+            self.runner.on_record(self._on_record),
+            self.runner.on_state(self._on_state),
+            self.runner.on_error(self.controls.tell_failure),
+        ]
+        self._show(sampler.records[-1] if sampler.records else None)
+        self._on_state(self.runner.state)
+        replace_earlier(self)
+
+    # --- what a cell may call: as the buttons do -------------------------------------------------
+
+    @property
+    def sampler(self) -> Any:
+        """The sampler at work; another one after a branch."""
+        return self.runner.sampler
+
+    def step(self, n: int = 1) -> None:
+        """Take `n` steps."""
+        self.runner.step(n)
+
+    def play(self) -> None:
+        """Take steps until the end or `pause`."""
+        self.runner.run()
+
+    def pause(self) -> None:
+        """Stop after the step under way."""
+        self.runner.pause()
+
+    def back(self, n: int = 1) -> None:
+        """Undo `n` steps."""
+        self.runner.back(n)
+
+    def restart(self) -> None:
+        """Go back before the first step."""
+        self.runner.restart()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all that was asked for is done and drawn; raises what stopped the run.
+
+        A cell that uses the sampler itself after a player had it should wait first.
+        """
+        return self.runner.wait(timeout)
+
+    def print(self, *values: Any) -> None:
+        """Write a line below the player; safe from any thread, which ``with Output()`` is not."""
+        self.controls.messages.append_stdout(" ".join(map(str, values)) + "\n")
+
+    def close(self) -> None:
+        """Take the player off the page and end its threads."""
+        for unsubscribe in self.__dict__.pop("_unsubscribe", ()):
+            unsubscribe()
+        runner = self.__dict__.get("runner")
+        if runner is not None and self._own_runner:
+            runner.close()
+        for widget in getattr(self.__dict__.get("controls"), "all", ()):
+            widget.close()
+        super().close()
+
+    def snapshot(self) -> Image:
+        """What is on display as one picture, for pages that run no widgets."""
+        record, picture = self._shown, self._picture(self._shown)
+        if record is None:
+            return views.grid([picture], ["before the first step"], tile=208, title=self._prompt)
+        label = f"after {record.index + 1} of {self.runner.state.total} steps"
+        left = views.grid([picture], [label], tile=208, title=self._prompt)
+        maps = frames.tiles(record, picture, self._looks)
+        return left if maps is None else frames.beside(left, maps)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The live widget, and the snapshot for GitHub, nbviewer and printing."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return notebook.illustrated(bundle, "image/jpeg", pictures.encoded(self.snapshot()))
+
+    # --- from the page: only commands ------------------------------------------------------------
+
+    def _wire(self) -> None:
+        controls = self.controls
+        for button, command in (
+            (controls.step, self.step),
+            (controls.play, self.play),
+            (controls.pause, self.pause),
+            (controls.cancel, self.runner.cancel),
+            (controls.back, self.back),
+            (controls.restart, self.restart),
+        ):
+            button.on_click(lambda _button, command=command: command())
+        for widget in (controls.level, controls.alpha, controls.shared, controls.detail):
+            widget.observe(self._on_looks, "value")
+        controls.decode.observe(self._on_looks, "value")
+        controls.slider.observe(self._on_slider, "value")
+        for toggle, name in ((controls.painta, "painta"), (controls.rasg, "rasg")):
+            toggle.observe(partial(self._on_method, name), "value")
+
+    def _on_slider(self, change: Any) -> None:
+        if self._setter == threading.get_ident():
+            return
+        index = change["new"]
+        self._following = index >= self.controls.slider.max
+        records = self.runner.records
+        if 0 <= index < len(records):
+            self.runner.post("show", partial(self._show, records[index]))
+
+    def _on_looks(self, change: Any) -> None:
+        if self._setter != threading.get_ident():
+            self._read_looks()
+            self.runner.post("looks", self._redraw)
+
+    def _on_method(self, name: str, change: Any) -> None:
+        if self._setter != threading.get_ident():
+            self.runner.branch(**{name: change["new"]})
+
+    def _read_looks(self) -> None:
+        controls, looks = self.controls, self._looks
+        looks.words = tuple(chip.description for chip in controls.words.children if chip.value)
+        looks.level = controls.level.value
+        looks.alpha = controls.alpha.value
+        looks.shared = controls.shared.value
+        looks.detail = controls.detail.value
+
+    # --- from the runner: on the publisher's thread ----------------------------------------------
+
+    def _after_step(self, sampler: Any, record: Any) -> None:
+        """On the worker: decode at once when that takes less than half of what a step takes."""
+        pace = self.runner.state.seconds_per_step or 0.0
+        if self.controls.decode.value and (self._decode_cost <= 0.5 * pace or sampler.done):
+            self._decode(record, sampler)
+
+    def _decode(self, record: Any, sampler: Any) -> Any:
+        """On the worker: the record's picture through the VAE, remembered."""
+        start = time.perf_counter()
+        self._decoded[id(record)] = (record, sampler.decoded(record))
+        self._decode_cost = time.perf_counter() - start
+        for key in list(self._decoded)[:-_KEEP]:
+            self._decoded.pop(key, None)
+        return record
+
+    def _on_record(self, record: Any) -> None:
+        self._set(self._fit_slider)
+        if self._following or self._shown is None:
+            self._show(record)
+
+    def _on_state(self, state: RunState) -> None:
+        sampler = self.runner.sampler
+        if sampler is not self._sampler:
+            self._adopt(sampler)
+        self._set(partial(self.controls.tell, state))
+        records = self.runner.records
+        if self._shown is not None and not any(r is self._shown for r in records):
+            self._following = True  # what was on display has been undone
+            self._set(self._fit_slider)
+            self._show(records[-1] if records else None)
+        elif state.status is not Status.RUNNING and self._shown is not None:
+            self._want_decoded(self._shown)
+
+    def _adopt(self, sampler: Any) -> None:
+        """Take over what belongs to a sampler: its words, mask and method."""
+        self._sampler = sampler
+        job, cond = sampler.job, getattr(sampler, "cond", None)
+        self._prompt = job.prompt
+        names = sources.words_of(sampler)
+        self._looks.mask, self._looks.crop = job.mask, getattr(cond, "crop", None)
+        self._set(partial(self._fill, names, job))
+
+    def _fill(self, words: list[str], job: Any) -> None:
+        if words:
+            kept = [word for word in self._looks.words if word in words]
+            chosen = kept or self._wanted or sources.telling(words)
+            self.controls.offer(words, chosen, self._on_looks)
+        self.controls.painta.value = job.settings.painta
+        self.controls.rasg.value = job.settings.rasg
+        self._read_looks()
+
+    def _fit_slider(self) -> None:
+        self.controls.fit_slider(len(self.runner.records), follow=self._following)
+
+    def _set(self, change: Callable[[], object]) -> None:
+        """Move controls without taking their echo for a person's doing."""
+        self._setter = threading.get_ident()
+        try:
+            change()
+        finally:
+            self._setter = None
+
+    # --- drawing ---------------------------------------------------------------------------------
+
+    def _show(self, record: Any) -> None:
+        self._shown = record
+        if record is not None and not self.controls.words.children:
+            self._adopt(self._sampler)  # the words were not known before the first record
+        self._redraw()
+        if record is not None and self.runner.state.status is not Status.RUNNING:
+            self._want_decoded(record)
+
+    def _want_decoded(self, record: Any) -> None:
+        if self.controls.decode.value and id(record) not in self._decoded:
+            self.runner.do(partial(self._decode, record), self._when_decoded, key="decode")
+
+    def _when_decoded(self, record: Any) -> None:
+        if record is self._shown:
+            self._redraw()
+
+    def _picture(self, record: Any) -> Any:
+        job = self._sampler.job
+        if record is None:
+            return pictures.placeholder(job.image, job.mask)
+        if self.controls.decode.value and id(record) in self._decoded:
+            return self._decoded[id(record)][1]
+        return frames.preview(record, self._looks)
+
+    def _redraw(self) -> None:
+        record, controls = self._shown, self.controls
+        picture = self._picture(record)
+        controls.picture.value = pictures.encoded(picture)
+        if record is None:
+            controls.show_maps(b"", "Press ▶ to play, or ▶▮ for one step.")
+            return
+        maps = frames.tiles(record, picture, self._looks)
+        why = "" if maps is not None else "Choose a word, and a level that was captured."
+        controls.show_maps(b"" if maps is None else pictures.encoded(maps), why)
+        records = [r for r in self.runner.records if r.index <= record.index] or [record]
+        controls.show_detail(frames.detail(record, records, picture, self._looks))

@@ -1,0 +1,272 @@
+"""What a studio asks of a person: a picture, a mask, a prompt and settings."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ipywidgets as w
+import numpy as np
+from numpy.typing import NDArray
+
+from hdpainter_nb.errors import HDPainterError, HDPainterWarning
+from hdpainter_nb.job import Job
+from hdpainter_nb.settings import Preset, Settings
+from hdpainter_widgets.painter import MaskPainter
+from hdpainter_widgets.samples import open_sample, sample_names
+from hdpainter_widgets.studio.settings_form import SettingsForm
+
+__all__ = ["Inputs", "changes", "forget_upload", "uploaded"]
+
+
+def uploaded(value: Any) -> list[tuple[str, bytes]]:
+    """The value of an `ipywidgets.FileUpload` as (name, content) pairs.
+
+    ipywidgets 7 has a dict by name, ipywidgets 8 a tuple of dicts.
+    """
+    if isinstance(value, Mapping):
+        named = [(str(name), file["content"]) for name, file in value.items()]
+    else:
+        named = [(str(file["name"]), file["content"]) for file in value]
+    return [(name, bytes(content)) for name, content in named]
+
+
+def forget_upload(upload: Any) -> None:
+    """Empty a `FileUpload`, so that the same file can be opened once more."""
+    upload.set_trait("value", {} if isinstance(upload.value, Mapping) else ())
+    if hasattr(upload, "_counter"):  # ipywidgets 7 counts the files itself
+        upload._counter = 0
+
+
+METHODS = {
+    "PAIntA + RASG": (True, True),
+    "PAIntA": (True, False),
+    "RASG": (False, True),
+    "baseline": (False, False),
+}
+"""The methods by name: whether PAIntA acts, and RASG."""
+_GIVEN = "the given picture"
+_SHORT = {"description_width": "initial"}
+
+
+class Inputs:
+    """All controls for a job, and the job itself.
+
+    Args:
+        model: its defaults are shown where the settings leave them to it.
+        image, mask: as `MaskPainter` takes them; an image of None is a bundled one with a hole.
+        prompt: what to paint.
+        settings, preset: shown at first.
+        on_change: called without arguments whenever the job may have changed.
+
+    Attributes:
+        job: as the controls have it; None if they make no possible one.
+        problem: then what the library says about it.
+        remarks: what the library remarked on a job that is possible.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        image: Any,
+        mask: Any,
+        prompt: str,
+        settings: Settings,
+        preset: Preset,
+        on_change: Callable[[], object],
+    ) -> None:
+        self.job: Job | None = None
+        self.problem: HDPainterError | None = None
+        self.remarks: list[str] = []
+        self._ready = False  # while False, controls move without being taken for a person's doing
+        self._on_change = on_change
+        self._native = getattr(model, "native_size", None)
+        samples = sample_names()
+        if image is None:
+            image, hole = open_sample(samples[0])
+            mask = hole if mask is None else mask
+            offers, first = samples, samples[0]
+        else:
+            offers, first = [_GIVEN, *samples], _GIVEN
+        self.painter = MaskPainter(image, mask, preset=preset, long_side=self._side(settings))
+        self._given = (self.painter.image, self.painter.mask)
+        self.form = SettingsForm(settings, preset=preset, own=_own(model), on_change=self._changed)
+        self._arrange(offers, first, prompt)
+        self._wire()
+        self._ready = True
+        self._changed()
+
+    def show(self, job: Job) -> None:
+        """Set the controls to a job's values."""
+        self._ready = False
+        try:
+            self._put(job.image, job.mask)
+            self.prompt.value = job.prompt
+            self.form.write(job.settings)
+        finally:
+            self._ready = True
+        self._changed()
+
+    @property
+    def all(self) -> tuple[Any, ...]:
+        """The containers of everything, to be closed."""
+        return (self.bar, self.form.panel, self.painter)
+
+    # --- controls --------------------------------------------------------------------------------
+
+    def _arrange(self, offers: list[str], first: str, prompt: str) -> None:
+        self.prompt = w.Text(
+            value=prompt,
+            description="prompt",
+            placeholder="what to paint into the hole",
+            continuous_update=False,
+            layout=w.Layout(flex="3 1 260px", min_width="0"),
+            style=_SHORT,
+        )
+        self.picture = w.Dropdown(
+            description="picture", options=offers, value=first, layout=_wide("206px"), style=_SHORT
+        )
+        self.upload = w.FileUpload(
+            description="Open…", accept="image/*", multiple=False, layout=_wide("92px")
+        )
+        self.upload.tooltip = "Open a picture of your own"
+        self.method = w.Dropdown(
+            description="method", options=list(METHODS), layout=_wide("184px"), style=_SHORT
+        )
+        self.dice = w.Button(icon="random", tooltip="Another seed", layout=_wide("38px"))
+        take = self.form.take
+        negative = take("negative_prompt", flex="2 1 200px", width="auto", min_width="0")
+        negative.description = "without"
+        guidance = take("guidance_scale", width="116px")
+        guidance.description, guidance.placeholder = "guidance", guidance.placeholder[-4:].strip()
+        row = w.Layout(flex_flow="row wrap", align_items="center")
+        self.bar = w.VBox(
+            [
+                w.HBox([self.prompt, negative], layout=row),
+                w.HBox(
+                    [
+                        self.picture,
+                        self.upload,
+                        self.method,
+                        self.form.preset,
+                        take("steps", width="98px"),
+                        w.HBox([take("seed", width="112px"), self.dice]),
+                        guidance,
+                    ],
+                    layout=row,
+                ),
+            ]
+        )
+        self.bar.add_class("hdp-inputs")
+
+    def _wire(self) -> None:
+        self.painter.observe(lambda _change: self._changed(), ["mask", "image"])
+        self.prompt.observe(lambda _change: self._changed(), "value")
+        self.picture.observe(lambda change: self._choose(change["new"]), "value")
+        self.upload.observe(lambda _change: self._open(), "value")
+        self.method.observe(self._method_chosen, "value")
+        self.dice.on_click(self._roll)
+
+    def _choose(self, name: str) -> None:
+        if self._ready:
+            self._put(*(self._given if name == _GIVEN else open_sample(name)), keep=True)
+
+    def _open(self) -> None:
+        files = uploaded(self.upload.value)
+        if not files:
+            return
+        forget_upload(self.upload)
+        name, content = files[0]
+        try:
+            self.painter.image = content
+        except HDPainterError as error:
+            self._refuse(error, f"{name}: ")
+
+    def _put(self, image: Any, mask: NDArray[np.bool_], *, keep: bool = False) -> None:
+        """Another picture; with `keep` a mask that fits it stays."""
+        ready, self._ready = self._ready, False
+        try:
+            same = self.painter.mask.shape == mask.shape
+            if self.painter.image is not image:
+                self.painter.image = image
+            if not (keep and same and self.painter.mask.any()):
+                self.painter.mask = mask
+        finally:
+            self._ready = ready
+        self._changed()
+
+    def _method_chosen(self, change: Any) -> None:
+        if self._ready:
+            painta, rasg = METHODS[change["new"]]
+            self._ready = False
+            self.form.fields["painta"].value = painta
+            self.form.fields["rasg"].value = rasg
+            self._ready = True
+            self._changed()
+
+    def _roll(self, _button: Any) -> None:
+        self.form.fields["seed"].value = random.randrange(1, 100_000)
+
+    # --- the job ---------------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        if not self._ready:
+            return
+        try:
+            settings = self.form.read()
+            self._follow(settings)
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always", HDPainterWarning)
+                mask, image = self.painter.mask, self.painter.image
+                job = Job(image, mask, self.prompt.value, **settings.to_dict())
+        except HDPainterError as error:
+            self._refuse(error)
+            return
+        self.remarks = [str(one.message) for one in told]
+        self.job, self.problem = job, None
+        self._on_change()
+
+    def _refuse(self, error: HDPainterError, prefix: str = "") -> None:
+        self.job, self.problem = None, type(error)(f"{prefix}{error}")
+        self.remarks = []
+        self._on_change()
+
+    def _follow(self, settings: Settings) -> None:
+        """Have the other controls agree with the form."""
+        chosen = (settings.painta, settings.rasg)
+        name = next(name for name, pair in METHODS.items() if pair == chosen)
+        self._ready = False
+        try:
+            self.method.value = name
+        finally:
+            self._ready = True
+        self.painter.preset = self.form.preset.value
+        self.painter.long_side = self._side(settings)
+
+    def _side(self, settings: Settings) -> int | None:
+        return settings.long_side or self._native
+
+
+def changes(old: Job, new: Job) -> list[str]:
+    """What differs between two jobs, in words: ``picture``, ``mask``, ``prompt``, settings."""
+    found = []
+    if old.image is not new.image and not np.array_equal(old.image, new.image):
+        found.append("picture")
+    if old.mask is not new.mask and not np.array_equal(old.mask, new.mask):
+        found.append("mask")
+    if old.prompt != new.prompt:
+        found.append("prompt")
+    return found + [name.replace("_", " ") for name in old.settings.differences(new.settings)]
+
+
+def _own(model: Any) -> dict[str, str]:
+    """What the model says where the settings leave it to the model."""
+    names = ("guidance_scale", "negative_prompt", "positive_suffix")
+    said = {name: str(getattr(model, name, "")) for name in names}
+    return {**said, "long_side": str(getattr(model, "native_size", ""))}
+
+
+def _wide(width: str) -> Any:
+    return w.Layout(width=width, flex="0 0 auto")

@@ -1,0 +1,332 @@
+"""Making the studio's picture four times as large: options, a run of its own, and a lens."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import ipywidgets as w
+import numpy as np
+from numpy.typing import NDArray
+
+from hdpainter_nb.errors import HDPainterWarning, SettingsError
+from hdpainter_nb.images import compositing, resize
+from hdpainter_nb.settings import UpscaleSettings
+from hdpainter_nb.upscale import geometry
+from hdpainter_widgets.lens import Lens
+from hdpainter_widgets.runner.base import BaseRunner
+from hdpainter_widgets.runner.restarting import Decoding, Draft, Guest, guest_runner
+from hdpainter_widgets.runner.state import RunState, Status
+from hdpainter_widgets.studio.upscaling_form import EnlargingOptions
+from hdpainter_widgets.viewers.heatmap import HeatmapViewer
+from hdpainter_widgets.viewers.timeline import Timeline
+
+__all__ = ["Enlarging", "Original", "original_of"]
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Original:
+    """What is made larger, and what it is compared with."""
+
+    low: Picture  # (h, w, 3): the filled picture, small
+    image: Picture  # (H, W, 3): the original
+    mask: NDArray[np.bool_]  # (H, W)
+    prompt: str
+    of: tuple[Any, int]  # trace and node that the small picture is from
+    detailed: bool  # whether the original has more pixels than the small picture
+
+    @property
+    def about(self) -> str:
+        """The sizes, and what becomes of the surroundings, as a sentence."""
+        small, large = (f"{p.shape[1]} × {p.shape[0]}" for p in (self.low, self.image))
+        if self.detailed:
+            return f"{small} → {large} pixels; around the hole the original's detail stays."
+        return (
+            f"{small} → {large} pixels. The given picture has no more detail than that, so all "
+            "of it is made larger, not only the hole."
+        )
+
+    def bicubic(self) -> Picture:
+        """The small picture enlarged without a model, (H, W, 3), blended in all the same."""
+        large = resize.resize(self.low, self.mask.shape)
+        return compositing.poisson(self.image, large, self.mask) if self.detailed else large
+
+
+def original_of(sampler: Any) -> Original:
+    """What of a sampler's picture, as it stands, is made larger. Call it on the model's thread.
+
+    The original is the picture as it was given, at its own size. Where that is no larger than what
+    the model worked at, there is no detail to keep, and all of the picture is filled.
+
+    Raises:
+        SettingsError: no step is made yet.
+    """
+    if not sampler.records:
+        raise SettingsError("There is no picture to make larger yet: press ▶ first.")
+    job = sampler.job
+    low = sampler.image()
+    detailed = max(job.image.shape) > max(low.shape)
+    image, mask = job.image, job.mask
+    if not detailed:
+        low = sampler.image(paste="poisson")
+        height, width = low.shape[:2]
+        image = resize.resize(job.image, (geometry.FACTOR * height, geometry.FACTOR * width))
+        mask = np.ones(image.shape[:2], np.bool_)
+    of = (sampler.trace, sampler.node.id)
+    return Original(low, image, mask, job.prompt, of, detailed)
+
+
+_LATE = {"poisson", "poisson_bounds", "decode"}  # settings that no step depends on
+_KEPT = 4  # results that the lens shows beside the original and the bicubic one
+_FIRST, _SECOND = "original", "bicubic"
+
+
+class Enlarging:
+    """The studio's upscaler: loaded when it is first used, on a worker of its own.
+
+    That worker takes turns with the studio's, step by step.
+
+    Args:
+        host: the studio's runner.
+        model: the studio's model, which decides what upscaler None stands for.
+        upscaler: name, path or pipeline for `hdpainter_nb.load_upscaler`, what that gives, or None:
+            ``mini`` beside the miniature, ``x4`` otherwise.
+        on_change: called on the publisher's thread when a result has come or is out of date.
+
+    Attributes:
+        panel: all of it.
+        options: the controls; what their button does is the studio's business.
+        runner, timeline, heatmaps, lens: None before the first use.
+        picture: (H, W, 3), the newest result; None before the first.
+    """
+
+    def __init__(
+        self, host: BaseRunner, model: Any, upscaler: Any, on_change: Callable[[], object]
+    ) -> None:
+        self._host, self._given, self._on_change = host, upscaler, on_change
+        self._beside = str(getattr(model, "name", ""))
+        self._model: Any = None
+        self._original: Original | None = None
+        # What the run on display began with.
+        self._begun: tuple[Original, str, UpscaleSettings] | None = None
+        self._results: dict[str, Picture] = {}
+        self._resulted: tuple[Any, ...] | None = None
+        self.runner: Guest | None = None
+        self.timeline: Any = None
+        self.heatmaps: Any = None
+        self.lens: Any = None
+        self.picture: Picture | None = None
+        self._stale = False
+        self._remarks = ""  # of the library, on the job
+        self._unsubscribe: Callable[[], None] | None = None
+        self._links: list[Any] = []
+        self.options = EnlargingOptions()
+        self.views = w.Tab(layout=w.Layout(min_width="0", margin="6px 0 0 0"))
+        self.panel = w.VBox(list(self.options.rows))
+        self.options.tell("Fills in the detail that the picture has at four times its size.")
+
+    # --- what may be asked and done --------------------------------------------------------------
+
+    @property
+    def upscaler(self) -> Any:
+        """The `Upscaler` at work, or None."""
+        sampler = self.runner.sampler if self.runner is not None else None
+        return None if isinstance(sampler, Draft) else sampler
+
+    def open(self, image: Picture, mask: NDArray[np.bool_]) -> None:
+        """Make the runner and the viewers, unless they are there."""
+        if self.runner is not None:
+            return
+        draft = Draft(object(), image, mask, self.options.form.fields["steps"].value)
+        runner = guest_runner(draft, self._host)
+        self._decoding = Decoding(runner)
+        self.runner, runner.renew, runner.after_step = runner, self._renew, self._decoding
+        self.timeline = Timeline(runner)
+        self.heatmaps = HeatmapViewer(draft, runner=runner)
+        self.lens = Lens({_FIRST: image}, mask=mask)
+        self._links = [
+            w.jslink((self.timeline, name), (self.heatmaps, name)) for name in ("step", "branch")
+        ]
+        self.views.children = (self.lens, self.heatmaps, self.options.form.panel)
+        for number, title in enumerate(("Lens", "Step by step", "All settings")):
+            self.views.set_title(number, title)
+        self.panel.children = (*self.options.rows, self.timeline, self.views)
+        self._unsubscribe = runner.on_state(self._on_state)
+
+    def begin(self, found: Original | str) -> None:
+        """Make a picture larger, or say why there is none. On the host's publisher thread."""
+        if isinstance(found, str):
+            self.options.tell(found, wrong=True)
+            return
+        assert self.runner is not None
+        if self._original is None or self._original.of != found.of:
+            self._original, self._results, self.picture = found, {}, None
+            self._on_change()
+        upscaler = self.upscaler
+        ready = upscaler is not None and upscaler.done and self._resulted is not None
+        try:
+            same = self._begun == self._wanted(self._original)
+        except SettingsError:
+            same = False  # the runner will say so
+        self.views.selected_index = 0 if ready and same else 1
+        self.options.tell(self._original.about)
+        self.runner.run()
+
+    def offer(self, there: bool, of: tuple[Any, int]) -> None:
+        """Say whether there is a picture to make larger, and which."""
+        if self.options.start.disabled == there:
+            self.options.start.disabled = not there
+        known = self._original
+        stale = known is not None and self.picture is not None and known.of != of
+        if known is not None and stale != self._stale:
+            changed = "The picture has changed since: Upscale ×4 takes the new one."
+            self.options.tell(changed if stale else known.about)
+        self._stale = stale
+
+    def current(self, of: tuple[Any, int]) -> bool:
+        """Whether there is a finished result of this very picture."""
+        upscaler, original = self.upscaler, self._original
+        if upscaler is None or original is None or original.of != of:
+            return False
+        return bool(upscaler.done and self._resulted == _place(upscaler))
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+        if self.runner is not None:
+            self.runner.renew = self.runner.after_step = None
+            self.runner.close()
+
+    # --- on the worker ---------------------------------------------------------------------------
+
+    def _renew(self, sampler: Any) -> Any:
+        """An upscaler for the picture that is wanted, or a branch where only settings differ."""
+        original = self._original
+        if original is None:
+            raise SettingsError("There is no picture to make larger yet: press Upscale ×4.")
+        wanted = self._wanted(original)
+        if self._begun == wanted:
+            return None
+        _, prompt, settings = wanted
+        old, self._begun = self._begun, wanted
+        try:
+            if old is not None and old[0] is original:
+                return _branched(sampler, prompt, settings)
+            return self._fresh(original, prompt, settings)
+        except Exception:
+            self._begun = old
+            raise
+
+    def _wanted(self, original: Original) -> tuple[Original, str, UpscaleSettings]:
+        prompt, settings = self.options.read()
+        return original, prompt or original.prompt, settings
+
+    def _fresh(self, original: Original, prompt: str, settings: UpscaleSettings) -> Any:
+        from hdpainter_nb import UpscaleJob, Upscaler
+
+        model = self._loaded(original.about)
+        mask = original.mask if original.detailed else None
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", HDPainterWarning)
+            job = UpscaleJob(original.low, original.image, mask, prompt, **settings.to_dict())
+            upscaler = Upscaler(model, job)
+        self._remarks = "".join(f" {one.message}" for one in told)
+        pictures = {_FIRST: original.image, _SECOND: original.bicubic()}
+        assert self.runner is not None
+        self._decoding.cost = 0.0
+        self.runner.post("lens", partial(self._show, original, pictures))
+        self.runner.post("note", partial(self.options.tell, original.about + self._remarks))
+        return upscaler
+
+    def _loaded(self, about: str) -> Any:
+        """The model, loaded at first use: that may take minutes, and none of the page's time."""
+        if self._model is None:
+            from hdpainter_nb import load_upscaler
+            from hdpainter_nb.upscale.model import UpscaleModel
+
+            given = self._given
+            if given is None:
+                given = "mini" if self._beside == "mini" else "x4"
+            assert self.runner is not None
+            if isinstance(given, str):
+                says = f"{about} Loading the upscaler {given!r} …"
+                self.runner.post("note", partial(self.options.tell, says))
+            self._model = given if isinstance(given, UpscaleModel) else load_upscaler(given)
+        return self._model
+
+    def _finish(self, upscaler: Any) -> Any:
+        """The picture as it stands."""
+        if isinstance(upscaler, Draft) or not upscaler.records or self._begun is None:
+            return None
+        picture = upscaler.image(paste=True)
+        return self._begun[0], picture, _label(upscaler), _place(upscaler)
+
+    # --- on the publisher's thread ---------------------------------------------------------------
+
+    def _show(self, original: Original, pictures: dict[str, Picture]) -> None:
+        mask = original.mask if original.detailed else None
+        if original is self._original:
+            self.lens.show(pictures, mask=mask)
+
+    def _on_state(self, state: RunState) -> None:
+        upscaler = self.upscaler
+        if upscaler is None or state.status in (Status.RUNNING, Status.ERROR):
+            if state.failure is not None:
+                self.options.tell("")  # the timeline says it
+            return
+        if upscaler.records and self._resulted != _place(upscaler):
+            assert self.runner is not None
+            self.runner.do(self._finish, self._on_result, key="result")
+
+    def _on_result(self, found: Any) -> None:
+        if found is None:
+            return
+        original: Original
+        original, picture, label, self._resulted = found
+        if original is not self._original:
+            return
+        self.picture = picture
+        self._results = {
+            **{name: old for name, old in self._results.items() if ", step " not in name},
+            label: picture,
+        }
+        newest = list(self._results.items())[-_KEPT:]
+        first = {name: self.lens.pictures[name] for name in (_FIRST, _SECOND)}
+        self._show(original, {**first, **dict(newest)})
+        if self.upscaler is not None and self.upscaler.done:
+            self.views.selected_index = 0
+            self.options.tell(f"Finished: {original.about}{self._remarks}")
+        self.heatmaps.refresh()
+        self._on_change()
+
+
+def _place(upscaler: Any) -> tuple[Any, ...]:
+    """What a result is of; a branch with other blending may begin at the last step of another."""
+    return upscaler.trace, upscaler.node.id, upscaler.branch_id
+
+
+def _branched(sampler: Any, prompt: str, settings: UpscaleSettings) -> Any:
+    """The same picture with other settings: from the start, unless no step depends on them."""
+    values = settings.to_dict()
+    apart = sampler.settings.differences(settings)
+    other = None if prompt == sampler.prompt else prompt
+    if not apart and other is None:
+        return None
+    at = sampler if other is None and set(apart) <= _LATE else sampler.restart()
+    return at.branch(prompt=other, **values)
+
+
+def _label(upscaler: Any) -> str:
+    """What the lens calls a result: by its settings, and by its step where it is not the last."""
+    changed = upscaler.settings.changed()
+    off = [name for name in ("blend", "soft", "poisson") if not changed.pop(name, True)]
+    others = [f"{name}={value!r}" for name, value in changed.items() if name != "steps"]
+    says = ", ".join([*(f"no {name}" for name in off), *others])
+    step = "" if upscaler.done else f", step {upscaler.index} of {upscaler.total}"
+    return f"ours{f': {says}' if says else ''}{step}"

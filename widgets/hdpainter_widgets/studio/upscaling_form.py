@@ -1,0 +1,92 @@
+"""The controls of a studio's upscaler."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import ipywidgets as w
+
+from hdpainter_nb.settings import UpscaleSettings
+from hdpainter_widgets.studio.settings_form import SettingsForm
+
+__all__ = ["EnlargingOptions", "enlarge_button"]
+
+_ROW = {"flex_flow": "row wrap", "align_items": "center"}
+
+
+class EnlargingOptions:
+    """A prompt, settings and a button; they move nothing by themselves.
+
+    Attributes:
+        start: the button.
+        form: those settings that have no place in the rows.
+        rows: from top to bottom; the last one is what `tell` writes into.
+    """
+
+    def __init__(self) -> None:
+        self.form = SettingsForm(UpscaleSettings())
+        self._prompt = w.Text(
+            description="prompt ×4",
+            placeholder="the run's",
+            continuous_update=False,
+            style={"description_width": "initial"},
+            layout=w.Layout(flex="1 1 220px", min_width="0"),
+        )
+        self.start = enlarge_button()
+        self.start.button_style = "primary"
+        self._note = w.HTML(layout=w.Layout(margin="2px 0"))
+        self.rows = (
+            w.HBox([self._prompt, self.start], layout=w.Layout(**_ROW)),
+            w.HBox(self._settings(), layout=w.Layout(**_ROW)),
+            self._note,
+        )
+
+    def read(self) -> tuple[str, UpscaleSettings]:
+        """The prompt, empty where the run's own is wanted, and the settings.
+
+        Raises:
+            SettingsError: a value is not possible.
+        """
+        return self._prompt.value.strip(), self.form.read()
+
+    def write(self, prompt: str | None, settings: dict[str, Any]) -> None:
+        """Set controls; a prompt of None stays.
+
+        Raises:
+            SettingsError: unknown or impossible setting.
+        """
+        self.form.write(self.form.read().replace(**settings))
+        if prompt is not None:
+            self._prompt.value = prompt
+
+    def tell(self, text: str, *, wrong: bool = False) -> None:
+        """Say something below the controls."""
+        kind, role = ("hdp-wrong", "alert") if wrong else ("hdp-note", "status")
+        said = f"<div class='{kind}' role='{role}'>{html.escape(text)}</div>" if text else ""
+        if self._note.value != said:
+            self._note.value = said
+
+    def _settings(self) -> list[Any]:
+        take = self.form.take
+        found = [take("steps", width="98px"), take("noise_level", width="132px")]
+        found[1].description = "noise level"
+        named = {"blend": "latent blend", "soft": "soft mask", "poisson": "Poisson"}
+        for name, text in named.items():
+            switch = take(name, width="auto", margin="0 0 0 12px")
+            switch.description, switch.indent = text, False
+            found.append(switch)
+        for control, name in zip(found, ("steps", "noise_level", *named), strict=True):
+            control.tooltip = self.form.meaning(name)
+        return found
+
+
+def enlarge_button() -> Any:
+    """Makes the picture four times as large; disabled until there is one."""
+    return w.Button(
+        description="Upscale ×4",
+        tooltip="Make the picture four times as large (U)",
+        icon="search-plus",
+        disabled=True,
+        layout=w.Layout(width="128px", flex="0 0 auto"),
+    )

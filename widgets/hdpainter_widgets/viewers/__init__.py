@@ -1,0 +1,1 @@
+"""One trace, several faces; their names equal those of the browser's folders."""

@@ -1,0 +1,246 @@
+"""What all viewers of a trace share: they send it as a film, and follow a runner."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, ClassVar
+
+import anywidget
+import traitlets as t
+
+from hdpainter_nb.trace.record import Record
+from hdpainter_nb.trace.trace import Trace
+from hdpainter_nb.trace.tree import Node
+from hdpainter_widgets.notebook import guarded, illustrated, replace_earlier
+from hdpainter_widgets.pictures import as_png, blank
+from hdpainter_widgets.runner.base import BaseRunner
+from hdpainter_widgets.runner.state import RunState
+from hdpainter_widgets.viewers.branches import Lines
+from hdpainter_widgets.viewers.sources import branch_of, first_branch, trace_of
+from hdpainter_widgets.viewers.stream import Reel, Sender
+
+__all__ = ["BranchWidget", "FilmWidget"]
+
+
+class FilmWidget(anywidget.AnyWidget):
+    """Shows traces in the browser, which get there step by step as they grow.
+
+    Args:
+        sources: traces, or samplers, whose traces are shown: one, or two to be compared.
+        runner: its steps show as they are made. Without one call `refresh`.
+
+    Raises:
+        TypeError: a source is neither a trace nor a sampler.
+        ValueError: the runner works on none of the traces.
+
+    Messages go out on whichever thread brings news; traits are written on the runner's publisher
+    thread only.
+    """
+
+    maps: ClassVar[bool] = True
+    """Whether attention maps and previews are sent."""
+    pictures: ClassVar[bool] = True
+    """Whether decoded pictures are sent."""
+
+    _ipython_display_ = None  # ipywidgets 7 would not ask for the mimebundle
+
+    step = t.Int(-1, min=-1, help="position in the branch, from 0; -1 before the first step").tag(
+        sync=True
+    )
+
+    _sender: Sender | None = None  # close() also meets widgets that failed to be made
+    _unsubscribe: tuple[Any, ...] = ()
+
+    def __init__(self, *sources: Any, runner: BaseRunner | None = None, **traits: Any) -> None:
+        self._traces = [trace_of(source) for source in sources]
+        self.runner = runner
+        self._lines = Lines()
+        samplers = [source for source in sources if not isinstance(source, Trace)]
+        self._sampler: Any = samplers[0] if samplers else None
+        if runner is not None:
+            self._sampler = runner.sampler
+            if not any(trace is trace_of(runner.sampler) for trace in self._traces):
+                raise ValueError("The runner works on another trace than the one to be shown.")
+        for sampler in (*samplers, self._sampler):
+            if sampler is not None and sampler.trace is self._traces[0]:
+                self._lines.note(sampler)
+        super().__init__(**traits)
+        self._sender = Sender(self._post, self._reels())
+        self.on_msg(self._heard)
+        if runner is not None:
+            self._unsubscribe = (
+                runner.on_record(lambda _record: self.refresh()),
+                runner.on_state(self._on_state),
+            )
+            replace_earlier(self)
+
+    @property
+    def trace(self) -> Trace:
+        """The trace on display; the first of two."""
+        return self._traces[0]
+
+    def refresh(self) -> None:
+        """Send what is new: steps, pictures, branches. Cheap when there is nothing."""
+        if self._sender is not None:
+            self._sender.push()
+
+    def close(self) -> None:
+        """Take it from the page and leave the runner alone."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        self._unsubscribe = ()
+        if self._sender is not None:
+            self._sender.close()
+        super().close()
+
+    # --- for pages that run no widgets -----------------------------------------------------------
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The live widget, and a picture of it for pages that run none, such as GitHub's."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return illustrated(bundle, "image/png", as_png(self._still()))
+
+    def _still(self) -> Any:
+        """What is on display, as an array, an image or a plot."""
+        return blank(self.trace)
+
+    # --- from the browser ------------------------------------------------------------------------
+
+    @guarded
+    def _heard(self, content: dict[str, Any], _buffers: list[Any]) -> None:
+        if self._sender is None:
+            return
+        if content.get("type") == "want":
+            self._sender.start()
+        elif content.get("type") == "got":
+            serial = content.get("serial")
+            if isinstance(serial, int):
+                self._sender.got(serial)
+        else:
+            self._asked(content)
+
+    def _asked(self, content: dict[str, Any]) -> None:
+        """A message that only this kind of widget knows."""
+
+    # --- from the runner: on the publisher's thread ----------------------------------------------
+
+    def _on_state(self, _state: RunState) -> None:
+        sampler = self.runner.sampler if self.runner is not None else None
+        if sampler is not None and sampler is not self._sampler:
+            self._adopt(sampler)
+        self.refresh()
+
+    def _adopt(self, sampler: Any) -> None:
+        """Another sampler is at work: on another branch, or on another trace altogether."""
+        trace, before = trace_of(sampler), self._sampler
+        self._sampler = sampler
+        if trace is not before.trace:
+            self._traces = [trace if known is before.trace else known for known in self._traces]
+            if self._sender is not None:
+                self._sender.show(self._reels())
+        self._lines.note(sampler)
+
+    def _post(self, content: dict[str, Any], buffers: list[bytes]) -> None:
+        self.send(content, buffers)
+
+    def _reels(self) -> list[Reel]:
+        return [
+            Reel(trace, number, maps=self.maps, pictures=self.pictures)
+            for number, trace in enumerate(self._traces)
+        ]
+
+
+class BranchWidget(FilmWidget):
+    """Shows one branch of one trace.
+
+    Args:
+        source: a trace, or a sampler.
+        runner: as in `FilmWidget`.
+        branch: number or name of the branch shown at first; None takes the runner's or sampler's,
+            the first one of a trace.
+
+    Raises:
+        KeyError: there is no such branch.
+    """
+
+    branch = t.Int(0, min=0, help="number of the branch on display").tag(sync=True)
+
+    _led = True  # whether what is looked at is where the sampler stands
+    _setter: int | None = None  # thread that sets the step itself at this moment
+
+    def __init__(
+        self,
+        source: Any,
+        *,
+        runner: BaseRunner | None = None,
+        branch: int | str | None = None,
+        **traits: Any,
+    ) -> None:
+        trace = trace_of(source)
+        number = first_branch(source, runner, branch)
+        length = len(trace.records(number)) if trace.branches else 0
+        self._stood = length - 1  # where the runner's sampler stood when last looked at
+        self._length = length
+        if runner is not None and branch_of(runner.sampler) == number:
+            self._stood = runner.sampler.index - 1
+        super().__init__(source, runner=runner, branch=number, step=self._stood, **traits)
+
+    def refresh(self) -> None:
+        """Send what is new: steps, pictures, branches. Cheap when there is nothing."""
+        if self._sender is not None and not self._sender.asked:  # no page is there to follow
+            before, self._length = self._length, len(self._path())
+            if self._follows() and self.step == before - 1:
+                self._lead(self._length - 1)
+        super().refresh()
+
+    def _on_state(self, state: RunState) -> None:
+        super()._on_state(state)
+        sampler = self._sampler
+        if branch_of(sampler) != self.branch:
+            return
+        stands, length = sampler.index - 1, len(self._path())
+        # New steps the page follows by itself; to where the sampler merely moves it is led.
+        if self._follows() and self._led and length == self._length:
+            self._lead(stands)
+        self._stood, self._length = stands, length
+
+    def _adopt(self, sampler: Any) -> None:
+        replaced = sampler.trace is not self.trace
+        super()._adopt(sampler)
+        if replaced or self._follows():
+            self.branch = branch_of(sampler)
+            self._stood, self._length = sampler.index - 1, len(self._path())
+            self._lead(self._stood)
+            self._led = True
+
+    def _lead(self, step: int) -> None:
+        self._setter = threading.get_ident()
+        try:
+            self.step = step
+        finally:
+            self._setter = None
+
+    @t.observe("step")
+    def _looked(self, change: Any) -> None:
+        if self._setter != threading.get_ident():  # a person's doing, or the page's
+            self._led = change["new"] == self._stood
+
+    def _follows(self) -> bool:
+        """Whether the display moves on with the run."""
+        return True
+
+    def _path(self) -> list[Node]:
+        """The branch's nodes that have a record."""
+        if self.branch not in self.trace.tips:
+            return []
+        return [node for node in self.trace.path(self.branch) if node.record is not None]
+
+    def _shown(self) -> Node | None:
+        """The node on display; None before the first step."""
+        path = self._path()
+        return path[min(self.step, len(path) - 1)] if path and self.step >= 0 else None
+
+    def _records(self) -> list[Record]:
+        """The records up to the step on display."""
+        path = self._path()[: self.step + 1]
+        return [node.record for node in path if node.record is not None]

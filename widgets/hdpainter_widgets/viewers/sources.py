@@ -1,0 +1,120 @@
+"""What a viewer is given: a trace or a sampler, a branch, words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hdpainter_nb.trace.trace import Trace
+from hdpainter_widgets.runner.base import BaseRunner
+
+__all__ = [
+    "branch_of",
+    "check_words",
+    "chosen_words",
+    "first_branch",
+    "kept_words",
+    "number_of",
+    "telling",
+    "trace_of",
+    "words_of",
+]
+
+
+def trace_of(source: Any) -> Trace:
+    """The trace itself, or that of a sampler.
+
+    Raises:
+        TypeError: neither; the message says what was given.
+    """
+    found = source if isinstance(source, Trace) else getattr(source, "trace", None)
+    if not isinstance(found, Trace):
+        raise TypeError(f"A Trace or a Sampler is needed, not {type(source).__name__}.")
+    return found
+
+
+def branch_of(sampler: Any) -> int:
+    """The number of the branch that a sampler's next step belongs to."""
+    return int(sampler.branch_id)
+
+
+def number_of(trace: Trace, branch: int | str) -> int:
+    """A branch's number, given that or its name.
+
+    Raises:
+        KeyError: there is no such branch; the message names those that are.
+    """
+    if branch == 0 and not trace.branches:
+        return 0  # an empty trace's first branch is yet to come
+    trace.path(branch)
+    names = (number for number, b in trace.branches.items() if branch in (number, b.name))
+    return next(names)
+
+
+def first_branch(source: Any, runner: BaseRunner | None, branch: int | str | None) -> int:
+    """The number of the branch shown at first; see `BranchWidget`.
+
+    Raises:
+        KeyError: there is no such branch.
+    """
+    if branch is None:
+        sampler = source if runner is None else runner.sampler
+        return 0 if isinstance(sampler, Trace) else branch_of(sampler)
+    return number_of(trace_of(source), branch)
+
+
+def chosen_words(trace: Trace, branch: int, words: Sequence[str] | None) -> list[str]:
+    """The words given, or the telling ones of a branch's prompt.
+
+    Raises:
+        ValueError: one of them is not in the prompt, as far as that is known.
+    """
+    known = _known_words(trace, branch)
+    if words is None:
+        return telling(known)
+    if isinstance(words, str):
+        raise ValueError(f"words must be a list of words: [{words!r}].")
+    for word in words:
+        if known and word not in known:
+            names = ", ".join(map(repr, known))
+            raise ValueError(f"{word!r} is not a word of this prompt; its words are {names}")
+    return list(words)
+
+
+def kept_words(words: Sequence[str], trace: Trace, branch: int) -> list[str]:
+    """Those of the words that another prompt has too, or its telling ones."""
+    known = _known_words(trace, branch)
+    return [word for word in words if word in known] or telling(known)
+
+
+def _known_words(trace: Trace, branch: int) -> list[str]:
+    """The words of a branch's prompt, each once; none before they are known."""
+    shown = trace.records(branch) if branch in trace.branches else []
+    found = shown[-1].cross.words if shown else trace.words
+    return list(dict.fromkeys(word.text for word in found))
+
+
+_STOP_WORDS = {"a", "an", "the", "of", "on", "in", "and", "with", "at", "to"}
+
+
+def words_of(sampler: Any) -> list[str]:
+    """The prompt's words, each once; empty before the first record where the sampler hides them."""
+    words = getattr(getattr(sampler, "cond", None), "words", ())
+    if not words and sampler.records:
+        words = sampler.records[-1].cross.words
+    return list(dict.fromkeys(word.text for word in words))
+
+
+def check_words(sampler: Any, wanted: Sequence[str]) -> None:
+    """Raise `ValueError` where one of the words is known not to be in the prompt."""
+    words = words_of(sampler)
+    for word in wanted:
+        if words and word not in words:
+            known = ", ".join(map(repr, words))
+            raise ValueError(f"{word!r} is not a word of this prompt; its words are {known}")
+
+
+def telling(words: Sequence[str]) -> list[str]:
+    """The words worth a look at first: no articles, no end-of-text, four at most."""
+    chosen = [x for x in words if x.lower() not in _STOP_WORDS and not x.startswith("<")]
+    return chosen[:4] or list(words[:4])

@@ -1,0 +1,150 @@
+"""The run as a timeline: all branches, where the sampler stands, and the debugger's buttons."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import traitlets as t
+
+from hdpainter_nb import views
+from hdpainter_nb.errors import SettingsError
+from hdpainter_widgets.notebook import STATIC
+from hdpainter_widgets.pictures import blank, picture_of
+from hdpainter_widgets.runner.base import BaseRunner
+from hdpainter_widgets.runner.state import RunState
+from hdpainter_widgets.viewers.base import BranchWidget
+from hdpainter_widgets.viewers.sources import branch_of
+
+__all__ = ["Timeline"]
+
+_FAR = 100_000  # more steps than any run has
+
+
+class Timeline(BranchWidget):
+    """Step, play, run to a step, go back, and branch anywhere with other settings.
+
+    >>> runner = runner_for(sampler)
+    >>> timeline = Timeline(runner)
+    >>> viewer = HeatmapViewer(sampler, runner=runner)
+    >>> jslink((timeline, "step"), (viewer, "step"))
+
+    `step` and `branch` are what is looked at; where the sampler stands is the runner's.
+
+    Args:
+        runner: works on a `hdpainter_nb.Sampler`; its trace is shown.
+
+    Raises:
+        TypeError: no runner, or its sampler has no trace.
+    """
+
+    _esm = STATIC / "timeline.js"
+    _css = STATIC / "timeline.css"
+    maps = False
+    pictures = False
+
+    _run = t.Dict().tag(sync=True)
+
+    runner: BaseRunner
+
+    def __init__(self, runner: BaseRunner) -> None:
+        if not isinstance(runner, BaseRunner):
+            raise TypeError(f"Timeline needs a runner, not {type(runner).__name__}.")
+        sampler = runner.sampler
+        super().__init__(sampler, runner=runner, _run=_mirrored(runner.state, sampler))
+
+    # --- from the page: only commands ------------------------------------------------------------
+
+    def _asked(self, content: dict[str, Any]) -> None:
+        if content.get("type") != "command":
+            return
+        runner, name = self.runner, content.get("name")
+        if name == "step":
+            runner.step(_integer(content.get("n", 1), 1))
+        elif name == "back":
+            runner.back(_integer(content.get("n", 1), 1))
+        elif name == "play":
+            runner.run()
+        elif name in ("pause", "cancel", "restart"):
+            getattr(runner, name)()
+        elif name == "run_to":
+            runner._enqueue(partial(self._run_to, _integer(content.get("step"), -1)))
+        elif name == "goto":
+            branch, step = _integer(content.get("branch"), 0), _integer(content.get("step"), -1)
+            runner.change(lambda sampler: self._lines.stand(sampler, branch, step))
+        elif name == "branch":
+            node, on = _integer(content.get("node"), 0), content.get("branch")
+            changes = _changes(content.get("changes", {}))
+            on = None if on is None else _integer(on, 0)
+            runner.change(partial(self._branched, node, on, changes))
+        else:
+            raise ValueError(f"There is no command {str(name)[:40]!r}.")
+
+    def _run_to(self, step: int) -> None:
+        """On the worker, between steps: it alone knows how many are missing."""
+        missing = step + 1 - self.runner.sampler.index
+        if missing < 0:
+            self.runner._changed(lambda sampler: sampler.back(-missing))
+        else:
+            self.runner._aim(float(missing))
+
+    def _branched(self, node: int, on: int | None, changes: dict[str, Any], sampler: Any) -> Any:
+        """On the worker. Where it fails, the sampler stands where it stood."""
+        index = sampler.index
+        try:
+            return self._lines.stand_at(sampler, node, on).branch(**changes)
+        except Exception:
+            sampler.back(max(0, sampler.index - index))
+            while sampler.index < index:
+                sampler.step()
+            raise
+
+    # --- from the runner: on the publisher's thread ----------------------------------------------
+
+    def _on_state(self, state: RunState) -> None:
+        super()._on_state(state)
+        self._run = _mirrored(state, self.runner.sampler)
+
+    # --- for pages that run no widgets -----------------------------------------------------------
+
+    def _still(self) -> Any:
+        nodes = {id(node.record): node for node in self._path()}
+        records = [node.record for node in nodes.values() if node.record is not None]
+        if not records:
+            return blank(self.trace)
+        return views.filmstrip(
+            records,
+            count=6,
+            picture=lambda record: picture_of(self.trace, nodes[id(record)]),
+            crop=self.trace.crop,
+        )
+
+
+def _mirrored(state: RunState, sampler: Any) -> dict[str, Any]:
+    return {
+        "status": str(state.status),
+        "index": state.index,
+        "total": state.total,
+        "seconds_per_step": state.seconds_per_step,
+        "seconds_left": state.seconds_left,
+        "failure": "" if state.failure is None else state.failure.message,
+        "node": sampler.node.id,
+        "branch": branch_of(sampler),
+    }
+
+
+def _integer(value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _FAR:
+        raise ValueError(f"{str(value)[:40]!r} is not a whole number from {least} to {_FAR}.")
+    return value
+
+
+def _changes(changes: object) -> dict[str, Any]:
+    """Settings by name, as the page sends them; the sampler itself knows which there are.
+
+    Raises:
+        SettingsError: these are no settings at all.
+    """
+    if not isinstance(changes, dict) or not all(isinstance(name, str) for name in changes):
+        raise SettingsError("The changes must be settings by name.")
+    return changes
