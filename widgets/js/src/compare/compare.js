@@ -2,10 +2,8 @@
 
 import { nearestLevel, WORDY } from "../trace/maps.js";
 import { h } from "../ui/dom.js";
-import { createLegend } from "../ui/legend.js";
-import { createScrubber, stepByKey } from "../ui/scrubber.js";
-import { Backdrop } from "../viewer/backdrop.js";
 import { Pane } from "../viewer/pane.js";
+import { createScaffold } from "../viewer/scaffold.js";
 import { Heats } from "./heats.js";
 import { gridOfSide, levelsOfBoth, sidesOf, wordsOfBoth } from "./sides.js";
 import { createDivider } from "./swipe.js";
@@ -27,10 +25,17 @@ const PACE = 450; // milliseconds for a step while it plays
  */
 export function createCompare(host, traces, state) {
   const local = { playing: false, outline: true, gain: 4 };
-  const backdrop = new Backdrop(redraw);
+  const scaffold = createScaffold(host, state, {
+    name: "hdp-compare",
+    label: "Comparison",
+    steps() {
+      const length = count(sides());
+      return { step: Math.min(state.get("step"), length - 1), count: length };
+    },
+    draw,
+  });
+  const { redraw, backdrop, legend, scrubber, reading } = scaffold;
   const heating = new Heats(backdrop);
-  const legend = createLegend();
-  const scrubber = createScrubber((step) => state.set("step", step));
   const bars = createCompareBars({
     set: (name, value) => state.set(name, value),
     side(which, id) {
@@ -58,27 +63,7 @@ export function createCompare(host, traces, state) {
   });
   const panes = [new Pane(), new Pane()];
   const pair = h("div", { class: "hdp-panes hdp-pair" }, ...panes.map(({ element }) => element));
-  const hint = h("p", { class: "hdp-hint", role: "status" });
   const divider = createDivider(pair, (share) => state.set("swipe", share));
-  const reading = h("div", { class: "hdp-reading hdp-number" });
-  const root = h(
-    "div",
-    {
-      class: "hdp hdp-compare",
-      role: "region",
-      "aria-label": "Comparison",
-      "data-lm-suppress-shortcuts": "true",
-      keydown: /** @type {EventListener} */ (keyed),
-    },
-    ...bars.top,
-    h("div", { class: "hdp-stage" }, pair, hint),
-    legend.element,
-    reading,
-    h("div", { class: "hdp-bar" }, bars.play, scrubber.element),
-    bars.bottom,
-  );
-  host.append(root);
-
   /** @type {{pane: Pane, at: import("../mask/raster.js").Point} | null} */
   let pointed = null;
   for (const pane of panes) {
@@ -93,10 +78,15 @@ export function createCompare(host, traces, state) {
     });
   }
   let turned = false; // two runs: which of them is the first
-  let asked = 0;
   let timer = 0;
-  const stop = state.listen(redraw);
-  redraw();
+  scaffold.open(
+    ...bars.top,
+    h("div", { class: "hdp-stage" }, pair, scaffold.hint),
+    legend.element,
+    reading,
+    h("div", { class: "hdp-bar" }, bars.play, scrubber.element),
+    bars.bottom,
+  );
 
   function sides() {
     const found = sidesOf(traces(), state.get("branches") ?? [], state.get("step") ?? -1);
@@ -127,23 +117,6 @@ export function createCompare(host, traces, state) {
     redraw();
   }
 
-  /** @param {KeyboardEvent} event */
-  function keyed(event) {
-    const length = count(sides());
-    const to = stepByKey(event, Math.min(state.get("step"), length - 1), length);
-    if (to === null) return;
-    state.set("step", to);
-    event.preventDefault();
-    event.stopPropagation();
-  }
-
-  function redraw() {
-    asked ||= requestAnimationFrame(() => {
-      asked = 0;
-      draw();
-    });
-  }
-
   function draw() {
     const both = sides();
     const kind = state.get("kind") in NAMES ? state.get("kind") : "picture";
@@ -168,8 +141,6 @@ export function createCompare(host, traces, state) {
     const step = Math.min(state.get("step") ?? -1, count(both) - 1);
     scrubber.update(longest?.path ?? [], step);
     pair.dataset.mode = mode;
-    reading.textContent = "\u00a0";
-    legend.update({ name: "", range: null, colormap: "jet" });
     const grids = both.map((side) => gridOfSide(side, kind, level, words, state.get("combine")));
     const heats = heating.of(both, grids, {
       kind,
@@ -184,9 +155,7 @@ export function createCompare(host, traces, state) {
     const swipe = state.get("swipe") ?? 0.5;
     divider.update(swipe);
     pair.style.setProperty("--hdp-swipe", `${100 * swipe}%`);
-    const hinted = hintOf(both, kind, single, heats, words);
-    hint.textContent = hinted;
-    hint.hidden = !hinted;
+    scaffold.begin(hintOf(both, kind, single, heats, words), "jet");
     both.slice(0, single ? 1 : 2).forEach((side, which) => {
       drawSide(side, which, heats[which], kind, single);
     });
@@ -213,8 +182,7 @@ export function createCompare(host, traces, state) {
    */
   function drawSide(side, which, heat, kind, single) {
     const { trace, frame, path } = side;
-    const { frame: whole, view } = backdrop.boxes(trace);
-    const mask = backdrop.mask(trace);
+    const scene = backdrop.scene(trace, frame, "picture", local.outline);
     const at = frame ? path.indexOf(frame) : -1;
     backdrop.prepare(trace, path.slice(Math.max(0, at - 1), at + 3));
     const pixels = single && kind === "picture";
@@ -223,14 +191,11 @@ export function createCompare(host, traces, state) {
       "",
     );
     panes[which].show({
-      view,
-      frame: pixels ? view : whole,
-      below: backdrop.below(trace, frame, "picture"),
+      ...scene,
+      frame: pixels ? scene.view : scene.frame,
       heat,
       opacity: pixels ? 1 : state.get("opacity"),
       crisp: pixels,
-      mask: local.outline ? (mask?.path ?? null) : null,
-      veil: frame ? null : (mask?.veil ?? null),
       region: { cells: null, outline: null, corners: [] },
       cell: null,
     });
@@ -240,11 +205,8 @@ export function createCompare(host, traces, state) {
     refresh: redraw,
     close() {
       pause();
-      cancelAnimationFrame(asked);
-      stop();
       for (const pane of panes) pane.close();
-      backdrop.close();
-      root.remove();
+      scaffold.close();
     },
   };
 }

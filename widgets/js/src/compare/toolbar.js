@@ -1,9 +1,9 @@
 // The controls around two compared pictures, and the captions that say what they are.
 
-import { COLORMAPS } from "../color/colormaps.js";
 import { createChoice, createPicker, createShare, createToggle } from "../ui/controls.js";
 import { h } from "../ui/dom.js";
 import { glyph } from "../ui/glyphs.js";
+import { COLORS, COMBINE, LEVELS } from "../viewer/options.js";
 import { createPrompt } from "../viewer/prompt.js";
 import { settingsApart } from "./sides.js";
 
@@ -20,10 +20,6 @@ const MODES = [
   { value: "side", label: "side by side" },
   { value: "swipe", label: "swipe" },
   { value: "difference", label: "difference", title: "Second less first" },
-];
-const COMBINE = [
-  { value: "mean", label: "mean", title: "Mean over the chosen tokens" },
-  { value: "sum", label: "sum", title: "Sum over the chosen tokens" },
 ];
 export const GAINS = [1, 2, 4, 8, 16];
 
@@ -116,7 +112,7 @@ export function createCompareBars(done) {
       kind.update(KINDS, shown.kind);
       mode.update(MODES, shown.mode);
       level.update(
-        [8, 16, 32].map((n) => ({
+        LEVELS.map((n) => ({
           value: String(n),
           label: `H/${n}`,
           disabled: picture || !shown.levels.includes(n),
@@ -125,11 +121,7 @@ export function createCompareBars(done) {
       );
       prompt.update(shown.both, { words: get("words") ?? [], tokens: [] }, false, !shown.wordy);
       combine.update(COMBINE, get("combine"), !shown.wordy);
-      colormap.update(
-        COLORMAPS.map((value) => ({ value, label: value === "jet" ? "JET" : value })),
-        get("colormap"),
-        picture ? !difference : difference,
-      );
+      colormap.update(COLORS, get("colormap"), picture ? !difference : difference);
       opacity.update(get("opacity"), picture);
       outline.update(local.outline);
       gain.update(

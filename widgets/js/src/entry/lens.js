@@ -2,11 +2,12 @@
 
 import { createLens } from "../lens/lens.js";
 import { LensStore } from "../lens/store.js";
+import { modelState } from "../trace/state.js";
 
 /** @typedef {import("../trace/state.js").Model} Model */
 
-const NAMES = ["zoom", "x", "y", "mode", "chosen", "hidden", "outline"];
-const PAUSE = 80; // milliseconds: Python hears of a drag a few times a second
+/** The traits of a lens in Python; a drag changes some of them with each move. */
+const LENS_TRAITS = ["zoom", "x", "y", "mode", "chosen", "hidden", "outline"];
 
 /**
  * @param {{model: Model, el: HTMLElement}} given
@@ -20,7 +21,7 @@ function render({ model, el }) {
     picture: (/** @type {number} */ index) => store.pictures[index],
     mask: () => (model.get("_masked") ? store.mask : null),
   };
-  const lens = createLens(el, source, lensState(model));
+  const lens = createLens(el, source, modelState(model, LENS_TRAITS, LENS_TRAITS));
   const changed = () => {
     store.keep(source.titles().length);
     lens.refresh();
@@ -31,38 +32,6 @@ function render({ model, el }) {
     for (const name of watched) model.off(`change:${name}`, changed);
     store.close();
     lens.close();
-  };
-}
-
-/**
- * The lens' names in its model. Linked lenses hear of every change at once, Python a little later.
- * @param {Model} model
- * @returns {import("../trace/state.js").State}
- */
-function lensState(model) {
-  let waiting = false;
-  return {
-    get: (name) => model.get(name),
-    set(name, value) {
-      if (model.get(name) === value) return;
-      model.set(name, value);
-      if (waiting) return;
-      waiting = true;
-      setTimeout(() => {
-        waiting = false;
-        model.save_changes();
-      }, PAUSE);
-    },
-    listen(listener) {
-      const handlers = NAMES.map((name) => {
-        const handler = () => listener(name);
-        model.on(`change:${name}`, handler);
-        return () => model.off(`change:${name}`, handler);
-      });
-      return () => {
-        for (const stop of handlers) stop();
-      };
-    },
   };
 }
 

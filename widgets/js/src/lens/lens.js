@@ -1,12 +1,14 @@
 // Several pictures of one size, seen at one place: what moves one moves all.
 
 import { h } from "../ui/dom.js";
+import { createHelp } from "../ui/help.js";
+import { createRedraw } from "../ui/redraw.js";
 import { Viewport, ZOOM } from "../ui/viewport.js";
-import { command } from "./keys.js";
+import { command, HELP } from "./keys.js";
 import { colorText, layoutOf, place, positionOf, scaleText, shownOf } from "./layout.js";
 import { createEdge, createProbe, LensPane } from "./pane.js";
 import { createPointing } from "./pointer.js";
-import { createHint, createLensBars, createLensHelp } from "./toolbar.js";
+import { createHint, createLensBars } from "./toolbar.js";
 
 /** @typedef {import("../mask/raster.js").Point} Point */
 /** @typedef {import("../trace/state.js").State} State */
@@ -27,6 +29,7 @@ const STEP = 0.15; // of the pane, for an arrow key
  * @returns {{refresh: () => void, close: () => void}} refresh: for when the source has changed
  */
 export function createLens(host, source, state) {
+  const redraw = createRedraw(draw);
   const view = new Viewport(1, 1);
   const probe = createProbe();
   /** @type {LensPane[]} */
@@ -35,7 +38,6 @@ export function createLens(host, source, state) {
   let pointed = null;
   let held = false; // the first picture is shown everywhere
   let width = 0;
-  let asked = 0;
   let own = false; // the state is being written by this side
   const edge = createEdge();
   const bars = createLensBars({ run, chip });
@@ -58,7 +60,7 @@ export function createLens(host, source, state) {
   const told = h("span", { role: "status" });
   const where = h("span");
   foot.append(told, where);
-  const help = createLensHelp(() => surface.focus());
+  const help = createHelp(HELP, () => surface.focus());
   const root = h(
     "div",
     {
@@ -185,13 +187,6 @@ export function createLens(host, source, state) {
 
   // --- showing ---
 
-  function redraw() {
-    asked ||= requestAnimationFrame(() => {
-      asked = 0;
-      draw();
-    });
-  }
-
   /** Panes for what is shown, and their size. @param {number[]} indices */
   function arrange(indices) {
     for (const pane of panes.splice(indices.length)) {
@@ -276,8 +271,7 @@ export function createLens(host, source, state) {
     refresh: redraw,
     close() {
       hint.hide();
-      cancelAnimationFrame(asked);
-      asked = -1; // draws no more
+      redraw.close();
       resized.disconnect();
       stop();
       root.remove();

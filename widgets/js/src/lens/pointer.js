@@ -1,6 +1,6 @@
-// Mouse, wheel, pen and fingers on panes that move together.
+// What mouse, pen and fingers do on the panes of a lens, which move together.
 
-import { ZOOM } from "../ui/viewport.js";
+import { Gestures, pointIn } from "../ui/gestures.js";
 
 /** @typedef {import("../mask/raster.js").Point} Point */
 /** @typedef {import("../ui/viewport.js").Viewport} Viewport */
@@ -17,14 +17,7 @@ const CLOSER = 4; // times, on a double click
  * @param {() => void} parts.refused is called when the wheel turns and the lens is not to take it
  */
 export function createPointing({ surface, view, changed, pointed, refused }) {
-  /** Pointers that are down, where they are in their pane. @type {Map<number, Point>} */
-  const down = new Map();
-
-  /** @param {LensPane} pane @param {MouseEvent} event */
-  function at(pane, event) {
-    const box = pane.canvas.getBoundingClientRect();
-    return { x: event.clientX - box.left, y: event.clientY - box.top };
-  }
+  const gestures = new Gestures(view);
 
   /** @param {LensPane} pane @param {PointerEvent} event */
   function press(pane, event) {
@@ -33,57 +26,37 @@ export function createPointing({ surface, view, changed, pointed, refused }) {
     surface.focus({ preventScroll: true });
     // A finger on the whole picture scrolls the page; two of them zoom.
     pane.canvas.setPointerCapture(event.pointerId);
-    down.set(event.pointerId, at(pane, event));
+    gestures.press(event, pointIn(pane.canvas, event));
     changed(false);
   }
 
   /** @param {LensPane} pane @param {PointerEvent} event */
   function move(pane, event) {
-    const now = at(pane, event);
-    const before = down.get(event.pointerId);
-    pointed(view.toPicture(now), pane);
-    if (!before) return;
-    const other = [...down].find(([id]) => id !== event.pointerId)?.[1];
-    if (other) pinch(other, before, now);
-    else view.pan(now.x - before.x, now.y - before.y);
-    down.set(event.pointerId, now);
+    const at = pointIn(pane.canvas, event);
+    pointed(view.toPicture(at), pane);
+    if (!gestures.down.has(event.pointerId)) return;
+    gestures.drag(event, at);
     changed(true);
-  }
-
-  /**
-   * Two fingers: one rests at `fixed`, the other goes from `before` to `now`.
-   * @param {Point} fixed
-   * @param {Point} before
-   * @param {Point} now
-   */
-  function pinch(fixed, before, now) {
-    view.pan((now.x - before.x) / 2, (now.y - before.y) / 2);
-    const last = Math.hypot(before.x - fixed.x, before.y - fixed.y);
-    const next = Math.hypot(now.x - fixed.x, now.y - fixed.y);
-    const middle = { x: (now.x + fixed.x) / 2, y: (now.y + fixed.y) / 2 };
-    if (last > 0 && next > 0) view.zoom(next / last, middle);
   }
 
   /** @param {PointerEvent} event */
   function release(event) {
-    if (down.delete(event.pointerId)) changed(false);
+    if (gestures.release(event)) changed(false);
   }
 
   /** @param {LensPane} pane @param {WheelEvent} event */
   function wheel(pane, event) {
     const wanted = event.ctrlKey || event.metaKey || document.activeElement === surface;
     if (!wanted) return refused();
-    event.preventDefault();
-    event.stopPropagation();
-    const lines = event.deltaMode === 0 ? event.deltaY / 100 : event.deltaY / 3;
-    view.zoom(ZOOM ** -Math.max(-3, Math.min(3, lines * 2)), at(pane, event));
-    pointed(view.toPicture(at(pane, event)), pane);
+    const at = pointIn(pane.canvas, event);
+    gestures.wheel(event, at);
+    pointed(view.toPicture(at), pane);
     changed(true);
   }
 
   /** @param {LensPane} pane @param {MouseEvent} event */
   function twice(pane, event) {
-    if (view.fitted) view.zoom(Math.max(CLOSER, 1 / view.scale), at(pane, event));
+    if (view.fitted) view.zoom(Math.max(CLOSER, 1 / view.scale), pointIn(pane.canvas, event));
     else view.fit();
     changed(true);
   }
@@ -91,7 +64,7 @@ export function createPointing({ surface, view, changed, pointed, refused }) {
   return {
     /** Whether the view is being dragged. */
     get dragging() {
-      return down.size > 0;
+      return gestures.down.size > 0;
     },
     /** @param {LensPane} pane */
     listen(pane) {
@@ -100,7 +73,7 @@ export function createPointing({ surface, view, changed, pointed, refused }) {
       canvas.addEventListener("pointermove", (event) => move(pane, event));
       canvas.addEventListener("pointerup", release);
       canvas.addEventListener("pointercancel", release);
-      canvas.addEventListener("pointerleave", () => !down.size && pointed(null, null));
+      canvas.addEventListener("pointerleave", () => !gestures.down.size && pointed(null, null));
       canvas.addEventListener("wheel", (event) => wheel(pane, event), { passive: false });
       canvas.addEventListener("dblclick", (event) => twice(pane, event));
     },

@@ -1,9 +1,8 @@
-// The controls of a lens: which pictures, how, how large; and the list of its keys.
+// The controls of a lens: which pictures, how many at once, and how large.
 
 import { createChoice, createToggle } from "../ui/controls.js";
 import { h } from "../ui/dom.js";
 import { icon } from "../ui/icons.js";
-import { HELP } from "./keys.js";
 
 const HINT = 1600; // milliseconds
 const MODES = [
@@ -111,65 +110,6 @@ export function createHint(text) {
       hide();
       element.hidden = false;
       timer = window.setTimeout(hide, HINT);
-    },
-  };
-}
-
-/**
- * The sheet of keys and gestures.
- * @param {() => void} closed is called when the reader closes it
- */
-export function createLensHelp(closed) {
-  const close = h(
-    "button",
-    {
-      type: "button",
-      class: "hdp-button",
-      "aria-label": "Close",
-      title: "Close (Escape)",
-      click: hide,
-    },
-    icon("close"),
-  );
-  const list = h(
-    "dl",
-    { tabindex: 0, "aria-label": "List of keys and gestures" },
-    ...HELP.map(([keys, text]) =>
-      h(
-        "div",
-        {},
-        h("dt", {}, ...keys.split(/( \/ )/).map((part, i) => (i % 2 ? part : h("kbd", {}, part)))),
-        h("dd", {}, text),
-      ),
-    ),
-  );
-  const element = h(
-    "div",
-    { class: "hdp-help", role: "dialog", "aria-modal": "true", "aria-label": "Keys and gestures" },
-    h("header", {}, h("strong", {}, "Keys and gestures"), close),
-    list,
-  );
-  element.hidden = true;
-  element.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" || event.key === "?") hide();
-    else if (event.key === "Tab") {
-      (document.activeElement === close ? list : close).focus();
-      event.preventDefault();
-    }
-    event.stopPropagation();
-  });
-
-  function hide() {
-    if (element.hidden) return;
-    element.hidden = true;
-    closed();
-  }
-  return {
-    element,
-    hide,
-    show() {
-      element.hidden = false;
-      close.focus();
     },
   };
 }

@@ -4,12 +4,12 @@ import { count } from "../mask/bitmap.js";
 import { bytesOf } from "../trace/trace.js";
 import { pixelsOf } from "../ui/canvas.js";
 import { h } from "../ui/dom.js";
+import { createHelp } from "../ui/help.js";
 import { Viewport, ZOOM } from "../ui/viewport.js";
 import { Editor } from "./editor.js";
 import { saveMask, takeFiles } from "./files.js";
 import { describe, readGrids, shareText } from "./grids.js";
-import { createHelp } from "./help.js";
-import { command } from "./keys.js";
+import { command, HELP } from "./keys.js";
 import { Link } from "./link.js";
 import { listen } from "./pointer.js";
 import { Stage } from "./stage.js";
@@ -67,7 +67,7 @@ export async function openPainter(model, parent) {
     stage.below,
     stage.above,
   );
-  const help = createHelp(() => surface.focus());
+  const help = createHelp(HELP, () => surface.focus());
   const chooser = h("input", { type: "file", accept: "image/*", hidden: true });
   const root = h(
     "div",
@@ -76,7 +76,7 @@ export async function openPainter(model, parent) {
     surface,
     ...bars.below,
     chooser,
-    help.sheet,
+    help.element,
   );
   const pointing = listen({ surface, stage, hand, view, changed: show });
 

@@ -1,8 +1,7 @@
 // Mouse, finger and pen: which of them draw, which of them move the picture.
 
-import { ZOOM } from "../ui/viewport.js";
+import { Gestures, pointIn } from "../ui/gestures.js";
 
-/** @typedef {import("../mask/raster.js").Point} Point */
 /**
  * @typedef {object} Parts
  * @property {HTMLElement} surface takes the events
@@ -16,20 +15,11 @@ const ERASER = 5; // the button at the end of a pen
 
 /** @param {Parts} parts */
 export function listen({ surface, stage, hand, view, changed }) {
-  /** Pointers that are down, where they are on the screen. @type {Map<number, Point>} */
-  const down = new Map();
+  const gestures = new Gestures(view);
+  const { down } = gestures;
   /** @type {"draw" | "move" | null} */
   let doing = null;
   const state = { space: false, keyed: false }; // space is held; arrow keys moved the pointer
-
-  /**
-   * @param {MouseEvent} event
-   * @returns {Point}
-   */
-  const place = (event) => {
-    const box = surface.getBoundingClientRect();
-    return { x: event.clientX - box.left, y: event.clientY - box.top };
-  };
 
   /** @param {MouseEvent} event */
   const held = (event) => ({
@@ -44,8 +34,8 @@ export function listen({ surface, stage, hand, view, changed }) {
     event.preventDefault();
     surface.focus({ preventScroll: true });
     surface.setPointerCapture(event.pointerId);
-    const at = place(event);
-    down.set(event.pointerId, at);
+    const at = pointIn(surface, event);
+    gestures.press(event, at);
     if (down.size > 1) {
       if (doing === "draw") hand.tool === "polygon" ? hand.removePoint() : hand.cancel();
       doing = "move";
@@ -62,42 +52,26 @@ export function listen({ surface, stage, hand, view, changed }) {
   /** @param {PointerEvent} event */
   function move(event) {
     state.keyed = false;
-    const at = place(event);
-    const before = down.get(event.pointerId);
-    if (before && doing === "move") {
-      const others = [...down].filter(([id]) => id !== event.pointerId).map(([, point]) => point);
-      if (others.length) pinch(others[0], before, at);
-      else view.pan(at.x - before.x, at.y - before.y);
+    const at = pointIn(surface, event);
+    const pressed = down.has(event.pointerId);
+    if (pressed && doing === "move") {
+      gestures.drag(event, at);
       stage.redraw();
-    } else if (before && doing === "draw" && hand.tool !== "polygon") {
+    } else if (pressed && doing === "draw" && hand.tool !== "polygon") {
       const merged = event.getCoalescedEvents?.() ?? [];
       for (const one of merged.length ? merged : [event]) {
-        hand.move(view.toPicture(place(one)), held(one));
+        hand.move(view.toPicture(pointIn(surface, one)), held(one));
       }
     } else if (!doing) {
       hand.move(view.toPicture(at), held(event));
     }
-    if (before) down.set(event.pointerId, at);
+    if (pressed) gestures.press(event, at);
     show(event);
-  }
-
-  /**
-   * Two fingers: one rests at `fixed`, the other goes from `before` to `at`.
-   * @param {Point} fixed
-   * @param {Point} before
-   * @param {Point} at
-   */
-  function pinch(fixed, before, at) {
-    view.pan((at.x - before.x) / 2, (at.y - before.y) / 2);
-    const last = Math.hypot(before.x - fixed.x, before.y - fixed.y);
-    const now = Math.hypot(at.x - fixed.x, at.y - fixed.y);
-    const middle = { x: (at.x + fixed.x) / 2, y: (at.y + fixed.y) / 2 };
-    if (last > 0 && now > 0) view.zoom(now / last, middle);
   }
 
   /** @param {PointerEvent} event */
   function release(event) {
-    if (!down.delete(event.pointerId) || down.size) return;
+    if (!gestures.release(event) || down.size) return;
     if (doing === "draw") {
       if (event.type === "pointercancel") hand.cancel();
       else hand.release();
@@ -110,7 +84,7 @@ export function listen({ surface, stage, hand, view, changed }) {
   function show(event) {
     const touches = event.pointerType === "touch" && !down.size;
     stage.cursor.at =
-      touches || event.type === "pointerleave" ? null : view.toPicture(place(event));
+      touches || event.type === "pointerleave" ? null : view.toPicture(pointIn(surface, event));
     stage.draft = hand.draft;
     surface.style.cursor = doing === "move" ? "grabbing" : state.space ? "grab" : "none";
     stage.hover();
@@ -125,10 +99,7 @@ export function listen({ surface, stage, hand, view, changed }) {
   /** @param {WheelEvent} event */
   function wheel(event) {
     if (!event.ctrlKey && !event.metaKey) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const lines = event.deltaMode === 0 ? event.deltaY / 100 : event.deltaY / 3;
-    view.zoom(ZOOM ** -Math.max(-3, Math.min(3, lines * 2)), place(event));
+    gestures.wheel(event, pointIn(surface, event));
     stage.redraw();
     changed();
   }

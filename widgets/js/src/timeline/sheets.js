@@ -1,6 +1,7 @@
 // What opens above the timeline: the choices for a new branch, and the list of keys.
 
 import { h } from "../ui/dom.js";
+import { keycaps } from "../ui/help.js";
 import { HELP } from "./keys.js";
 
 /** @typedef {import("../trace/trace.js").Branch} Branch */
@@ -58,16 +59,7 @@ export function createHelp(opener) {
       "dl",
       {},
       ...HELP.map(([keys, text]) =>
-        h(
-          "div",
-          { class: "hdp-key" },
-          h(
-            "dt",
-            {},
-            ...keys.split(/( [+/] )/).map((part, i) => (i % 2 ? part : h("kbd", {}, part))),
-          ),
-          h("dd", {}, text),
-        ),
+        h("div", { class: "hdp-key" }, h("dt", {}, ...keycaps(keys)), h("dd", {}, text)),
       ),
     ),
     h("div", { class: "hdp-actions" }, close),

@@ -16,12 +16,40 @@
  * @property {(listener: (name: string) => void) => () => void} listen returns what stops it
  */
 
+/** The traits of the viewers in Python, of which each has some. */
+export const VIEWER_TRAITS = [
+  "step",
+  "branch",
+  "branches",
+  "kind",
+  "words",
+  "tokens",
+  "combine",
+  "level",
+  "layer",
+  "head",
+  "colormap",
+  "opacity",
+  "shared",
+  "backdrop",
+  "follow",
+  "mode",
+  "swipe",
+  "_run",
+];
+
+/** What a slider moves: on this page at once, to Python a few times a second. */
+const DRAGGED = ["step", "opacity", "swipe"];
+const PAUSE = 80; // milliseconds
+
 /**
  * Those of a widget's model: Python and linked widgets see every change.
  * @param {Model} model
+ * @param {readonly string[]} [names] listened to, as far as the model has them
+ * @param {readonly string[]} [dragged] of which Python hears a few times a second
  * @returns {State}
  */
-export function modelState(model) {
+export function modelState(model, names = VIEWER_TRAITS, dragged = DRAGGED) {
   let waiting = false;
 
   function save() {
@@ -34,14 +62,14 @@ export function modelState(model) {
     set(name, value) {
       if (same(model.get(name), value)) return;
       model.set(name, value);
-      if (!DRAGGED.has(name)) save();
+      if (!dragged.includes(name)) save();
       else if (!waiting) {
         waiting = true;
         setTimeout(save, PAUSE);
       }
     },
     listen(listener) {
-      return heard(model, listener);
+      return heard(model, names, listener);
     },
   };
 }
@@ -69,18 +97,15 @@ export function plainState(values) {
   };
 }
 
-/** What a slider moves: on this page at once, to Python a few times a second. */
-const DRAGGED = new Set(["step", "opacity", "swipe"]);
-const PAUSE = 80; // milliseconds
-
 /**
- * Listens to every name of a model. A bare "change" event tells no names everywhere, so each name
- * that the model has is listened to.
+ * Listens to names of a model. A bare "change" event tells no names everywhere, so each name that
+ * the model has is listened to.
  * @param {Model} model
+ * @param {readonly string[]} all
  * @param {(name: string) => void} listener
  */
-function heard(model, listener) {
-  const names = TRAITS.filter((name) => model.get(name) !== undefined);
+function heard(model, all, listener) {
+  const names = all.filter((name) => model.get(name) !== undefined);
   const stops = names.map((name) => {
     const handler = () => listener(name);
     model.on(`change:${name}`, handler);
@@ -90,28 +115,6 @@ function heard(model, listener) {
     for (const stop of stops) stop();
   };
 }
-
-/** Every trait that a component may listen to. */
-const TRAITS = [
-  "step",
-  "branch",
-  "branches",
-  "kind",
-  "words",
-  "tokens",
-  "combine",
-  "level",
-  "layer",
-  "head",
-  "colormap",
-  "opacity",
-  "shared",
-  "backdrop",
-  "follow",
-  "mode",
-  "swipe",
-  "_run",
-];
 
 /**
  * @param {unknown} a

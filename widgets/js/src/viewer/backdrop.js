@@ -62,6 +62,25 @@ export class Backdrop {
   }
 
   /**
+   * What a pane shows of a step without its map.
+   * @param {Trace} trace
+   * @param {Frame | null} frame
+   * @param {string} backdrop picture, preview or original
+   * @param {boolean} outlined whether the mask's outline is drawn
+   */
+  scene(trace, frame, backdrop, outlined) {
+    const { frame: whole, view } = this.boxes(trace);
+    const mask = this.mask(trace);
+    return {
+      view,
+      frame: whole,
+      below: this.below(trace, frame, backdrop),
+      mask: outlined ? (mask?.path ?? null) : null,
+      veil: frame ? null : (mask?.veil ?? null),
+    };
+  }
+
+  /**
    * Has the pictures of neighbouring steps decoded before they are asked for.
    * @param {Trace} trace
    * @param {Frame[]} frames

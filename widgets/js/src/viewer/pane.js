@@ -6,6 +6,7 @@ import { enlarged } from "../color/resample.js";
 import { context, sheet, strokeTwice } from "../ui/canvas.js";
 import { h } from "../ui/dom.js";
 import { short } from "../ui/format.js";
+import { createRedraw } from "../ui/redraw.js";
 
 /** @typedef {import("../mask/raster.js").Point} Point */
 /** @typedef {import("../trace/maps.js").Grid} Grid */
@@ -38,10 +39,10 @@ export class Pane {
     this.element = h("figure", { class: "hdp-figure" }, this.frame, this.foot);
     /** @type {Scene | null} */
     this.scene = null;
-    this.asked = 0;
     this.heat = sheet(1, 1);
     this.drawn = { grid: /** @type {Grid | null} */ (null), key: "" };
-    this.observer = new ResizeObserver(() => this.ask());
+    this.redraw = createRedraw(() => this.#draw());
+    this.observer = new ResizeObserver(() => this.redraw());
     this.observer.observe(this.frame);
   }
 
@@ -72,19 +73,11 @@ export class Pane {
     if (this.scene?.view.width !== width || this.scene?.view.height !== height)
       this.element.style.setProperty("--hdp-ratio", String(width / height));
     this.scene = scene;
-    this.ask();
-  }
-
-  /** Draws before the next picture of the screen, once however often it is asked. */
-  ask() {
-    this.asked ||= requestAnimationFrame(() => {
-      this.asked = 0;
-      this.#draw();
-    });
+    this.redraw();
   }
 
   close() {
-    cancelAnimationFrame(this.asked);
+    this.redraw.close();
     this.observer.disconnect();
     this.element.remove();
   }

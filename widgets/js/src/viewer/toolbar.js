@@ -1,8 +1,8 @@
 // The rows of controls around the picture.
 
-import { COLORMAPS } from "../color/colormaps.js";
 import { createChoice, createPicker, createShare, createToggle } from "../ui/controls.js";
 import { h } from "../ui/dom.js";
+import { COLORS, COMBINE, LEVELS } from "./options.js";
 import { createPrompt } from "./prompt.js";
 
 /** @typedef {import("../ui/controls.js").Option} Option */
@@ -30,7 +30,6 @@ const ABOUT = {
   region: "Where the chosen region looks: its rows of the self-attention",
 };
 
-const NAMES = { jet: "JET", viridis: "viridis", inferno: "inferno" };
 const WHY_JET =
   "JET is chosen at first because the figures of this field use it, so maps can be compared with " +
   "theirs. Its lightness goes up and down: the bright yellow band shows edges where the values " +
@@ -160,7 +159,7 @@ export function createBars(done) {
       each.update(local.each, !wordy || viewModel.parts.length < 2);
       backdrop.update(BACKDROPS, get("backdrop"));
       opacity.update(get("opacity"));
-      colormap.update(MAPS, get("colormap"), viewModel.colormap === "coolwarm");
+      colormap.update(COLORS, get("colormap"), viewModel.colormap === "coolwarm");
       shared.update(get("shared"), viewModel.kind === "region");
       crisp.update(local.crisp);
       outline.update(local.outline, !trace?.opening.mask);
@@ -168,17 +167,8 @@ export function createBars(done) {
   };
 }
 
-const LEVELS = [8, 16, 32];
-const COMBINE = [
-  { value: "mean", label: "mean", title: "Mean over the chosen tokens" },
-  { value: "sum", label: "sum", title: "Sum over the chosen tokens" },
-];
 const BACKDROPS = [
   { value: "picture", label: "picture", title: "The decoded x0 prediction, or its preview" },
   { value: "preview", label: "preview", title: "A linear reading of the x0 prediction" },
   { value: "original", label: "original", title: "The given picture" },
 ];
-const MAPS = COLORMAPS.map((value) => ({
-  value,
-  label: NAMES[/** @type {keyof typeof NAMES} */ (value)],
-}));

@@ -3,14 +3,12 @@
 import { rangeOf } from "../trace/maps.js";
 import { toggledWord } from "../trace/words.js";
 import { h } from "../ui/dom.js";
-import { createLegend } from "../ui/legend.js";
-import { createScrubber, stepByKey } from "../ui/scrubber.js";
-import { Backdrop } from "./backdrop.js";
 import { overlayOf, readingAt } from "./overlay.js";
 import { Pane } from "./pane.js";
 import { Picker } from "./picker.js";
 import { createRegionPanel } from "./region-panel.js";
 import { RegionQueries } from "./region-queries.js";
+import { createScaffold } from "./scaffold.js";
 import { selectionOf } from "./selection.js";
 import { hintOf, nameOf } from "./text.js";
 import { createBars } from "./toolbar.js";
@@ -31,11 +29,19 @@ import { heatOf, readViewModel, together } from "./view-model.js";
  */
 export function createViewer(host, current, state, { ask } = {}) {
   const local = { single: false, each: false, crisp: false, outline: true, painta: true };
-  const backdrop = new Backdrop(redraw);
+  const scaffold = createScaffold(host, state, {
+    name: "hdp-viewer",
+    label: "Attention maps",
+    steps() {
+      const { step, path } = readViewModel(current(), state, local);
+      return { step, count: path.length };
+    },
+    keyed,
+    draw,
+  });
+  const { redraw, backdrop, legend, scrubber, reading } = scaffold;
   const queries = new RegionQueries(ask, redraw);
   const picker = new Picker(redraw);
-  const legend = createLegend();
-  const scrubber = createScrubber((step) => state.set("step", step));
   const bars = createBars({
     set: (name, value) => state.set(name, value),
     flip(name) {
@@ -61,7 +67,6 @@ export function createViewer(host, current, state, { ask } = {}) {
     retry: () => queries.retry(),
   });
   const grid = h("div", { class: "hdp-panes" });
-  const hint = h("p", { class: "hdp-hint", role: "status" });
   const stage = h(
     "div",
     {
@@ -72,18 +77,13 @@ export function createViewer(host, current, state, { ask } = {}) {
         "Picture with its map. Left and right: steps. Shift with an arrow key: move the region. Escape: clear it.",
     },
     grid,
-    hint,
+    scaffold.hint,
   );
-  const reading = h("div", { class: "hdp-reading hdp-number", "aria-live": "off" });
-  const root = h(
-    "div",
-    {
-      class: "hdp hdp-viewer",
-      role: "region",
-      "aria-label": "Attention maps",
-      "data-lm-suppress-shortcuts": "true",
-      keydown: /** @type {EventListener} */ (keyed),
-    },
+  /** @type {{pane: Pane, stop: () => void}[]} */
+  const panes = [];
+  let trace = current();
+  let known = trace ? readViewModel(trace, state, local).path.length : 0;
+  scaffold.open(
     ...bars.top,
     h(
       "div",
@@ -94,16 +94,6 @@ export function createViewer(host, current, state, { ask } = {}) {
     h("div", { class: "hdp-bar" }, scrubber.element),
     bars.bottom,
   );
-  host.append(root);
-
-  /** @type {{pane: Pane, stop: () => void}[]} */
-  const panes = [];
-  let asked = 0;
-  let trace = current();
-  let known = trace ? readViewModel(trace, state, local).path.length : 0;
-
-  const stops = [state.listen(redraw)];
-  redraw();
 
   /** @param {import("../trace/words.js").Chosen} chosen */
   function choose({ words, tokens }) {
@@ -113,24 +103,14 @@ export function createViewer(host, current, state, { ask } = {}) {
 
   /** @param {KeyboardEvent} event */
   function keyed(event) {
-    const { step, path, trace: now, level } = readViewModel(current(), state, local);
-    const to = stepByKey(event, step, path.length);
+    const { trace: now, level } = readViewModel(current(), state, local);
     const arrow = ARROWS[event.key];
-    if (to !== null) state.set("step", to);
-    else if (event.key === "Escape") picker.clear();
+    if (event.key === "Escape") picker.clear();
     else if (event.key === "Enter" && event.target === stage) picker.close();
     else if (event.shiftKey && arrow && event.target === stage && now)
       picker.move(arrow[0] * level, arrow[1] * level, backdrop.boxes(now).view);
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  }
-
-  function redraw() {
-    asked ||= requestAnimationFrame(() => {
-      asked = 0;
-      draw();
-    });
+    else return false;
+    return true;
   }
 
   function draw() {
@@ -184,14 +164,9 @@ export function createViewer(host, current, state, { ask } = {}) {
     const parts = each ? viewModel.parts : [together(viewModel.parts)];
     fit(parts.length);
     grid.classList.toggle("hdp-each", each);
-    hint.textContent = hintOf(viewModel, answer);
-    hint.hidden = !hint.textContent;
-    reading.replaceChildren("\u00a0");
-    legend.update({ name: "", range: null, colormap: viewModel.colormap });
+    scaffold.begin(hintOf(viewModel, answer), viewModel.colormap);
     if (!now) return;
-    const { frame: whole, view } = backdrop.boxes(now);
-    const mask = backdrop.mask(now);
-    const below = backdrop.below(now, frame, viewModel.get("backdrop"));
+    const scene = backdrop.scene(now, frame, viewModel.get("backdrop"), local.outline);
     backdrop.prepare(
       now,
       viewModel.path.slice(Math.max(0, viewModel.step - 2), viewModel.step + 4),
@@ -210,14 +185,10 @@ export function createViewer(host, current, state, { ask } = {}) {
       const name = nameOf(viewModel, part);
       pane.name(frame ? name : "Original picture with the mask", each ? part.label : "");
       pane.show({
-        view,
-        frame: whole,
-        below,
+        ...scene,
         heat: heat ? { ...heat, colormap: viewModel.colormap } : null,
         opacity: viewModel.get("opacity"),
         crisp: local.crisp,
-        mask: local.outline ? (mask?.path ?? null) : null,
-        veil: frame ? null : (mask?.veil ?? null),
         region: overlay,
         cell: at?.box ?? null,
       });
@@ -233,8 +204,8 @@ export function createViewer(host, current, state, { ask } = {}) {
         plain: !one,
       });
       if (at) reading.textContent = at.text;
-      else if (below && frame && below.what !== viewModel.get("backdrop"))
-        reading.textContent = `this step has no ${viewModel.get("backdrop")}: the ${below.what} is shown`;
+      else if (scene.below && frame && scene.below.what !== viewModel.get("backdrop"))
+        reading.textContent = `this step has no ${viewModel.get("backdrop")}: the ${scene.below.what} is shown`;
     });
   }
 
@@ -264,12 +235,9 @@ export function createViewer(host, current, state, { ask } = {}) {
       redraw();
     },
     close() {
-      cancelAnimationFrame(asked);
-      for (const stop of stops) stop();
       fit(0);
       queries.forget();
-      backdrop.close();
-      root.remove();
+      scaffold.close();
     },
   };
 }
