@@ -20,7 +20,7 @@ import report
 import torch
 
 from hdpainter_nb import Capture, Sampler
-from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.models.schedulers import State
 from hdpainter_nb.utils.nbytes import readable_bytes
@@ -38,7 +38,7 @@ CAPTURES: dict[str, Callable[[], Capture]] = {
 
 
 def measure(
-    model: Model, cond: Cond, state: State, rounds: int, names: Iterable[str] = CAPTURES
+    model: Model, cond: Conditioning, state: State, rounds: int, names: Iterable[str] = CAPTURES
 ) -> str:
     """The table: median seconds per step of PAIntA, ratios step by step, and what was kept."""
     chosen = networks.settings(painta=True, rasg=False).replace(steps=2 * rounds + 4)

@@ -22,7 +22,7 @@ import report
 import torch
 
 from hdpainter_nb.capture.capture import Capture
-from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.models.schedulers import State
 from hdpainter_nb.sampling.predict import call
@@ -52,7 +52,7 @@ def compilations() -> int:
     return int(counters["stats"]["unique_graphs"])
 
 
-def ways(model: Model, cond: Cond, state: State) -> dict[str, Callable[[], object]]:
+def ways(model: Model, cond: Conditioning, state: State) -> dict[str, Callable[[], object]]:
     """The bare UNet on both halves, and whole steps with taps in it."""
 
     def bare() -> object:

@@ -52,7 +52,7 @@ def step(side: int, dtype: torch.dtype) -> dict[str, Tensor]:
         "prediction with guidance": said.guided(settings.guidance_scale),
         "c_j of all layers": torch.cat([x.flatten() for x in c]),
         "S": said.score,
-        "standardised gradient": rasg.standardise(said.grad, settings.gradient_norm),
+        "standardised gradient": rasg.standardised(said.grad, settings.gradient_norm),
     }
 
 

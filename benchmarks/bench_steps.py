@@ -25,7 +25,7 @@ import straightforward
 import torch
 
 from hdpainter_nb.capture.capture import Capture
-from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.models.schedulers import State
 from hdpainter_nb.sampling.sampler import Sampler
@@ -51,7 +51,7 @@ class Row:
     rival: str | None  # name of the straightforward row; None: it is one itself
 
 
-def rows(model: Model, cond: Cond, state: State) -> list[Row]:
+def rows(model: Model, cond: Conditioning, state: State) -> list[Row]:
     """The library's ways to make the first step, and the straightforward ones."""
 
     def ours(settings: Settings, capture: Capture) -> Callable[[], object]:
@@ -89,7 +89,7 @@ def rows(model: Model, cond: Cond, state: State) -> list[Row]:
 # --- on the CPU -----------------------------------------------------------------------------------
 
 
-def measure_cpu(model: Model, cond: Cond, state: State, rounds: int) -> str:
+def measure_cpu(model: Model, cond: Conditioning, state: State, rounds: int) -> str:
     """Median seconds in turns, and the peak of live tensors' bytes in a step apart."""
     chosen = rows(model, cond, state)
     times: dict[str, list[float]] = {row.name: [] for row in chosen}
@@ -142,7 +142,7 @@ def _free_memory() -> float | None:
 # --- on a GPU -------------------------------------------------------------------------------------
 
 
-def measure_gpu(model: Model, cond: Cond, state: State, rounds: int) -> str:
+def measure_gpu(model: Model, cond: Conditioning, state: State, rounds: int) -> str:
     """Median seconds by CUDA events in turns, and the peak of allocated bytes above the start's.
 
     A way that runs out of memory says so in its row, and the others go on.

@@ -9,20 +9,20 @@ import torch
 
 from hdpainter_nb import Job, Sampler, load, mini
 from hdpainter_nb.capture.capture import Capture
-from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.models.schedulers import State
 from hdpainter_nb.settings import Settings
 
 
-def miniature() -> tuple[Model, Cond, State]:
+def miniature() -> tuple[Model, Conditioning, State]:
     """The bundled model and a task for it, 256 px."""
     model, task = load("mini"), mini.triple(0)
     sampler = Sampler(model, Job(task.image, task.mask, task.prompt), Capture.nothing())
     return model, sampler.cond, sampler.state
 
 
-def sd15(side: int, dtype: torch.dtype, device: str) -> tuple[Model, Cond, State]:
+def sd15(side: int, dtype: torch.dtype, device: str) -> tuple[Model, Conditioning, State]:
     """SD 1.5's inpainting UNet from its configuration, a quarter of the picture to fill.
 
     Args:
@@ -101,7 +101,7 @@ def x4(dtype: torch.dtype, device: str) -> Any:
     )
 
 
-def quarter(side: int, width: int, dtype: torch.dtype, device: str) -> tuple[Cond, State]:
+def quarter(side: int, width: int, dtype: torch.dtype, device: str) -> tuple[Conditioning, State]:
     """A prompt of three words and a square hole in the middle, as the UNet is told of them."""
     torch.manual_seed(0)
     masks = {}
@@ -111,7 +111,7 @@ def quarter(side: int, width: int, dtype: torch.dtype, device: str) -> tuple[Con
         masks[level][n // 4 : n - n // 4, n // 4 : n - n // 4] = 1
     latent = (1, 4, side // 8, side // 8)
     noise: dict[str, Any] = {"device": device, "dtype": dtype}
-    cond = Cond(
+    cond = Conditioning(
         context=torch.randn(2, 77, width, **noise),
         latent_mask=masks[8][None, None].to(dtype),
         masked_image_latents=torch.randn(latent, **noise),

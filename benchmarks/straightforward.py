@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from diffusers.models.attention import BasicTransformerBlock
 from torch import Tensor, nn
 
-from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.conditioning import Conditioning
 
 ETA = 0.1
 LAST_INTROVERTED = 500  # PAIntA acts while t is larger
@@ -50,7 +50,7 @@ class Step:
 
 def step(
     unet: Any,
-    cond: Cond,
+    cond: Conditioning,
     x: Tensor,
     t: int,
     betas: Tensor,
@@ -91,7 +91,7 @@ def step(
 
 
 def predict(
-    unet: Any, cond: Cond, x: Tensor, t: int, painta: bool, rasg: bool
+    unet: Any, cond: Conditioning, x: Tensor, t: int, painta: bool, rasg: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Seen]:
     """The UNet on both halves, (2, 4, h, w), and with RASG the score and its gradient."""
     seen = Seen()
@@ -116,7 +116,7 @@ def predict(
             restore()
 
 
-def _score(seen: Seen, cond: Cond) -> Tensor:
+def _score(seen: Seen, cond: Conditioning) -> Tensor:
     """S of eq. 9, from the cross-attention at H/32 of the conditional half."""
     height, width = cond.size[0] // 32, cond.size[1] // 32
     layers = [s[1].mean(0) for s in seen.scores.values() if s.shape[-2] == height * width]
@@ -126,7 +126,7 @@ def _score(seen: Seen, cond: Cond) -> Tensor:
     return loss.mean(1).sum()
 
 
-def _watch(unet: Any, cond: Cond, seen: Seen, painta: bool) -> list[Callable[[], None]]:
+def _watch(unet: Any, cond: Conditioning, seen: Seen, painta: bool) -> list[Callable[[], None]]:
     """Put our own attention into every layer; what takes it out again."""
     undo: list[Callable[[], None]] = []
     for name, block in unet.named_modules():
@@ -158,7 +158,7 @@ class _Cross:
 class _SelfAttention:
     """Self-attention by the book, and PAIntA on its whole matrix."""
 
-    def __init__(self, name: str, block: Any, cond: Cond, seen: Seen, painta: bool) -> None:
+    def __init__(self, name: str, block: Any, cond: Conditioning, seen: Seen, painta: bool) -> None:
         self.name, self.block, self.cond, self.seen, self.painta = name, block, cond, seen, painta
         self.residual: Tensor | None = None
 

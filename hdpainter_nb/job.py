@@ -1,10 +1,4 @@
-"""The values that travel between the modules: `Settings`, `Job`, `Cond`, `State`, `Record`.
-
-All are frozen. A `Job` says what to paint; `Cond` is that job as the UNet needs it; `State` is a
-point of the sampling trajectory; `Record` is what was seen on the way from one state to the next.
-
-Records hold NumPy arrays only, so whatever draws them needs no torch.
-"""
+"""What to paint: a picture with a hole, a prompt and settings."""
 
 from __future__ import annotations
 
@@ -16,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb.errors import ImageError, SettingsError
-from hdpainter_nb.settings import Options, Preset, Settings
+from hdpainter_nb.settings import BaseSettings, Preset, Settings
 from hdpainter_nb.utils import html
 
-__all__ = ["Job", "Task"]
+__all__ = ["BaseJob", "Job"]
 
-S = TypeVar("S", bound=Options)
+S = TypeVar("S", bound=BaseSettings)
 
 
 @dataclass(frozen=True, init=False, eq=False)
-class Task(Generic[S]):
+class BaseJob(Generic[S]):
     """A picture with a hole, what to paint there, and the settings: base of every kind of job."""
 
     image: NDArray[np.uint8]  # (H, W, 3)
@@ -84,7 +78,7 @@ class Task(Generic[S]):
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
-class Job(Task[Settings]):
+class Job(BaseJob[Settings]):
     """What to paint: an image, a mask (1 = fill), a prompt and the `Settings`.
 
     Args:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from hdpainter_nb.errors import SettingsError
 
 __all__ = [
-    "LayerShape",
+    "LayerInfo",
     "Word",
     "choose_heads",
     "choose_layers",
@@ -31,7 +31,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class LayerShape:
+class LayerInfo:
     """A transformer block: one self-attention and one cross-attention layer of the UNet."""
 
     name: str
@@ -60,8 +60,8 @@ def matches(name: str, patterns: Iterable[str] | None) -> bool:
 
 
 def choose_layers(
-    patterns: Sequence[str] | None, layers: Iterable[LayerShape]
-) -> tuple[LayerShape, ...]:
+    patterns: Sequence[str] | None, layers: Iterable[LayerInfo]
+) -> tuple[LayerInfo, ...]:
     """The layers that are meant.
 
     Raises:

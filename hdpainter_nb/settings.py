@@ -13,11 +13,19 @@ from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.utils.check import between
 
-__all__ = ["NOISY", "PRESETS", "Options", "Preset", "Settings", "UpscaleSettings", "WatchSettings"]
+__all__ = [
+    "NOISY",
+    "PRESETS",
+    "BaseSettings",
+    "Preset",
+    "Settings",
+    "UpscaleSettings",
+    "WatchSettings",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class BaseSettings:
     """Base of everything that decides how a job is sampled.
 
     Raises:
@@ -65,7 +73,7 @@ class Options:
                 raise SettingsError(f"There is no setting {name!r}.{hint}")
         return dataclasses.replace(self, **changes)
 
-    def differences(self, other: Options) -> dict[str, tuple[Any, Any]]:
+    def differences(self, other: BaseSettings) -> dict[str, tuple[Any, Any]]:
         """The settings on which two of a kind differ: ``name -> (mine, theirs)``."""
         names = [f.name for f in dataclasses.fields(self)]
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
@@ -87,7 +95,7 @@ class Options:
 
 
 @cache
-def _hints(kind: type[Options]) -> tuple[dict[str, tuple[Any, ...]], list[str]]:
+def _hints(kind: type[BaseSettings]) -> tuple[dict[str, tuple[Any, ...]], list[str]]:
     """The fields with named choices, and those that are on or off."""
     hints = get_type_hints(kind)
     names = [f.name for f in dataclasses.fields(kind)]
@@ -115,7 +123,7 @@ NOISY = ("ddim", "ddpm", "euler_a", "dpm++_2m_sde", "dpm++_2m_sde_karras")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Options):
+class Settings(BaseSettings):
     """Everything that decides how a job is sampled, and every point on which sources disagree.
 
     The defaults are the preset ``official``. Switches numbered 1 to 17 name what the paper
@@ -138,7 +146,7 @@ class Settings(Options):
             "vae_encoding",
         }
     )
-    fixed: ClassVar[frozenset[str]] = Options.fixed | {"long_side", "scheduler", "size"}
+    fixed: ClassVar[frozenset[str]] = BaseSettings.fixed | {"long_side", "scheduler", "size"}
 
     # --- what is run -----------------------------------------------------------------------------
     steps: int = 30
@@ -260,7 +268,7 @@ class Settings(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpscaleSettings(Options):
+class UpscaleSettings(BaseSettings):
     """Everything that decides how a picture is made four times as large (sec. 3.5, eq. 10).
 
     The defaults are what the official code does.
@@ -351,7 +359,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchSettings(Options):
+class WatchSettings(BaseSettings):
     """What `hdpainter_nb.watch` could read off a call. The seed is not known and says 0."""
 
     steps: int = 1

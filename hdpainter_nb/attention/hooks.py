@@ -1,14 +1,7 @@
-"""Attention taps: with `processors`, the only files that touch diffusers' `Attention`.
+"""Attention hooks: put into a UNet for one step, and taken out again whatever happens.
 
-`Taps` puts itself into a UNet for one step and takes itself out again in a ``finally``: afterwards
-every processor is the very object it was, and no hook is left. While inside, it
-
-- makes the self-attention of H/16 and H/32 introverted where PAIntA asks for it (eq. 5),
-- keeps the cross-attention scores before softmax at H/32 with their graph, for RASG (eq. 9),
-- reduces what `Capture` wants to see, and drops the rest.
-
-The conditional half always comes last in a batch of two, or alone, and before the unconditional
-half when they run apart, because both halves use the conditional half's c.
+Afterwards every processor is the very object that it was, and no hook is left, also after an error,
+a cancelled step or an interrupt.
 """
 
 from __future__ import annotations
@@ -18,27 +11,31 @@ from collections.abc import Callable
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-from hdpainter_nb.attention.layers import Layer, attention_layers
+from hdpainter_nb.attention.layers import AttentionLayer, attention_layers
 from hdpainter_nb.attention.observations import Keeper, Seen
-from hdpainter_nb.attention.plan import Half, Plan
-from hdpainter_nb.attention.processors import CrossTap, SelfTap, Tap
+from hdpainter_nb.attention.plan import Half, HookPlan
+from hdpainter_nb.attention.processors import (
+    HookedAttention,
+    HookedCrossAttention,
+    HookedSelfAttention,
+)
 from hdpainter_nb.capture.capture import PAINTA_LEVELS, SCORE_LEVEL
 from hdpainter_nb.edits.edit import Point
 from hdpainter_nb.errors import ModelError
 from hdpainter_nb.method.painta import gaussian
 
-__all__ = ["Taps"]
+__all__ = ["AttentionHooks"]
 
 
-class Taps:
+class AttentionHooks:
     """Context manager: the UNet with taps inside, as it was before outside.
 
-    >>> with Taps(unet, plan) as taps:
+    >>> with AttentionHooks(unet, plan) as hooks:
     ...     unet(x, t, context)
     >>> taps.seen
     """
 
-    def __init__(self, unet: nn.Module, plan: Plan) -> None:
+    def __init__(self, unet: nn.Module, plan: HookPlan) -> None:
         self.plan = plan
         self.seen = Seen()
         self.half: Half = "both"
@@ -53,7 +50,7 @@ class Taps:
                 "This UNet has no cross-attention at H/32, which RASG needs: use rasg=False."
             )
 
-    def __enter__(self) -> Taps:
+    def __enter__(self) -> AttentionHooks:
         try:
             for layer in self._layers:
                 self._install(layer)
@@ -70,20 +67,20 @@ class Taps:
         while self._undo:
             self._undo.pop()()
 
-    def _install(self, layer: Layer) -> None:
+    def _install(self, layer: AttentionLayer) -> None:
         plan, level, keeper = self.plan, layer.level, self.keeper
         introverted = plan.painta and level in PAINTA_LEVELS
         similar, mapped = keeper.wants_similarity(layer), keeper.wants_cross(layer)
         scored = (plan.scores and level == SCORE_LEVEL) or keeper.wants_scores(layer)
         edited = self._edited(layer)
         if introverted or similar or keeper.wants_queries(layer, "self") or edited["self"]:
-            own = SelfTap(self, layer, introverted=introverted, similar=similar)
+            own = HookedSelfAttention(self, layer, introverted=introverted, similar=similar)
             self._replace(layer.block.attn1, own)
             hook = layer.block.register_forward_pre_hook(own.take_input, with_kwargs=True)
             self._undo.append(hook.remove)
         if mapped or scored or keeper.wants_queries(layer, "cross") or edited["cross"]:
             cut = plan.scores and layer.name == self._last_scored
-            cross = CrossTap(self, layer, mapped=mapped, scored=scored, cut=cut)
+            cross = HookedCrossAttention(self, layer, mapped=mapped, scored=scored, cut=cut)
             self._replace(layer.block.attn2, cross)
 
     def _gaussian(self) -> Tensor | None:
@@ -92,7 +89,7 @@ class Taps:
         wanted = self.plan.painta and self.plan.smooth and rows
         return gaussian(rows[0].device) if wanted else None
 
-    def _edited(self, layer: Layer) -> dict[str, bool]:
+    def _edited(self, layer: AttentionLayer) -> dict[str, bool]:
         """Whether an edit acts in the layer's cross- and self-attention, in any half."""
         edits = self.plan.edits
         points: dict[str, tuple[Point, ...]] = {"cross": ("cross", "heads"), "self": ("heads",)}
@@ -106,7 +103,7 @@ class Taps:
             for attention, acting in points.items()
         }
 
-    def _replace(self, attention: Attention, tap: Tap) -> None:
+    def _replace(self, attention: Attention, tap: HookedAttention) -> None:
         original = attention.processor
         tap.original = original
         attention.set_processor(tap)

@@ -1,15 +1,4 @@
-"""Attention taps: with `processors`, the only files that touch diffusers' `Attention`.
-
-`Taps` puts itself into a UNet for one step and takes itself out again in a ``finally``: afterwards
-every processor is the very object it was, and no hook is left. While inside, it
-
-- makes the self-attention of H/16 and H/32 introverted where PAIntA asks for it (eq. 5),
-- keeps the cross-attention scores before softmax at H/32 with their graph, for RASG (eq. 9),
-- reduces what `Capture` wants to see, and drops the rest.
-
-The conditional half always comes last in a batch of two, or alone, and before the unconditional
-half when they run apart, because both halves use the conditional half's c.
-"""
+"""Which attention layers a UNet has, by name, in the order in which they run."""
 
 from __future__ import annotations
 
@@ -20,13 +9,13 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from hdpainter_nb.errors import ModelError
-from hdpainter_nb.select import LayerShape
+from hdpainter_nb.select import LayerInfo
 
-__all__ = ["Layer", "attention_layers", "heads", "layer_shapes", "project_out"]
+__all__ = ["AttentionLayer", "attention_layers", "heads", "layer_infos", "project_out"]
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class AttentionLayer:
     """A transformer block of the UNet, where it stands and at which resolution it works."""
 
     name: str
@@ -34,7 +23,7 @@ class Layer:
     block: BasicTransformerBlock
 
 
-def attention_layers(unet: nn.Module, factor: int = 8) -> list[Layer]:
+def attention_layers(unet: nn.Module, factor: int = 8) -> list[AttentionLayer]:
     """The UNet's transformer blocks in the order in which they run.
 
     The level follows from the place: down block i works at factor * 2^i pixels per position,
@@ -59,7 +48,7 @@ def attention_layers(unet: nn.Module, factor: int = 8) -> list[Layer]:
             "Diffusion's can be watched."
         ) from error
     found = [
-        Layer(f"{prefix}.{name}", factor * 2**depth, module)
+        AttentionLayer(f"{prefix}.{name}", factor * 2**depth, module)
         for prefix, depth, part in parts
         for name, module in part.named_modules()
         if isinstance(module, BasicTransformerBlock) and module.attn2 is not None
@@ -69,10 +58,10 @@ def attention_layers(unet: nn.Module, factor: int = 8) -> list[Layer]:
     return found
 
 
-def layer_shapes(unet: nn.Module, factor: int = 8) -> tuple[LayerShape, ...]:
+def layer_infos(unet: nn.Module, factor: int = 8) -> tuple[LayerInfo, ...]:
     """The layers as `Capture` chooses among them, in the order in which they run."""
     return tuple(
-        LayerShape(
+        LayerInfo(
             layer.name,
             layer.level,
             int(layer.block.attn2.heads),

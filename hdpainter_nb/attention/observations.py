@@ -1,4 +1,4 @@
-"""What a step shows, reduced where it appears to what `Capture` asks for: `Keeper`."""
+"""What the hooks of one step recorded, reduced where it appears to what `Capture` asks for."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from hdpainter_nb.capture.capture import PAINTA_LEVELS, SCORE_LEVEL
-from hdpainter_nb.capture.transfer import Shelf, to_array
+from hdpainter_nb.capture.transfer import HostTransfer, to_array
 from hdpainter_nb.method.attention import take
-from hdpainter_nb.models.conditioning import Conditions
+from hdpainter_nb.models.conditioning import TextConditioning
 from hdpainter_nb.trace.maps import CrossMaps, LevelMaps, QueryKeys
 
 if TYPE_CHECKING:
-    from hdpainter_nb.attention.layers import Layer
-    from hdpainter_nb.attention.plan import Plan
+    from hdpainter_nb.attention.layers import AttentionLayer
+    from hdpainter_nb.attention.plan import HookPlan
 
 __all__ = ["Keeper", "Seen", "pixel_maps", "text_fields"]
 
@@ -61,7 +61,7 @@ class Keeper:
         layers: those of the UNet, in the order in which they run.
     """
 
-    def __init__(self, plan: Plan, seen: Seen, layers: Sequence[Layer]) -> None:
+    def __init__(self, plan: HookPlan, seen: Seen, layers: Sequence[AttentionLayer]) -> None:
         self.plan = plan
         self.seen = seen
         self._dtype = torch.float16 if plan.capture.dtype == "float16" else torch.float32
@@ -72,29 +72,29 @@ class Keeper:
 
     # --- whether ---------------------------------------------------------------------------------
 
-    def wants_cross(self, layer: Layer) -> bool:
+    def wants_cross(self, layer: AttentionLayer) -> bool:
         """Whether cross-attention maps of the layer are kept."""
         capture = self.plan.capture
         return capture.cross is not None and self._wants(layer)
 
-    def wants_queries(self, layer: Layer, kind: Kind) -> bool:
+    def wants_queries(self, layer: AttentionLayer, kind: Kind) -> bool:
         """Whether q and k of the layer are kept."""
         capture = self.plan.capture
         if kind == "cross":
             return capture.cross_queries and self._wants(layer)
         return capture.own_queries and self._wants(layer) and not layer.block.only_cross_attention
 
-    def wants_c(self, layer: Layer) -> bool:
+    def wants_c(self, layer: AttentionLayer) -> bool:
         """Whether c of the layer is kept; rows of its attention cannot be told without."""
         capture = self.plan.capture
         return self.wants_queries(layer, "self") or (capture.c and capture.keeps(layer.name))
 
-    def wants_similarity(self, layer: Layer) -> bool:
+    def wants_similarity(self, layer: AttentionLayer) -> bool:
         """Whether appendix B's similarity of the layer is kept."""
         capture = self.plan.capture
         return capture.similarity and layer.level in PAINTA_LEVELS and capture.keeps(layer.name)
 
-    def wants_scores(self, layer: Layer) -> bool:
+    def wants_scores(self, layer: AttentionLayer) -> bool:
         """Whether the layer's scores before softmax are kept."""
         capture = self.plan.capture
         return (
@@ -104,17 +104,17 @@ class Keeper:
             and self._heads(layer) != ()
         )
 
-    def _wants(self, layer: Layer) -> bool:
+    def _wants(self, layer: AttentionLayer) -> bool:
         capture = self.plan.capture
         there = layer.level in capture.levels and capture.keeps(layer.name)
         return there and self._heads(layer) != ()
 
-    def _heads(self, layer: Layer) -> tuple[int, ...] | None:
+    def _heads(self, layer: AttentionLayer) -> tuple[int, ...] | None:
         return self.plan.capture.chosen_heads(int(layer.block.attn2.heads))
 
     # --- what ------------------------------------------------------------------------------------
 
-    def cross(self, layer: Layer, probabilities: Tensor) -> None:
+    def cross(self, layer: AttentionLayer, probabilities: Tensor) -> None:
         """Cross-attention probabilities (heads, hw, L), in the detail that was asked for."""
         detail, level = self.plan.capture.cross, layer.level
         stack = self._some(layer, probabilities).transpose(-1, -2)  # (heads, L, hw)
@@ -131,7 +131,7 @@ class Keeper:
             kept["mean"] = self._put(torch.stack(come).mean(0))
             come.clear()
 
-    def scores(self, layer: Layer, mean: Tensor, q: Tensor, k: Tensor) -> None:
+    def scores(self, layer: AttentionLayer, mean: Tensor, q: Tensor, k: Tensor) -> None:
         """Scores before softmax: their mean over heads, and every layer's or head's.
 
         Args:
@@ -154,7 +154,7 @@ class Keeper:
             kept = self.seen.score_maps.setdefault(layer.level, {})
             kept[layer.name] = self._put(detailed, torch.float32)
 
-    def queries(self, layer: Layer, kind: Kind, q: Tensor, k: Tensor) -> None:
+    def queries(self, layer: AttentionLayer, kind: Kind, q: Tensor, k: Tensor) -> None:
         """Queries (heads, hw, d) and keys (heads, n, d) of a layer, where they are kept."""
         if not self.wants_queries(layer, kind):
             return
@@ -164,7 +164,7 @@ class Keeper:
         if kind == "self" and layer.level in self.plan.rows:
             self.seen.rows[layer.level] = self.plan.rows[layer.level]
 
-    def _some(self, layer: Layer, x: Tensor) -> Tensor:
+    def _some(self, layer: AttentionLayer, x: Tensor) -> Tensor:
         """The chosen heads of (heads, ...)."""
         chosen = self._heads(layer)
         return x if chosen is None else take(x, chosen, 0)
@@ -183,7 +183,7 @@ class Keeper:
 
 
 def text_fields(
-    seen: Seen, cond: Conditions, positions: tuple[int, ...], heads: tuple[int, ...] | None
+    seen: Seen, cond: TextConditioning, positions: tuple[int, ...], heads: tuple[int, ...] | None
 ) -> dict[str, Any]:
     """The part of a record that comes from cross-attention, and queries and keys.
 
@@ -207,7 +207,7 @@ def text_fields(
     }
 
 
-def pixel_maps(seen: Seen, size: tuple[int, int], shelf: Shelf) -> dict[str, LevelMaps]:
+def pixel_maps(seen: Seen, size: tuple[int, int], shelf: HostTransfer) -> dict[str, LevelMaps]:
     """The part of a record that self-attention left: c, and the similarity before and after.
 
     Layers of a level go together, in one product and one copy.

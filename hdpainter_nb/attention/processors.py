@@ -1,7 +1,7 @@
-"""The attention processors that `Taps` puts into a UNet: `SelfTap` and `CrossTap`.
+"""The hooked attention processors: the plain layer, with PAIntA and with what is recorded of it.
 
 They do what the stock processor does, in the same operations, and on the way make self-attention
-introverted (PAIntA, eq. 5), keep RASG's scores (eq. 9) and reduce what `Capture` wants to see.
+introverted (PAIntA, eq. 5), keep RASG's scores (eq. 8) and reduce what `Capture` wants to see.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from hdpainter_nb.method.attention import mean_scores, probabilities
 from hdpainter_nb.method.painta import c_scores, key_scale, mean_similarity, painta_attention
 
 if TYPE_CHECKING:
-    from hdpainter_nb.attention.hooks import Taps
-    from hdpainter_nb.attention.layers import Layer
+    from hdpainter_nb.attention.hooks import AttentionHooks
+    from hdpainter_nb.attention.layers import AttentionLayer
     from hdpainter_nb.edits.edit import Point
 
-__all__ = ["CrossTap", "SelfTap", "Tap", "weight_of"]
+__all__ = ["HookedAttention", "HookedCrossAttention", "HookedSelfAttention", "weight_of"]
 
 
 def weight_of(module: torch.nn.Module, name: str) -> torch.Tensor:
@@ -38,13 +38,13 @@ def weight_of(module: torch.nn.Module, name: str) -> torch.Tensor:
     return weight
 
 
-class Tap:
+class HookedAttention:
     """An attention processor in the calling convention of `AttnProcessor2_0`."""
 
     attention: ClassVar[Literal["cross", "self"]]
     original: Any
 
-    def __init__(self, taps: Taps, layer: Layer) -> None:
+    def __init__(self, taps: AttentionHooks, layer: AttentionLayer) -> None:
         self.taps = taps
         self.layer = layer
 
@@ -128,12 +128,14 @@ def _is_stock(attn: Attention, processor: Any) -> bool:
     )
 
 
-class SelfTap(Tap):
+class HookedSelfAttention(HookedAttention):
     """Self-attention: PAIntA (eq. 5) and appendix B's similarity at H/16 and H/32, and edits."""
 
     attention = "self"
 
-    def __init__(self, taps: Taps, layer: Layer, *, introverted: bool, similar: bool) -> None:
+    def __init__(
+        self, taps: AttentionHooks, layer: AttentionLayer, *, introverted: bool, similar: bool
+    ) -> None:
         super().__init__(taps, layer)
         self.introverted = introverted
         self.similar = similar
@@ -230,12 +232,14 @@ class SelfTap(Tap):
         return c
 
 
-class CrossTap(Tap):
+class HookedCrossAttention(HookedAttention):
     """Cross-attention: maps, at H/32 the scores that RASG differentiates, and edits."""
 
     attention = "cross"
 
-    def __init__(self, taps: Taps, layer: Layer, *, mapped: bool, scored: bool, cut: bool) -> None:
+    def __init__(
+        self, taps: AttentionHooks, layer: AttentionLayer, *, mapped: bool, scored: bool, cut: bool
+    ) -> None:
         super().__init__(taps, layer)
         self.mapped = mapped
         self.scored = scored

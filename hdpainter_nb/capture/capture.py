@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from hdpainter_nb.capture.store import Spool
+from hdpainter_nb.capture.store import ArrayStore
 from hdpainter_nb.errors import HDPainterWarning, SettingsError
 from hdpainter_nb.select import (
-    LayerShape,
+    LayerInfo,
     Word,
     choose_heads,
     choose_layers,
@@ -20,11 +20,11 @@ from hdpainter_nb.select import (
     tokens_there,
 )
 from hdpainter_nb.utils.check import as_tuple, one_of
-from hdpainter_nb.utils.messages import tell
+from hdpainter_nb.utils.messages import warn_user
 from hdpainter_nb.utils.nbytes import byte_count
 
 if TYPE_CHECKING:
-    from hdpainter_nb.capture.transfer import Shelf
+    from hdpainter_nb.capture.transfer import HostTransfer
 
 __all__ = ["ALL_LEVELS", "LEVELS", "PAINTA_LEVELS", "SCORE_LEVEL", "Capture", "bytes_of_step"]
 
@@ -38,7 +38,7 @@ SCORE_LEVEL = 32
 
 def bytes_of_step(
     capture: Capture,
-    layers: Iterable[LayerShape],
+    layers: Iterable[LayerInfo],
     tokens: int,
     size: tuple[int, int],
     *,
@@ -290,18 +290,18 @@ class Capture:
             return self
         there, missing = tokens_there(as_tuple(self.tokens), words, len(tokens))
         for sentence in missing:
-            tell(f"{sentence} It is left out.", HDPainterWarning)
+            warn_user(f"{sentence} It is left out.", HDPainterWarning)
         return self.replace(tokens=there)
 
-    def shelf(self, spool: Spool) -> Shelf:
+    def shelf(self, spool: ArrayStore) -> HostTransfer:
         """Where a sampler puts what is kept, within the budget."""
-        from hdpainter_nb.capture.transfer import Shelf
+        from hdpainter_nb.capture.transfer import HostTransfer
 
         spool.limit, spool.folder = self.limit, self.folder
-        return Shelf(spool, self.device)
+        return HostTransfer(spool, self.device)
 
     def check(
-        self, layers: Sequence[LayerShape], words: Sequence[Word], count: int, steps: int
+        self, layers: Sequence[LayerInfo], words: Sequence[Word], count: int, steps: int
     ) -> None:
         """Raise `SettingsError` where it names what a run does not have.
 
@@ -322,7 +322,7 @@ class Capture:
 
     def bytes_per_step(
         self,
-        layers: Iterable[LayerShape],
+        layers: Iterable[LayerInfo],
         tokens: int,
         size: tuple[int, int],
         *,

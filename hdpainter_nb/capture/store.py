@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.utils.nbytes import _UNITS, readable_bytes
 
-__all__ = ["Spool", "is_mapped", "write_all"]
+__all__ = ["ArrayStore", "is_mapped", "write_all"]
 
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _SEGMENTS = (2**24, 2**30)  # bytes: size of the first mapped piece of the file, and of the largest
@@ -34,7 +34,7 @@ def is_mapped(array: Any) -> bool:
     return False
 
 
-class Spool:
+class ArrayStore:
     """Takes arrays in; hands out the same, or their twins in the file once the budget is used up.
 
     Safe to use from several threads.
@@ -147,7 +147,7 @@ class Spool:
     def __repr__(self) -> str:
         limit = "no limit" if self.limit is None else f"limit {readable_bytes(self.limit)}"
         return (
-            f"Spool({readable_bytes(self.in_memory)} in memory, {limit}, "
+            f"ArrayStore({readable_bytes(self.in_memory)} in memory, {limit}, "
             f"{readable_bytes(self.on_disk)} on disk)"
         )
 

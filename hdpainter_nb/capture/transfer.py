@@ -1,4 +1,4 @@
-"""Off the model's device without stalling it: `Shelf`.
+"""Off the model's device without stalling it: `HostTransfer`.
 
 On CUDA a copy goes into pinned memory on a stream of its own while the UNet goes on; it is waited
 for only when somebody reads the array. Elsewhere a copy is just a copy.
@@ -15,32 +15,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdpainter_nb.capture.store import Spool
+from hdpainter_nb.capture.store import ArrayStore
 
-__all__ = ["Flight", "Place", "Shelf", "to_array"]
+__all__ = ["HostTransfer", "PendingArray", "Place", "to_array"]
 
 Place = Literal["cpu", "model"]
 _STAGED = 2**26  # bytes that may wait in pinned memory: 64 MiB
 _streams: dict[torch.device, Any] = {}
 
 
-class Shelf:
-    """Takes tensors of a step into main memory, within the budget of a `Spool`.
+class HostTransfer:
+    """Takes tensors of a step into main memory, within the budget of a `ArrayStore`.
 
     Args:
         spool: what counts the bytes; one without a limit by default.
         place: ``cpu`` moves tensors at once, ``model`` leaves them where they are until read.
     """
 
-    def __init__(self, spool: Spool | None = None, place: Place = "cpu") -> None:
-        self.spool = Spool() if spool is None else spool
+    def __init__(self, spool: ArrayStore | None = None, place: Place = "cpu") -> None:
+        self.spool = ArrayStore() if spool is None else spool
         self.place = place
-        self._flights: deque[Flight] = deque()
+        self._flights: deque[PendingArray] = deque()
         self._staged = 0  # bytes in pinned memory
         self._lock = threading.Lock()
 
     def put(self, x: Any, dtype: torch.dtype = torch.float32) -> Any:
-        """An array of the tensor's values, or a `Flight` that becomes one when it is read.
+        """An array of the tensor's values, or a `PendingArray` that becomes one when it is read.
 
         What is no tensor is given back as it is. On the meta device nothing is left of a tensor.
         """
@@ -50,7 +50,7 @@ class Shelf:
         if x.is_meta:
             return x.new_empty(0) if self.place == "cpu" else x
         if self.place == "model" and _elsewhere(x):
-            return Flight(self.spool, x.to(dtype, copy=True))
+            return PendingArray(self.spool, x.to(dtype, copy=True))
         if not _beside(x):
             return self.spool.keep(_copy(x, dtype))
         (flight,) = self._fly(*_take_off(x[None], dtype))
@@ -62,9 +62,9 @@ class Shelf:
             return [self.put(row, dtype) for row in x]
         return self._fly(*_take_off(x.detach(), dtype))
 
-    def _fly(self, host: Tensor, event: Any) -> list[Flight]:
+    def _fly(self, host: Tensor, event: Any) -> list[PendingArray]:
         """One flight for each row of a pinned tensor."""
-        flights = [Flight(self.spool, row, event, self._landed) for row in host]
+        flights = [PendingArray(self.spool, row, event, self._landed) for row in host]
         self._flights += flights
         self._landed(-host.nbytes)
         while self._flights and (self._staged > _STAGED or self._flights[0].has_landed):
@@ -76,7 +76,7 @@ class Shelf:
             self._staged -= count
 
 
-class Flight:
+class PendingArray:
     """A tensor on its way to main memory.
 
     Args:
@@ -88,7 +88,7 @@ class Flight:
 
     def __init__(
         self,
-        spool: Spool,
+        spool: ArrayStore,
         tensor: Tensor,
         event: Any = None,
         landed: Callable[[int], None] = lambda _: None,

@@ -20,7 +20,16 @@ from hdpainter_nb.errors import SettingsError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Change", "Custom", "Lost", "MoveMask", "ReplaceWord", "ScaleHead", "ScaleWord", "SetC"]
+__all__ = [
+    "Change",
+    "Custom",
+    "MoveMask",
+    "ReplaceWord",
+    "ScaleHead",
+    "ScaleWord",
+    "SetC",
+    "UnloadableEdit",
+]
 
 Change = Callable[["Tensor", Site], "Tensor"]
 
@@ -85,7 +94,7 @@ class Custom(Edit):
         return {**self.functions, **{k: v for k, v in where.items() if v != getattr(Edit, k)}}
 
 
-class Lost(Edit):
+class UnloadableEdit(Edit):
     """Stands in a loaded trace for an edit that a file cannot hold: a function or class of yours.
 
     It can be read, not run.
@@ -115,7 +124,7 @@ class Lost(Edit):
         )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Lost) and self.text == other.text
+        return isinstance(other, UnloadableEdit) and self.text == other.text
 
     def __hash__(self) -> int:
         return hash(self.text)

@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from hdpainter_nb.edits.builtin import Lost, MoveMask, ReplaceWord, ScaleHead, ScaleWord, SetC
+from hdpainter_nb.edits.builtin import (
+    MoveMask,
+    ReplaceWord,
+    ScaleHead,
+    ScaleWord,
+    SetC,
+    UnloadableEdit,
+)
 from hdpainter_nb.edits.edit import Edit
 from hdpainter_nb.errors import SettingsError
 
@@ -52,7 +59,7 @@ def pack_edits(edits: Iterable[Edit]) -> list[Any]:
 
 
 def unpack_edits(entries: Iterable[Mapping[str, Any]]) -> tuple[Edit, ...]:
-    """The reverse of `pack_edits`; what cannot come back becomes `Lost`.
+    """The reverse of `pack_edits`; what cannot come back becomes `UnloadableEdit`.
 
     Raises:
         KeyError, TypeError, ValueError: they are damaged.
@@ -63,7 +70,7 @@ def unpack_edits(entries: Iterable[Mapping[str, Any]]) -> tuple[Edit, ...]:
             values = {name: _unpacked(v) for name, v in entry["arguments"].items()}
             found.append(_BUILT_IN[entry["name"]](**values))
         else:
-            found.append(Lost(str(entry["text"])))
+            found.append(UnloadableEdit(str(entry["text"])))
     return tuple(found)
 
 

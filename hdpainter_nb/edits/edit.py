@@ -38,7 +38,7 @@ from hdpainter_nb.select import Word, matches
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hdpainter_nb.settings import Options
+    from hdpainter_nb.settings import BaseSettings
 
 __all__ = ["Attention", "Edit", "Half", "Layers", "Point", "Run", "Site", "StepEdits", "Steps"]
 
@@ -93,7 +93,7 @@ class Run:
     total: int
     """Steps of the whole run."""
     layers: Layers
-    settings: Options
+    settings: BaseSettings
     words: tuple[Word, ...] = ()
     tokens: tuple[str, ...] = ()
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from hdpainter_nb.errors import HDPainterError, ImageError, MaskError
-from hdpainter_nb.utils.messages import tell
+from hdpainter_nb.utils.messages import warn_user
 
 __all__ = ["SMALLEST", "read_image", "read_mask"]
 
@@ -91,13 +91,13 @@ def read_mask(mask: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
             "holds labels or coloured strokes, pass `mask > 0` or `mask == label`."
         )
     if share := _softness(values, array):
-        tell(
+        warn_user(
             f"The mask is soft: {share:.0%} of its values lie between black and white. They were "
             "cut at half, as HD-Painter's masks are hard; threshold it yourself to choose another "
             "level."
         )
     if filled.all():
-        tell(
+        warn_user(
             "The mask covers the whole picture: nothing is known, so PAIntA has nothing to "
             "rescale. White fills, black keeps; pass mask=None if everything is meant."
         )
@@ -261,7 +261,7 @@ def _resized(filled: NDArray[np.bool_], height: int, width: int) -> NDArray[np.b
             f"{sizes}, and their proportions differ. Crop it, or resize it with "
             f"mask.resize(({width}, {height}), Image.NEAREST)."
         )
-    tell(f"{sizes}; the mask was resized to the picture's size by nearest neighbour.")
+    warn_user(f"{sizes}; the mask was resized to the picture's size by nearest neighbour.")
     picture = Image.fromarray(filled.astype(np.uint8))
     resized = picture.resize((width, height), Image.Resampling.NEAREST)
     return np.asarray(resized).astype(np.bool_)

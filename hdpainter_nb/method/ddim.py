@@ -11,11 +11,11 @@ __all__ = [
     "add_noise",
     "alpha_at",
     "ddim_step",
-    "output_of",
-    "predictions",
+    "output_from",
     "previous",
     "sigma",
     "timesteps",
+    "x0_and_eps",
 ]
 
 
@@ -76,7 +76,7 @@ def sigma(
     return eta * variance.clamp_min(0) ** 0.5
 
 
-def predictions(
+def x0_and_eps(
     kind: Literal["epsilon", "v_prediction"], output: Tensor, x: Tensor, alpha: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The UNet's output as (x0, eps), both (1, 4, h, w)."""
@@ -86,10 +86,10 @@ def predictions(
     return (x - beta**0.5 * output) / alpha**0.5, output
 
 
-def output_of(
+def output_from(
     kind: Literal["epsilon", "v_prediction"], x0: Tensor, eps: Tensor, alpha: Tensor
 ) -> Tensor:
-    """The reverse of `predictions`: what the UNet would have said, (1, 4, h, w)."""
+    """The reverse of `x0_and_eps`: what the UNet would have said, (1, 4, h, w)."""
     return eps if kind == "epsilon" else alpha**0.5 * eps - (1 - alpha) ** 0.5 * x0
 
 

@@ -11,10 +11,10 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["standardise", "vanilla"]
+__all__ = ["standardised", "vanilla"]
 
 
-def standardise(
+def standardised(
     g: Float[Tensor, "*any"], how: Literal["global_std", "centred"]
 ) -> Float[Tensor, "*any"]:
     """The gradient made comparable with unit noise (eq. 7, switch 6).

@@ -17,23 +17,23 @@ from torch import Tensor
 from hdpainter_nb.capture.capture import PAINTA_LEVELS, SCORE_LEVEL
 from hdpainter_nb.errors import HDPainterWarning, PromptWarning
 from hdpainter_nb.images import fit
-from hdpainter_nb.job import Job, Task
+from hdpainter_nb.job import BaseJob, Job
 from hdpainter_nb.method import masks
 from hdpainter_nb.models import prompt, vae
 from hdpainter_nb.models.controlnet import control_of
-from hdpainter_nb.models.schedulers import Solver, State
+from hdpainter_nb.models.schedulers import DiffusersScheduler, State
 from hdpainter_nb.select import Word
-from hdpainter_nb.utils.messages import no_chatter, tell
+from hdpainter_nb.utils.messages import quiet_logging, warn_user
 
 if TYPE_CHECKING:
     from hdpainter_nb.models.controlnet import Control
     from hdpainter_nb.models.model import Model
 
-__all__ = ["Cond", "Conditions", "added_conditions", "prepare", "read_text"]
+__all__ = ["Conditioning", "TextConditioning", "added_conditions", "prepare", "read_text"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Conditions:
+class TextConditioning:
     """What every UNet is told of a job: the text, and what part of the frame is the picture."""
 
     context: torch.Tensor  # (2, L, d): unconditional, conditional
@@ -45,7 +45,7 @@ class Conditions:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Cond(Conditions):
+class Conditioning(TextConditioning):
     """A job as the UNet needs it. h, w = H/8, W/8; L = number of text tokens.
 
     ``latent_mask`` and ``masked_image_latents`` are the UNet's extra channels when it has 9.
@@ -62,13 +62,13 @@ class Cond(Conditions):
     control: Control | None = None  # ControlNet
 
 
-def prepare(model: Model, job: Job) -> tuple[Cond, State]:
+def prepare(model: Model, job: Job) -> tuple[Conditioning, State]:
     """See `Model.prepare`."""
     with torch.no_grad():  # no decorator: a warning shall name the caller's line, not torch's
         return _prepare(model, job)
 
 
-def _prepare(model: Model, job: Job) -> tuple[Cond, State]:
+def _prepare(model: Model, job: Job) -> tuple[Conditioning, State]:
     parts, device, dtype = model.parts(), model.device, model.dtype
     settings = job.settings
     side = settings.long_side or model.native_size
@@ -91,7 +91,9 @@ def _prepare(model: Model, job: Job) -> tuple[Cond, State]:
     known = encode(picture) if model.kind == "blended" else None
     latents, noise = parts.prepare_latents(1, 4, *size, image=picture, return_noise=True)
     if settings.scheduler != "ddim":
-        latents = noise * Solver(settings.scheduler, model.schedule, settings.steps).start
+        latents = (
+            noise * DiffusersScheduler(settings.scheduler, model.schedule, settings.steps).start
+        )
     latent_mask, masked_image_latents = parts.prepare_mask_latents(
         masks.to_unet(fitted.mask, settings.unet_mask, model.factor, crop=crop),
         encode(picture * ~blank),
@@ -104,7 +106,7 @@ def _prepare(model: Model, job: Job) -> tuple[Cond, State]:
         for level in PAINTA_LEVELS
     }
     _warn_of_neglect(job, tokens, levels)
-    cond = Cond(
+    cond = Conditioning(
         context=context,
         latent_mask=latent_mask,
         masked_image_latents=masked_image_latents,
@@ -125,7 +127,7 @@ def _prepare(model: Model, job: Job) -> tuple[Cond, State]:
     return cond, State(index=0, latents=latents, rng=rng.get_state())
 
 
-def read_text(model: Model, parts: Any, job: Task[Any]) -> tuple[Tensor, prompt.Tokens]:
+def read_text(model: Model, parts: Any, job: BaseJob[Any]) -> tuple[Tensor, prompt.Tokens]:
     """The text embeddings (2, L, d), unconditional first, and what each token is.
 
     SDXL's are those of both its text encoders side by side; its two tokenizers read alike.
@@ -145,14 +147,16 @@ def added_conditions(pooled: Tensor, size: tuple[int, int]) -> dict[str, Tensor]
     return {"text_embeds": pooled, "time_ids": sizes.expand(2, -1)}
 
 
-def _read(model: Model, parts: Any, job: Task[Any]) -> tuple[Tensor, prompt.Tokens, Tensor | None]:
+def _read(
+    model: Model, parts: Any, job: BaseJob[Any]
+) -> tuple[Tensor, prompt.Tokens, Tensor | None]:
     """See `read_text`; and SDXL's pooled embeddings (2, d)."""
     settings, adds = job.settings, job.settings.prompt_additions != "none"
     suffix, negative = settings.positive_suffix, settings.negative_prompt
     if suffix is None:
         suffix = model.positive_suffix if adds else ""
     elif suffix.strip() and not adds:
-        tell(
+        warn_user(
             f"positive_suffix={suffix!r} is left out, since prompt_additions='none' adds nothing: "
             "set prompt_additions='comma', or write the words into the prompt.",
             HDPainterWarning,
@@ -161,7 +165,7 @@ def _read(model: Model, parts: Any, job: Task[Any]) -> tuple[Tensor, prompt.Toke
         negative = model.negative_prompt
     full = prompt.compose(job.prompt, suffix, settings.prompt_additions)
 
-    with no_chatter():
+    with quiet_logging():
         # A word that textual inversion learnt as several vectors stands for several tokens.
         convert, tokenizer = parts.maybe_convert_prompt, parts.tokenizer
         own, full = convert(job.prompt, tokenizer), convert(full, tokenizer)
@@ -182,14 +186,14 @@ def _warn_of_neglect(job: Job, tokens: prompt.Tokens, levels: dict[int, Tensor])
     if not (job.settings.painta or job.settings.rasg):
         return
     if prompt.nothing_to_match(tokens):
-        tell(
+        warn_user(
             f"The prompt {job.prompt!r} has no word to match, so PAIntA and RASG follow the "
             "end-of-text token alone: write what to paint, or turn them off.",
             PromptWarning,
         )
     if gone := masks.vanished(levels):
         where = " and ".join(f"H/{level}" for level in gone)
-        tell(
+        warn_user(
             f"The hole vanishes at {where}, where PAIntA and RASG look for it: paint a larger "
             "mask, or work on a larger picture (long_side).",
             HDPainterWarning,

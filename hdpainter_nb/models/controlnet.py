@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hdpainter_nb.errors import HDPainterWarning, ModelError
 from hdpainter_nb.images import fit
-from hdpainter_nb.utils.messages import tell
+from hdpainter_nb.utils.messages import warn_user
 
 if TYPE_CHECKING:
     from hdpainter_nb.job import Job
@@ -107,7 +107,7 @@ def control_of(model: Model, job: Job) -> Control | None:
     network, scale = model.controlnet, job.settings.control_scale
     if job.control is None or scale is None:
         if network is not None and job.control is None:
-            tell(
+            warn_user(
                 f"The ControlNet of {model.name!r} is not used: give the Job its picture by "
                 "control=.",
                 HDPainterWarning,

@@ -1,4 +1,4 @@
-"""What a model says of itself: `Card`.
+"""What a model says of itself: `ModelDefaults`.
 
 A model folder may hold an ``hdpainter.json`` beside its ``model_index.json``::
 
@@ -17,11 +17,11 @@ import numpy as np
 
 from hdpainter_nb.errors import ModelError
 
-__all__ = ["Card", "read_card"]
+__all__ = ["ModelDefaults", "read_defaults"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class ModelDefaults:
     """A model's own defaults. Those here are the official HD-Painter script's.
 
     Raises:
@@ -57,17 +57,17 @@ class Card:
                 raise ModelError("preview must be null or 5 rows of 3 numbers.")
 
 
-def read_card(folder: Path, default: Card | None = None) -> Card:
+def read_defaults(folder: Path, default: ModelDefaults | None = None) -> ModelDefaults:
     """Read ``hdpainter.json`` of a model folder; what it leaves out is as in `default`.
 
     Raises:
         ModelError: the file is no JSON, or holds an unknown name or an impossible value.
     """
     path = folder / "hdpainter.json"
-    default = default or Card()
+    default = default or ModelDefaults()
     if not path.is_file():
         return default
-    known = [f.name for f in dataclasses.fields(Card)]
+    known = [f.name for f in dataclasses.fields(ModelDefaults)]
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         unknown = [name for name in values if name not in known]

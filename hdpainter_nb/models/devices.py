@@ -8,7 +8,7 @@ import torch
 
 from hdpainter_nb.errors import ModelError
 
-__all__ = ["Offload", "check_offload", "pick_device", "pick_dtype", "placed", "settle"]
+__all__ = ["Offload", "check_offload", "offload_mode", "pick_device", "pick_dtype", "place"]
 
 _DTYPES = {
     "fp16": torch.float16,
@@ -69,7 +69,7 @@ def pick_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.d
 Offload = Literal["model", "sequential"]
 
 
-def settle(pipe: Any, how: Offload | None, device: torch.device) -> None:
+def place(pipe: Any, how: Offload | None, device: torch.device) -> None:
     """Move a pipeline to a device or, offloaded, to main memory, from where its hooks fetch it.
 
     Args:
@@ -91,7 +91,7 @@ def settle(pipe: Any, how: Offload | None, device: torch.device) -> None:
 
 
 def check_offload(how: Any, device: torch.device, pipe: Any = None) -> None:
-    """See that `settle` can do it, before anything large is loaded.
+    """See that `place` can do it, before anything large is loaded.
 
     Raises:
         ModelError: another word; no device apart from main memory; it is offloaded already.
@@ -105,14 +105,14 @@ def check_offload(how: Any, device: torch.device, pipe: Any = None) -> None:
             f"offload={how!r} keeps weights in main memory and computes on a GPU, and there is "
             "none here, or device='cpu' was asked for: leave offload= out."
         )
-    if pipe is not None and placed(pipe) is not None:
+    if pipe is not None and offload_mode(pipe) is not None:
         raise ModelError(
             "This pipeline is offloaded already: leave out offload=, or call its "
             "remove_all_hooks() first."
         )
 
 
-def placed(pipe: Any) -> Offload | None:
+def offload_mode(pipe: Any) -> Offload | None:
     """How a pipeline is offloaded, whoever did it."""
     hook = getattr(pipe.unet, "_hf_hook", None)
     if hook is None:

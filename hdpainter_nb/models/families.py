@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from hdpainter_nb.errors import HDPainterWarning, ModelError
-from hdpainter_nb.models.defaults import Card
-from hdpainter_nb.utils.messages import tell
+from hdpainter_nb.models.defaults import ModelDefaults
+from hdpainter_nb.utils.messages import warn_user
 
 __all__ = [
     "INPAINTING",
@@ -66,7 +66,7 @@ class Family:
     like: str
     supported: str
     """Who belongs to it, in a sentence."""
-    card: Card = field(default_factory=Card)
+    card: ModelDefaults = field(default_factory=ModelDefaults)
     """Defaults of a model that says nothing of itself."""
 
 
@@ -129,7 +129,7 @@ UPSCALING = Family(
     like="the x4 upscaler's",
     supported="What works: pipelines of the Stable Diffusion x4 upscaler, whose UNet has 7 input "
     "channels. Models that fill the hole are loaded with load().",
-    card=Card(positive_suffix="high resolution professional photo", negative_prompt=""),
+    card=ModelDefaults(positive_suffix="high resolution professional photo", negative_prompt=""),
 )
 
 
@@ -226,4 +226,4 @@ def check_pipeline(wanted: Family, pipe: Any) -> None:
     for extra in ("controlnet", "adapter"):
         network = parts.get(extra)
         if network is not None and type(network).__name__ != "ControlNetModel":
-            tell(f"The {extra} of this {kind} is not used here.", HDPainterWarning)
+            warn_user(f"The {extra} of this {kind} is not used here.", HDPainterWarning)

@@ -21,8 +21,8 @@ import torch
 
 from hdpainter_nb.errors import ModelError
 from hdpainter_nb.models.controlnet import open_control
-from hdpainter_nb.models.defaults import Card, read_card
-from hdpainter_nb.models.devices import Offload, check_offload, pick_device, pick_dtype, settle
+from hdpainter_nb.models.defaults import ModelDefaults, read_defaults
+from hdpainter_nb.models.devices import Offload, check_offload, pick_device, pick_dtype, place
 from hdpainter_nb.models.families import (
     INPAINTING,
     UPSCALING,
@@ -33,9 +33,9 @@ from hdpainter_nb.models.families import (
 )
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.utils.files import data_path
-from hdpainter_nb.utils.messages import no_chatter
+from hdpainter_nb.utils.messages import quiet_logging
 
-__all__ = ["ALIASES", "Opened", "load", "open_pipeline"]
+__all__ = ["ALIASES", "LoadedPipeline", "load", "open_pipeline"]
 
 ALIASES: Mapping[str, str] = INPAINTING.aliases
 """Short names of models, and the hub ids that they stand for."""
@@ -66,12 +66,12 @@ _OFFLINE = {
 
 
 @dataclass(frozen=True)
-class Opened:
+class LoadedPipeline:
     """A pipeline that passed `check_pipeline`, what to call it, and what it says of itself."""
 
     pipe: Any
     name: str
-    card: Card
+    card: ModelDefaults
 
 
 def open_pipeline(
@@ -82,7 +82,7 @@ def open_pipeline(
     family: Family = INPAINTING,
     *,
     offload: Offload | None = None,
-) -> Opened:
+) -> LoadedPipeline:
     """Load `source`, or take it as it is where it is a pipeline already.
 
     Args:
@@ -93,7 +93,7 @@ def open_pipeline(
         options: `variant`, `revision`, `token`, `cache_dir`, `local_files_only`; for a single file
             also `config` (a folder in diffusers layout) and `original_config` (a .yaml).
         family: what kind of model it shall be.
-        offload: see `hdpainter_nb.models.devices.settle`; None leaves a ready pipeline as it is.
+        offload: see `hdpainter_nb.models.devices.place`; None leaves a ready pipeline as it is.
 
     Returns:
         The pipeline, on its device, without a safety checker where it was loaded here.
@@ -101,33 +101,35 @@ def open_pipeline(
     Raises:
         ModelError: see `hdpainter_nb.models.loading.load`.
     """
-    with no_chatter():
+    with quiet_logging():
         import diffusers
 
-        getattr(diffusers, family.pipeline)  # imported aloud later
+        getattr(diffusers, family.pipeline)  # imported again with its warnings on
     if not isinstance(source, str | os.PathLike):
         _check_options(family, "pipeline", options)
         check_pipeline(family, source)
         _move(source, device if offload is None else None, dtype)
         if offload is not None:
-            settle(source, offload, pick_device(device))
+            place(source, offload, pick_device(device))
         folder = Path(str(getattr(source, "name_or_path", "") or "."))
         name = folder.name or type(source).__name__
-        card = read_card(folder, family.card) if folder.name else family.card
-        return Opened(source, name, card)
+        card = read_defaults(folder, family.card) if folder.name else family.card
+        return LoadedPipeline(source, name, card)
 
     name = os.fspath(source)
-    kind, place = _locate(family, name)
+    kind, location = _locate(family, name)
     _check_options(family, kind, options)
     where = pick_device(device)
     check_offload(offload, where)
     wanted = {_dtype_option(): pick_dtype(dtype, where), **options}
-    pipe = (_from_file if kind == "file" else _from_pretrained)(family, name, place, kind, wanted)
+    pipe = (_from_file if kind == "file" else _from_pretrained)(
+        family, name, location, kind, wanted
+    )
     check_pipeline(family, pipe)
-    settle(pipe, offload, where)
-    card = read_card(Path(place), family.card) if kind == "folder" else family.card
-    short = name if kind == "hub" or name in family.aliases else Path(place).stem
-    return Opened(pipe, short, card)
+    place(pipe, offload, where)
+    card = read_defaults(Path(location), family.card) if kind == "folder" else family.card
+    short = name if kind == "hub" or name in family.aliases else Path(location).stem
+    return LoadedPipeline(pipe, short, card)
 
 
 def _locate(family: Family, name: str) -> tuple[str, str]:
@@ -205,12 +207,12 @@ def _move(pipe: Any, device: str | torch.device | None, dtype: str | torch.dtype
 
 
 def _from_pretrained(
-    family: Family, name: str, place: str, kind: str, options: dict[str, Any]
+    family: Family, name: str, location: str, kind: str, options: dict[str, Any]
 ) -> Any:
     import diffusers
 
     Pipeline: Any = getattr(diffusers, family.pipeline)
-    if kind == "folder" and not (Path(place) / "model_index.json").is_file():
+    if kind == "folder" and not (Path(location) / "model_index.json").is_file():
         raise ModelError(
             f"The folder {name!r} holds no model_index.json, so it is no diffusers pipeline: pass "
             "the folder that holds unet/, vae/ and the rest, or a single .safetensors file."
@@ -222,7 +224,7 @@ def _from_pretrained(
         if kind == "hub"
         else f"The model_index.json of {name!r} cannot be read: copy or download the folder again"
     ):
-        index = Pipeline.load_config(place, **{k: options[k] for k in _HUB if k in options})
+        index = Pipeline.load_config(location, **{k: options[k] for k in _HUB if k in options})
     parts = {
         part: None if isinstance(said, list | tuple) and said[0] is None else said
         for part, said in index.items()
@@ -238,13 +240,13 @@ def _from_pretrained(
         ),
     ):
         return Pipeline.from_pretrained(
-            place,
+            location,
             **family.options,
             **options,
         )
 
 
-def _from_file(family: Family, name: str, place: str, kind: str, options: dict[str, Any]) -> Any:
+def _from_file(family: Family, name: str, location: str, kind: str, options: dict[str, Any]) -> Any:
     import diffusers
 
     with (
@@ -257,10 +259,10 @@ def _from_file(family: Family, name: str, place: str, kind: str, options: dict[s
             f"in diffusers layout (for Stable Diffusion 2: {ALIASES['sd2']!r}); no weights needed",
         ),
     ):
-        family = family_of_file(family, place)
+        family = family_of_file(family, location)
         Pipeline: Any = getattr(diffusers, family.pipeline)
         return Pipeline.from_single_file(
-            place,
+            location,
             **family.options,
             **options,
         )

@@ -18,12 +18,12 @@ from torch import Tensor
 from hdpainter_nb.errors import ModelError
 from hdpainter_nb.job import Job
 from hdpainter_nb.models import vae
-from hdpainter_nb.models.conditioning import Cond, Conditions, prepare
+from hdpainter_nb.models.conditioning import Conditioning, TextConditioning, prepare
 from hdpainter_nb.models.controlnet import usable
-from hdpainter_nb.models.defaults import Card
-from hdpainter_nb.models.devices import placed
+from hdpainter_nb.models.defaults import ModelDefaults
+from hdpainter_nb.models.devices import offload_mode
 from hdpainter_nb.models.families import INPAINTING, INPAINTING_XL, Family
-from hdpainter_nb.models.out_of_memory import enough_memory
+from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.schedulers import State
 from hdpainter_nb.models.vae_memory import Tile, own_tile
 
@@ -58,7 +58,7 @@ class Network:
         betas: Tensor,
         alphas_cumprod: Tensor,
         prediction_type: Prediction,
-        card: Card,
+        card: ModelDefaults,
         final_alpha: Tensor | None = None,
     ) -> None:
         self._unet = unet
@@ -76,7 +76,9 @@ class Network:
         self._preview = None if card.preview is None else np.asarray(card.preview, np.float32)
 
     @classmethod
-    def from_pipeline(cls, pipe: Any, *, name: str | None = None, card: Card | None = None) -> Self:
+    def from_pipeline(
+        cls, pipe: Any, *, name: str | None = None, card: ModelDefaults | None = None
+    ) -> Self:
         """Wrap a pipeline that `families.check_pipeline` has accepted; `load` does both."""
         schedule = _ddim(pipe.scheduler)
         return cls(
@@ -86,7 +88,7 @@ class Network:
             betas=schedule.betas.float().cpu(),
             alphas_cumprod=schedule.alphas_cumprod.float().cpu(),
             prediction_type=schedule.config.prediction_type,
-            card=card or Card(),
+            card=card or ModelDefaults(),
             final_alpha=schedule.final_alpha_cumprod.float().cpu(),
         )
 
@@ -94,7 +96,7 @@ class Network:
     def from_unet(
         cls, unet: Any, *, betas: Tensor | None = None, prediction_type: Prediction = "epsilon"
     ) -> Self:
-        """Wrap a bare UNet: it can be sampled from a ready `Cond`, but neither prepare nor decode.
+        """Wrap a bare UNet: it is sampled from a ready `Conditioning`; it cannot prepare or decode.
 
         Args:
             unet: a `UNet2DConditionModel` with 4 or 9 input channels.
@@ -121,7 +123,7 @@ class Network:
             betas=betas,
             alphas_cumprod=torch.cumprod(1 - betas, 0),
             prediction_type=prediction_type,
-            card=Card(),
+            card=ModelDefaults(),
         )
 
     # --- what it is ------------------------------------------------------------------------------
@@ -177,7 +179,7 @@ class Network:
         parts = [self.unet] if self.pipe is None else self.pipe.components.values()
         networks = [part for part in parts if isinstance(part, torch.nn.Module)]
         count = sum(weight.numel() for network in networks for weight in network.parameters())
-        how = None if self.pipe is None else placed(self.pipe)
+        how = None if self.pipe is None else offload_mode(self.pipe)
         return {
             "kind": f"{self.kind}, {self.unet.config.in_channels} channels",
             "predicts": self.prediction_type,
@@ -197,7 +199,8 @@ class Network:
         """
         if self.pipe is None:
             raise ModelError(
-                "A bare UNet has no text encoder and no VAE: load a whole model, or build a Cond."
+                "A bare UNet has no text encoder and no VAE: load a whole model, or build a "
+                "Conditioning."
             )
         import diffusers
 
@@ -221,7 +224,7 @@ class Model(Network):
     Made by `load`, or by `Model.from_unet`.
     """
 
-    def prepare(self, job: Job) -> tuple[Cond, State]:
+    def prepare(self, job: Job) -> tuple[Conditioning, State]:
         """Turn a job into what the UNet needs, and draw the starting noise.
 
         Random numbers are drawn on the CPU in the stock pipeline's order, from one generator whose
@@ -236,11 +239,15 @@ class Model(Network):
             HDPainterWarning: the hole vanishes at H/16 or H/32.
         """
         side = (job.settings.long_side or self.native_size,) * 2
-        with enough_memory(self, "encoding", job.settings, side):
+        with out_of_memory_explained(self, "encoding", job.settings, side):
             return prepare(self, job)
 
     def decode(
-        self, latents: Tensor | NDArray[Any], cond: Conditions | None = None, *, exact: bool = True
+        self,
+        latents: Tensor | NDArray[Any],
+        cond: TextConditioning | None = None,
+        *,
+        exact: bool = True,
     ) -> NDArray[np.uint8]:
         """The picture that latents stand for, without the padding that `prepare` added.
 
@@ -268,7 +275,7 @@ class Model(Network):
         stack = stack.reshape(1, *stack.shape[-3:])  # (1, 4, h, w)
         tile: Tile = "auto" if exact else own_tile(parts.vae)
         size = self.factor * stack.shape[-2], self.factor * stack.shape[-1]
-        with enough_memory(self, "decoding", None, size):
+        with out_of_memory_explained(self, "decoding", None, size):
             picture = vae.decode(parts, stack, tile=tile, float32=self.upcasts(parts.vae.dtype))
         if cond is None:
             return picture
@@ -291,7 +298,7 @@ class Model(Network):
         return vae.to_rgb(latents, self._preview)
 
     def _fitted_preview(self) -> vae.Matrix:
-        with enough_memory(self, "encoding", None, (vae.CHART, vae.CHART)):
+        with out_of_memory_explained(self, "encoding", None, (vae.CHART, vae.CHART)):
             return vae.fit_preview(self.parts(), self.factor)
 
     def upcasts(self, dtype: torch.dtype) -> bool:

@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from hdpainter_nb.models.devices import placed
-from hdpainter_nb.utils.memory import explained_shortage
+from hdpainter_nb.models.devices import offload_mode
+from hdpainter_nb.utils.memory import explain_out_of_memory
 
-__all__ = ["advice", "enough_memory"]
+__all__ = ["advice", "out_of_memory_explained"]
 
 
 @contextmanager
-def enough_memory(
+def out_of_memory_explained(
     model: Any, what: str, settings: Any, size: tuple[int, int] | None
 ) -> Iterator[None]:
     """Turn a shortage of memory inside into one sentence that says what to do.
@@ -29,7 +29,7 @@ def enough_memory(
     Raises:
         OutOfMemoryError: the memory does not suffice. What the failed call held is let go.
     """
-    with explained_shortage(lambda: advice(model, what, settings, size)):
+    with explain_out_of_memory(lambda: advice(model, what, settings, size)):
         yield
 
 
@@ -42,7 +42,7 @@ def advice(model: Any, what: str, settings: Any, size: tuple[int, int] | None) -
         remedies.append(f"long_side={smaller}" if by_setting else "a smaller picture")
     if model.dtype == torch.float32 and model.device.type != "cpu":
         remedies.append("load(..., dtype='float16')")
-    how = None if model.pipe is None else placed(model.pipe)
+    how = None if model.pipe is None else offload_mode(model.pipe)
     if model.pipe is not None and model.device.type != "cpu" and how != "sequential":
         stronger = "model" if how is None else "sequential"
         remedies.append(f"load(..., offload={stronger!r})")

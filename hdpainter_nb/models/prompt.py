@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from hdpainter_nb.errors import PromptWarning, SettingsError
 from hdpainter_nb.select import Word
-from hdpainter_nb.utils.messages import tell
+from hdpainter_nb.utils.messages import warn_user
 
 __all__ = ["Tokens", "compose", "nothing_to_match", "read_prompt"]
 
@@ -108,7 +108,7 @@ def read_prompt(tokenizer: Any, prompt: str, full: str | None = None) -> Tokens:
     if bare[:own] != kept[:own]:
         _warn_merged(prompt, full)
     if lost:
-        tell(
+        warn_user(
             f"The prompt has {len(bare)} tokens and the text encoder takes "
             f"{room}; what does not reach the model: {' '.join(lost)!r}. Shorten the prompt.",
             PromptWarning,
@@ -248,7 +248,7 @@ def _warn_emphasis(prompt: str) -> None:
     if not found:
         return
     marks = [m for text in found for m in re.findall(r"[\d.]+|[^\w\s]", text)]
-    tell(
+    warn_user(
         f"Stable Diffusion reads emphasis marks literally: in {', '.join(map(repr, found))} the "
         f"characters {' '.join(dict.fromkeys(marks))} are read as words of the prompt and change "
         "no weight. Leave them out.",
@@ -264,7 +264,7 @@ def _warn_unknown(
 ) -> None:
     specials = sorted(mark for mark in _controls(tokenizer) if mark in prompt)
     if specials:
-        tell(
+        warn_user(
             f"{', '.join(map(repr, specials))} in the prompt is a control mark of the tokenizer, "
             "not a word. Leave it out.",
             PromptWarning,
@@ -274,7 +274,7 @@ def _warn_unknown(
     unknown = {p for p, number in enumerate(ids, 1) if number == tokenizer.unk_token_id}
     names = [text for text, positions in pieces if unknown.intersection(positions)]
     if names:
-        tell(
+        warn_user(
             f"The tokenizer does not know {', '.join(map(repr, names))}: the model sees an "
             "unknown token in its place. Use other words.",
             PromptWarning,
@@ -287,7 +287,7 @@ def _warn_merged(prompt: str, full: str) -> None:
     if not last[-1].isalnum():
         return
     read = full[len(prompt.rstrip()) - len(last) :].split(maxsplit=1)[0]
-    tell(
+    warn_user(
         f"The prompt's last word {last!r} runs into the suffix: the tokenizer reads {read!r}. End "
         'the prompt with a space, or set prompt_additions="comma".',
         PromptWarning,

@@ -1,8 +1,8 @@
-"""Ways from x_t to x_{t-1} other than DDIM's: schedulers of diffusers as pure functions.
+"""Ways from x_t to x_{t-1}: schedulers of diffusers as pure functions.
 
-A scheduler of diffusers changes as it steps: it counts, and a multistep one keeps what the UNet
-said before. A `Solver` steps a copy and hands back what the copy learnt as a frozen `Memory`, so
-that a step can be made again, or another way, from any point of a run.
+A scheduler of diffusers changes as it steps: it counts, and a multistep one keeps earlier outputs
+of the UNet. A `DiffusersScheduler` steps a copy and hands back what the copy remembers as a frozen
+`Memory`, so that a step can be made again, or another way, from any point of a run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from torch.overrides import TorchFunctionMode
 
 from hdpainter_nb.settings import NOISY
 
-__all__ = ["KINDS", "Kind", "Memory", "Solver", "State", "from_arrays", "mixed", "to_arrays"]
+__all__ = [
+    "SCHEDULERS",
+    "DiffusersScheduler",
+    "Memory",
+    "SchedulerSpec",
+    "State",
+    "from_arrays",
+    "mix_noise",
+    "to_arrays",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +53,7 @@ _PLACE = ("_begin_index", "_step_index", "is_scale_input_called")  # follow from
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class SchedulerSpec:
     """A scheduler of diffusers and what it is told beyond the model's noise schedule."""
 
     scheduler: str
@@ -54,20 +63,22 @@ class Kind:
 _KARRAS = {"use_karras_sigmas": True}
 _DPM: dict[str, Any] = {"solver_order": 2, "algorithm_type": "dpmsolver++"}
 _SDE: dict[str, Any] = {"solver_order": 2, "algorithm_type": "sde-dpmsolver++"}
-KINDS: Mapping[str, Kind] = MappingProxyType(
+SCHEDULERS: Mapping[str, SchedulerSpec] = MappingProxyType(
     {
-        "ddpm": Kind(scheduler="DDPMScheduler"),
-        "pndm": Kind(scheduler="PNDMScheduler", options={"skip_prk_steps": True}),
-        "euler": Kind(scheduler="EulerDiscreteScheduler"),
-        "euler_karras": Kind(scheduler="EulerDiscreteScheduler", options=_KARRAS),
-        "euler_a": Kind(scheduler="EulerAncestralDiscreteScheduler"),
-        "dpm++_2m": Kind(scheduler="DPMSolverMultistepScheduler", options=_DPM),
-        "dpm++_2m_karras": Kind(scheduler="DPMSolverMultistepScheduler", options=_DPM | _KARRAS),
-        "dpm++_2m_sde": Kind(scheduler="DPMSolverMultistepScheduler", options=_SDE),
-        "dpm++_2m_sde_karras": Kind(
+        "ddpm": SchedulerSpec(scheduler="DDPMScheduler"),
+        "pndm": SchedulerSpec(scheduler="PNDMScheduler", options={"skip_prk_steps": True}),
+        "euler": SchedulerSpec(scheduler="EulerDiscreteScheduler"),
+        "euler_karras": SchedulerSpec(scheduler="EulerDiscreteScheduler", options=_KARRAS),
+        "euler_a": SchedulerSpec(scheduler="EulerAncestralDiscreteScheduler"),
+        "dpm++_2m": SchedulerSpec(scheduler="DPMSolverMultistepScheduler", options=_DPM),
+        "dpm++_2m_karras": SchedulerSpec(
+            scheduler="DPMSolverMultistepScheduler", options=_DPM | _KARRAS
+        ),
+        "dpm++_2m_sde": SchedulerSpec(scheduler="DPMSolverMultistepScheduler", options=_SDE),
+        "dpm++_2m_sde_karras": SchedulerSpec(
             scheduler="DPMSolverMultistepScheduler", options=_SDE | _KARRAS
         ),
-        "unipc": Kind(scheduler="UniPCMultistepScheduler"),
+        "unipc": SchedulerSpec(scheduler="UniPCMultistepScheduler"),
     }
 )
 """The names of `Settings.scheduler`, ``ddim`` apart."""
@@ -81,14 +92,14 @@ _COMMON: dict[str, Any] = {  # what a model's own scheduler may say of itself an
 }
 
 
-class Solver:
-    """One of `KINDS` on a model's noise schedule, with the timesteps of a run.
+class DiffusersScheduler:
+    """One of `SCHEDULERS` on a model's noise schedule, with the timesteps of a run.
 
     Some schedulers work on x_0 + s eps instead of sqrt(alpha) x_0 + sqrt(1 - alpha) eps. Here ``x``
     is always the latent as the scheduler has it, and `scaled` gives it as the UNet takes it.
 
     Args:
-        name: one of `KINDS`.
+        name: one of `SCHEDULERS`.
         config: configuration of any scheduler of the model.
         steps: as many as are asked for; `timesteps` says how many there are.
 
@@ -101,7 +112,7 @@ class Solver:
     def __init__(self, name: str, config: Mapping[str, Any], steps: int) -> None:
         import diffusers
 
-        kind = KINDS[name]
+        kind = SCHEDULERS[name]
         Scheduler: Any = getattr(diffusers, kind.scheduler)
         known = inspect.signature(Scheduler.__init__).parameters
         options = {key: value for key, value in _COMMON.items() if key in known}
@@ -212,7 +223,7 @@ class _Drawn(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def mixed(push: Tensor, noise: Tensor, eta: float) -> Tensor:
+def mix_noise(push: Tensor, noise: Tensor, eta: float) -> Tensor:
     """Noise of variance 1 still, eta of it `push`: eta push + sqrt(1 - eta^2) noise."""
     return eta * push + (1 - eta**2) ** 0.5 * noise
 

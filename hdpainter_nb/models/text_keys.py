@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.attention.layers import attention_layers, heads
 from hdpainter_nb.models.conditioning import read_text
-from hdpainter_nb.models.out_of_memory import enough_memory
+from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.prompt import Tokens
-from hdpainter_nb.settings import Options
+from hdpainter_nb.settings import BaseSettings
 
 if TYPE_CHECKING:
     from hdpainter_nb.models.model import Model
@@ -22,7 +22,7 @@ __all__ = ["text_keys"]
 
 
 def text_keys(
-    model: Model, prompt: str, settings: Options, layers: Collection[str]
+    model: Model, prompt: str, settings: BaseSettings, layers: Collection[str]
 ) -> tuple[dict[str, NDArray[Any]], Tokens]:
     """Keys of a prompt in the chosen cross-attention layers, and what its tokens are.
 
@@ -40,7 +40,7 @@ def text_keys(
     """
     asked: Any = SimpleNamespace(prompt=prompt, settings=settings)
     keys: dict[str, NDArray[Any]] = {}
-    with torch.no_grad(), enough_memory(model, "reading a prompt", None, None):
+    with torch.no_grad(), out_of_memory_explained(model, "reading a prompt", None, None):
         context, tokens = read_text(model, model.parts(), asked)  # (2, L, d)
         for layer in attention_layers(model.unet, model.factor):
             if layer.name in layers:

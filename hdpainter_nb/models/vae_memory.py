@@ -26,7 +26,7 @@ from hdpainter_nb.utils.memory import (
     meta_twin,
     weight_bytes,
 )
-from hdpainter_nb.utils.messages import tell
+from hdpainter_nb.utils.messages import warn_user
 
 __all__ = [
     "OVERLAP",
@@ -160,7 +160,7 @@ def run(
             traceback.clear_frames(error.__traceback__)  # they hold what was made so far
             continue
         if tile == "auto" and side is not None:
-            tell(f"Too little memory to {what} in one piece: {what}d in tiles of {side} px.")
+            warn_user(f"Too little memory to {what} in one piece: {what}d in tiles of {side} px.")
         return out
     raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -17,7 +17,7 @@ from hdpainter_nb.edits.edit import Edit, Run, Site, StepEdits
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.images import fit
 from hdpainter_nb.method import masks
-from hdpainter_nb.models.conditioning import Cond, Conditions
+from hdpainter_nb.models.conditioning import Conditioning, TextConditioning
 from hdpainter_nb.settings import Settings
 
 __all__ = ["check", "edited", "layers", "step_edits"]
@@ -64,7 +64,7 @@ def check(stepper: Any, since: int = 0) -> None:
 
 
 def step_edits(
-    edits: tuple[Edit, ...], cond: Conditions, step: int, timestep: int, total: int
+    edits: tuple[Edit, ...], cond: TextConditioning, step: int, timestep: int, total: int
 ) -> StepEdits | None:
     """The edits that act in one step; None where none does."""
     acting = tuple(edit for edit in edits if edit.in_step(step, total))
@@ -72,7 +72,7 @@ def step_edits(
     return StepEdits(acting, site) if acting else None
 
 
-def edited(cond: Cond, settings: Settings, edits: StepEdits | None) -> Cond:
+def edited(cond: Conditioning, settings: Settings, edits: StepEdits | None) -> Conditioning:
     """The conditions with the masks of PAIntA, RASG and the UNet as the edits leave them.
 
     Raises:
@@ -92,7 +92,13 @@ def edited(cond: Cond, settings: Settings, edits: StepEdits | None) -> Cond:
 
 
 def _moved(
-    mask: Tensor, level: int, reader: Reader, *, cond: Cond, settings: Settings, edits: StepEdits
+    mask: Tensor,
+    level: int,
+    reader: Reader,
+    *,
+    cond: Conditioning,
+    settings: Settings,
+    edits: StepEdits,
 ) -> Tensor:
     """One mask (h, w) as the edits leave it, as floats."""
     values = mask.float() if mask.dtype == torch.bool else mask
@@ -102,7 +108,7 @@ def _moved(
 
 
 def _fitted(
-    mask: NDArray[np.bool_], *, level: int, reader: Reader, cond: Cond, settings: Settings
+    mask: NDArray[np.bool_], *, level: int, reader: Reader, cond: Conditioning, settings: Settings
 ) -> Tensor:
     """A mask (H, W) of the picture, brought down by the run's own switches 7 to 9."""
     side = max(64, *cond.crop[2:])

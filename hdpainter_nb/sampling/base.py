@@ -1,4 +1,4 @@
-"""Making steps one at a time, and remembering them: `Loop`, the base of every sampler.
+"""Making steps one at a time, and remembering them: `BaseSampler`, the base of every sampler.
 
 A step reads a frozen `State` and gives the next one and a `Record`; nothing else changes. So
 stepping back is reading an older state, branching is stepping one with other settings, and two
@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import torch
 
-from hdpainter_nb.attention.layers import layer_shapes
+from hdpainter_nb.attention.layers import layer_infos
 from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.capture.transfer import to_array
 from hdpainter_nb.edits.codec import read_edits
 from hdpainter_nb.edits.edit import Edit
 from hdpainter_nb.errors import SamplingCancelled, SamplingFinished, SettingsError
-from hdpainter_nb.job import Task
-from hdpainter_nb.models.conditioning import Conditions
-from hdpainter_nb.models.out_of_memory import enough_memory
+from hdpainter_nb.job import BaseJob
+from hdpainter_nb.models.conditioning import TextConditioning
+from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.schedulers import State
 from hdpainter_nb.sampling.active_edits import check
 from hdpainter_nb.sampling.step import BaseStepper
-from hdpainter_nb.select import LayerShape
-from hdpainter_nb.settings import Options
+from hdpainter_nb.select import LayerInfo
+from hdpainter_nb.settings import BaseSettings
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.tree import Branch, Node
@@ -36,16 +36,16 @@ from hdpainter_nb.trace.tree import Branch, Node
 if TYPE_CHECKING:
     from hdpainter_nb.models.model import Model
 
-__all__ = ["Loop", "Standing"]
+__all__ = ["BaseSampler", "Standing"]
 
-S = TypeVar("S", bound=Options)
+S = TypeVar("S", bound=BaseSettings)
 
 
 class Standing(Generic[S]):
     """A place on a branch of a trace, and what there is to be read from it."""
 
     model: Model
-    job: Task[S] | None
+    job: BaseJob[S] | None
     prompt: str
     settings: S
     timesteps: list[int]
@@ -66,9 +66,9 @@ class Standing(Generic[S]):
         return len(self.timesteps)
 
     @property
-    def layers(self) -> tuple[LayerShape, ...]:
+    def layers(self) -> tuple[LayerInfo, ...]:
         """The attention layers of the model, to choose from in `Capture.where`."""
-        return layer_shapes(self.model.unet, self.settings.factor)
+        return layer_infos(self.model.unet, self.settings.factor)
 
     @property
     def done(self) -> bool:
@@ -133,14 +133,14 @@ class Standing(Generic[S]):
         )
 
 
-C = TypeVar("C", bound=Conditions)
+C = TypeVar("C", bound=TextConditioning)
 _turns: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
 
 
-class Loop(Standing[S], Generic[C, S]):
+class BaseSampler(Standing[S], Generic[C, S]):
     """Steps a job, keeps every step in a tree, and goes back and branches in it.
 
-    What a step does is the business of a `BaseStepper`; what a job is, that of a `Task`.
+    What a step does is the business of a `BaseStepper`; what a job is, that of a `BaseJob`.
 
     Args:
         model: what steps.
@@ -148,7 +148,7 @@ class Loop(Standing[S], Generic[C, S]):
         capture: what to keep of each step; `Capture.standard` by default.
     """
 
-    def __init__(self, model: Model, job: Task[S], capture: Capture | None = None) -> None:
+    def __init__(self, model: Model, job: BaseJob[S], capture: Capture | None = None) -> None:
         cond, state = self._prepare(model, job)
         trace = self._trace(model, job, cond)
         self._begin(model, job, job.prompt, job.settings, cond, capture, trace)
@@ -201,7 +201,7 @@ class Loop(Standing[S], Generic[C, S]):
     def _begin(
         self,
         model: Model,
-        job: Task[S] | None,
+        job: BaseJob[S] | None,
         prompt: str,
         settings: S,
         cond: C,
@@ -246,7 +246,7 @@ class Loop(Standing[S], Generic[C, S]):
         raise NotImplementedError
 
     @staticmethod
-    def _task(trace: Trace, branch: Branch) -> Task[S]:
+    def _task(trace: Trace, branch: Branch) -> BaseJob[S]:
         """The job that a branch of a saved trace was made from.
 
         Raises:
@@ -255,7 +255,7 @@ class Loop(Standing[S], Generic[C, S]):
         raise NotImplementedError
 
     @staticmethod
-    def _trace(model: Model, job: Task[S], cond: C) -> Trace:
+    def _trace(model: Model, job: BaseJob[S], cond: C) -> Trace:
         """An empty trace for a job."""
         return Trace(job.image, job.mask, cond.words, cond.tokens, model.name, cond.crop)
 
@@ -283,7 +283,7 @@ class Loop(Standing[S], Generic[C, S]):
             assert record is not None
             return record
         size = self.cond.size
-        with self._turn, enough_memory(self.model, "a step", self.settings, size):
+        with self._turn, out_of_memory_explained(self.model, "a step", self.settings, size):
             state, record = self.stepper.advance(self.state, self._cancel.is_set)
         return self._keep(state, record)
 

@@ -14,7 +14,7 @@ from hdpainter_nb import views
 from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.errors import SamplingCancelled, SamplingFinished, SettingsError
 from hdpainter_nb.job import Job
-from hdpainter_nb.models.out_of_memory import enough_memory
+from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.sampling.joint import predict_all
 from hdpainter_nb.sampling.sampler import Paste, Sampler
 from hdpainter_nb.trace.record import Record
@@ -167,7 +167,7 @@ class SamplerBatch:
         new = [one for one in self.samplers if one.node is one._path[-1]]
         made: dict[int, Any] = {}
         first = self.samplers[0]
-        enough = enough_memory(first.model, "a step", first.settings, first.cond.size)
+        enough = out_of_memory_explained(first.model, "a step", first.settings, first.cond.size)
         with first._turn, enough:
             for start in range(0, len(new), self.at_once):
                 group = new[start : start + self.at_once]

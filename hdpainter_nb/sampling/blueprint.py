@@ -16,17 +16,17 @@ from hdpainter_nb.images import fit
 from hdpainter_nb.job import Job
 from hdpainter_nb.method import masks
 from hdpainter_nb.models import conditioning
-from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.models.controlnet import control_of
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.settings import Settings
 from hdpainter_nb.upscale.job import UpscaleJob
-from hdpainter_nb.upscale.model import UpscaleCond, UpscaleModel
+from hdpainter_nb.upscale.model import UpscaleConditioning, UpscaleModel
 
 __all__ = ["painted", "upscaled"]
 
 
-def painted(model: Model, job: Job) -> Cond:
+def painted(model: Model, job: Job) -> Conditioning:
     """`Model.prepare` without its encoding."""
     settings: Settings = job.settings
     side = settings.long_side or model.native_size
@@ -35,7 +35,7 @@ def painted(model: Model, job: Job) -> Cond:
     context, words = _text(model, job)
     latents = torch.empty(1, 4, *_at(model.factor, fitted.mask), device="meta")
     known = latents if model.kind == "blended" else None
-    return Cond(
+    return Conditioning(
         context=context,
         latent_mask=latents[:, :1],
         masked_image_latents=latents,
@@ -59,12 +59,12 @@ def _at(level: int, mask: Any) -> tuple[int, int]:
     return mask.shape[0] // level, mask.shape[1] // level
 
 
-def upscaled(model: UpscaleModel, job: UpscaleJob) -> UpscaleCond:
+def upscaled(model: UpscaleModel, job: UpscaleJob) -> UpscaleConditioning:
     """`UpscaleModel.prepare` without its encoding."""
     room = job.geometry()
     context, words = _text(model, job)
     latents = torch.empty(1, 4, *room.low_frame, device="meta")
-    return UpscaleCond(
+    return UpscaleConditioning(
         context=context,
         low=latents[:, :3],
         noise_level=job.settings.noise_level,

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdpainter_nb.attention.layers import layer_shapes
-from hdpainter_nb.attention.plan import Plan
+from hdpainter_nb.attention.layers import layer_infos
+from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.capture.capture import Capture
-from hdpainter_nb.capture.transfer import Shelf
+from hdpainter_nb.capture.transfer import HostTransfer
 from hdpainter_nb.models import vae_memory
-from hdpainter_nb.models.conditioning import Conditions
-from hdpainter_nb.models.devices import placed
+from hdpainter_nb.models.conditioning import TextConditioning
+from hdpainter_nb.models.devices import offload_mode
 from hdpainter_nb.sampling.predict import predict
 from hdpainter_nb.sampling.step import BaseStepper, Stepper
 from hdpainter_nb.upscale.step import UpscaleStepper
@@ -130,7 +130,7 @@ def count(
     plain = step_cost(unet, cond, nothing, settings, stepper=stepper)
 
     latents = model.unet.config.out_channels * _area(cond, model.factor)
-    shapes = layer_shapes(unet, model.factor)
+    shapes = layer_infos(unet, model.factor)
     kept = sum(
         plan.capture.bytes_per_step(
             shapes,
@@ -179,8 +179,8 @@ def _peak_of(cost: StepCost) -> int:
 
 def step_cost(
     unet: Any,
-    cond: Conditions,
-    plan: Plan,
+    cond: TextConditioning,
+    plan: HookPlan,
     settings: Any,
     *,
     guided: bool = True,
@@ -221,7 +221,7 @@ def step_cost(
     )
 
 
-class _Gone(Shelf):
+class _Gone(HostTransfer):
     """Where maps leave the device; `place` says whether they do."""
 
     def __init__(self, place: Any) -> None:
@@ -235,14 +235,14 @@ class _Gone(Shelf):
         return cast if self.place == "model" else None
 
 
-def _plan(stepper: BaseStepper[Any, Any], index: int) -> Plan:
+def _plan(stepper: BaseStepper[Any, Any], index: int) -> HookPlan:
     if isinstance(stepper, UpscaleStepper):
         return stepper.plan(index=index)
     assert isinstance(stepper, Stepper)
     return stepper.plan(index)
 
 
-def _to_meta(cond: Conditions, dtype: torch.dtype, network: Any) -> Any:
+def _to_meta(cond: TextConditioning, dtype: torch.dtype, network: Any) -> Any:
     changes: dict[str, Any] = {}
     for f in dataclasses.fields(cond):
         value = getattr(cond, f.name)
@@ -257,11 +257,11 @@ def _to_meta(cond: Conditions, dtype: torch.dtype, network: Any) -> Any:
     return dataclasses.replace(cond, **changes)
 
 
-def _latent_size(cond: Conditions, factor: int) -> tuple[int, int]:
+def _latent_size(cond: TextConditioning, factor: int) -> tuple[int, int]:
     return cond.size[0] // factor, cond.size[1] // factor
 
 
-def _area(cond: Conditions, factor: int) -> int:
+def _area(cond: TextConditioning, factor: int) -> int:
     height, width = _latent_size(cond, factor)
     return height * width
 
@@ -279,7 +279,7 @@ def _phases(
     if model.pipe is None:
         weights = weight_bytes([model.unet], dtype)
         return weights, {"step": weights + step.peak_bytes + held}, None
-    pipe, where = model.pipe, placed(model.pipe)
+    pipe, where = model.pipe, offload_mode(model.pipe)
     parts = {n: p for n, p in pipe.components.items() if isinstance(p, nn.Module)}
     if model.controlnet is not None:
         parts["controlnet"] = model.controlnet
@@ -315,7 +315,7 @@ def _phases(
     return stay, phases, tile
 
 
-def _told(cond: Conditions, dtype: torch.dtype) -> int:
+def _told(cond: TextConditioning, dtype: torch.dtype) -> int:
     """Bytes of the conditions, which stay on the device."""
     tensors = [getattr(cond, f.name) for f in dataclasses.fields(cond)]
     return sum(x.numel() * dtype.itemsize for x in tensors if isinstance(x, Tensor))

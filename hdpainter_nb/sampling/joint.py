@@ -15,11 +15,11 @@ import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-from hdpainter_nb.attention.hooks import Taps
+from hdpainter_nb.attention.hooks import AttentionHooks
 from hdpainter_nb.attention.layers import attention_layers
-from hdpainter_nb.attention.plan import Half, Plan
-from hdpainter_nb.attention.processors import SelfTap, Tap
-from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.attention.plan import Half, HookPlan
+from hdpainter_nb.attention.processors import HookedAttention, HookedSelfAttention
+from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.sampling.predict import (
     Inputs,
     Prediction,
@@ -36,11 +36,11 @@ __all__ = ["predict_all", "shared_taps"]
 
 def predict_all(
     unet: nn.Module,
-    conds: Sequence[Cond],
+    conds: Sequence[Conditioning],
     latents: Sequence[Tensor],
     timestep: float,
     settings: Settings,
-    plans: Sequence[Plan],
+    plans: Sequence[HookPlan],
     *,
     guided: bool = True,
 ) -> list[Prediction]:
@@ -98,16 +98,16 @@ def _together(given: Sequence[Inputs]) -> Inputs:
 
 
 @contextmanager
-def shared_taps(unet: nn.Module, plans: Sequence[Plan]) -> Iterator[list[Taps]]:
+def shared_taps(unet: nn.Module, plans: Sequence[HookPlan]) -> Iterator[list[AttentionHooks]]:
     """The UNet with taps for every plan inside, as it was before outside."""
     layers = attention_layers(unet, plans[0].factor)
     attentions = [part for layer in layers for part in (layer.block.attn1, layer.block.attn2)]
-    own: dict[Attention, list[Tap]] = {part: [] for part in attentions}
-    all_taps = [Taps(unet, plan) for plan in plans]
+    own: dict[Attention, list[HookedAttention]] = {part: [] for part in attentions}
+    all_taps = [AttentionHooks(unet, plan) for plan in plans]
     for taps in all_taps:
         with taps:  # in and out again: what is wanted are the processors that it puts in
             for part in attentions:
-                if isinstance(part.processor, Tap):
+                if isinstance(part.processor, HookedAttention):
                     own[part].append(part.processor)
     with ExitStack() as undo:
         for layer in layers:
@@ -115,7 +115,9 @@ def shared_taps(unet: nn.Module, plans: Sequence[Plan]) -> Iterator[list[Taps]]:
                 if own[part]:
                     undo.callback(part.set_processor, part.processor)
                     part.set_processor(_Shared(own[part]))
-            watching = [tap for tap in own[layer.block.attn1] if isinstance(tap, SelfTap)]
+            watching = [
+                tap for tap in own[layer.block.attn1] if isinstance(tap, HookedSelfAttention)
+            ]
             if watching:
                 hook = layer.block.register_forward_pre_hook(_hand_over(watching), with_kwargs=True)
                 undo.callback(hook.remove)
@@ -125,7 +127,7 @@ def shared_taps(unet: nn.Module, plans: Sequence[Plan]) -> Iterator[list[Taps]]:
 class _Shared:
     """An attention processor that hands each sample's rows to that sample's own tap."""
 
-    def __init__(self, taps: Sequence[Tap]) -> None:
+    def __init__(self, taps: Sequence[HookedAttention]) -> None:
         self.taps = taps
 
     def __call__(
@@ -144,7 +146,7 @@ class _Shared:
         return torch.stack(done, 1).flatten(0, 1)
 
 
-def _hand_over(taps: Sequence[SelfTap]) -> Any:
+def _hand_over(taps: Sequence[HookedSelfAttention]) -> Any:
     """A forward pre-hook of a block that shows each tap its own sample's input."""
 
     def hook(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hdpainter_nb.attention.hooks import Taps
+from hdpainter_nb.attention.hooks import AttentionHooks
 from hdpainter_nb.attention.observations import Seen
-from hdpainter_nb.attention.plan import Plan
+from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.errors import HDPainterError
 from hdpainter_nb.method.attention import take
 from hdpainter_nb.method.objectives import objective
-from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,11 +57,11 @@ class Prediction:
 
 def predict(
     unet: nn.Module,
-    cond: Cond,
+    cond: Conditioning,
     x: Tensor,
     timestep: float,
     settings: Settings,
-    plan: Plan,
+    plan: HookPlan,
     *,
     guided: bool = True,
 ) -> Prediction:
@@ -76,7 +76,7 @@ def predict(
         SamplingCancelled: the plan was cancelled while the UNet ran; nothing is left behind.
     """
     learning = [unet, *networks(cond)] if plan.scores else []
-    with frozen(*learning), Taps(unet, plan) as taps, torch.no_grad():
+    with frozen(*learning), AttentionHooks(unet, plan) as taps, torch.no_grad():
         if not plan.scores:
             if not guided:
                 taps.half = "cond"
@@ -108,7 +108,7 @@ class Inputs:
     images: Tensor | None = None  # (n, 3, H, W), what ControlNet follows
 
 
-def inputs(cond: Cond, x: Tensor, halves: slice) -> Inputs:
+def inputs(cond: Conditioning, x: Tensor, halves: slice) -> Inputs:
     """What the UNet is given for the halves (0 unconditional, 1 conditional) of a sample."""
     context = cond.context[halves]
     count = len(context)
@@ -138,19 +138,21 @@ def ask(unet: nn.Module, given: Inputs, timestep: float) -> Tensor:
     return output
 
 
-def call(unet: nn.Module, cond: Cond, x: Tensor, timestep: float, halves: slice) -> Tensor:
+def call(unet: nn.Module, cond: Conditioning, x: Tensor, timestep: float, halves: slice) -> Tensor:
     """The UNet on the given halves of one sample."""
     return ask(unet, inputs(cond, x, halves), timestep)
 
 
-def gradient(leaf: Tensor, seen: Seen, cond: Cond, settings: Settings) -> tuple[Tensor, Tensor]:
+def gradient(
+    leaf: Tensor, seen: Seen, cond: Conditioning, settings: Settings
+) -> tuple[Tensor, Tensor]:
     """S and grad_{x_t} S of one sample, both float32; see `gradients`."""
     scores, grad = gradients(leaf, [seen], [cond], settings)
     return scores[0], grad
 
 
 def gradients(
-    leaf: Tensor, seen: Sequence[Seen], conds: Sequence[Cond], settings: Settings
+    leaf: Tensor, seen: Sequence[Seen], conds: Sequence[Conditioning], settings: Settings
 ) -> tuple[list[Tensor], Tensor]:
     """S of every sample and grad_{x_t} S, all float32; no sample's S depends on another's x_t.
 
@@ -190,7 +192,7 @@ def gradients(
     )
 
 
-def networks(cond: Cond) -> list[nn.Module]:
+def networks(cond: Conditioning) -> list[nn.Module]:
     """What runs besides the UNet."""
     return [] if cond.control is None else [cond.control.network]
 

@@ -1,4 +1,4 @@
-"""HD-Painter's sampler, one step at a time: `Sampler`. How it moves is the business of `Loop`."""
+"""HD-Painter's sampler, one step at a time: `Sampler`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.images.compositing import paste as pasted
 from hdpainter_nb.images.compositing import poisson
 from hdpainter_nb.job import Job
-from hdpainter_nb.models.conditioning import Cond
-from hdpainter_nb.models.out_of_memory import enough_memory
+from hdpainter_nb.models.conditioning import Conditioning
+from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.schedulers import State, from_arrays
-from hdpainter_nb.sampling.base import Loop
+from hdpainter_nb.sampling.base import BaseSampler
 from hdpainter_nb.sampling.cost import Estimate
 from hdpainter_nb.sampling.predict import predict
 from hdpainter_nb.sampling.step import Stepper, stepper
@@ -36,7 +36,7 @@ __all__ = ["Sampler"]
 Paste = bool | Literal["poisson"]
 
 
-class Sampler(Loop[Cond, Settings]):
+class Sampler(BaseSampler[Conditioning, Settings]):
     """Steps a job from noise to picture, and remembers every step.
 
     >>> sampler = Sampler(model, job)
@@ -55,11 +55,11 @@ class Sampler(Loop[Cond, Settings]):
     stepper: Stepper
 
     @staticmethod
-    def _prepare(model: Model, job: Any) -> tuple[Cond, State]:
+    def _prepare(model: Model, job: Any) -> tuple[Conditioning, State]:
         return model.prepare(job)
 
     @staticmethod
-    def _stepper(model: Model, cond: Cond, settings: Settings, capture: Capture) -> Stepper:
+    def _stepper(model: Model, cond: Conditioning, settings: Settings, capture: Capture) -> Stepper:
         return stepper(model, cond, settings, capture)
 
     @staticmethod
@@ -72,8 +72,8 @@ class Sampler(Loop[Cond, Settings]):
         return Job(trace.image, trace.mask, branch.prompt, control=trace.control, **values)
 
     @staticmethod
-    def _trace(model: Model, job: Any, cond: Cond) -> Trace:
-        trace = Loop._trace(model, job, cond)
+    def _trace(model: Model, job: Any, cond: Conditioning) -> Trace:
+        trace = BaseSampler._trace(model, job, cond)
         trace.control = job.control
         return trace
 
@@ -170,7 +170,7 @@ class Sampler(Loop[Cond, Settings]):
         plan = dataclasses.replace(steps.plan(record.index, cond=cond), scores=False)
         unet, t = self.model.unet, record.timestep
         ungraded = settings.replace(rasg=False)  # no gradient is computed here, whatever was
-        enough = enough_memory(self.model, "attention", ungraded, cond.size)
+        enough = out_of_memory_explained(self.model, "attention", ungraded, cond.size)
         with self._turn, enough:
             x = torch.from_numpy(record.latents)[None].to(self.model.device, self.model.dtype)
             said = predict(unet, cond, x, t, settings, plan, guided=False)

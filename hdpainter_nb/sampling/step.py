@@ -16,16 +16,16 @@ from torch import Tensor
 
 from hdpainter_nb.attention import observations
 from hdpainter_nb.attention.observations import Seen
-from hdpainter_nb.attention.plan import Plan
+from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.capture.capture import Capture
-from hdpainter_nb.capture.transfer import Shelf, to_array
+from hdpainter_nb.capture.transfer import HostTransfer, to_array
 from hdpainter_nb.edits.edit import Edit, StepEdits
 from hdpainter_nb.method import ddim, painta, rasg
-from hdpainter_nb.models.conditioning import Cond, Conditions
-from hdpainter_nb.models.schedulers import Solver, State, mixed, to_arrays
+from hdpainter_nb.models.conditioning import Conditioning, TextConditioning
+from hdpainter_nb.models.schedulers import DiffusersScheduler, State, mix_noise, to_arrays
 from hdpainter_nb.sampling.active_edits import edited, step_edits
 from hdpainter_nb.sampling.predict import Prediction, predict
-from hdpainter_nb.settings import Options, Settings
+from hdpainter_nb.settings import BaseSettings, Settings
 from hdpainter_nb.trace import record
 from hdpainter_nb.trace.record import Record
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BaseStepper", "Said", "SolverStepper", "Stepper", "draw", "never", "stepper"]
 
-C = TypeVar("C", bound=Conditions)
-S = TypeVar("S", bound=Options)
+C = TypeVar("C", bound=TextConditioning)
+S = TypeVar("S", bound=BaseSettings)
 
 
 def never() -> bool:
@@ -52,7 +52,7 @@ class BaseStepper(Generic[C, S]):
     settings: S
     capture: Capture
     edits: tuple[Edit, ...] = ()  # interventions
-    shelf: Shelf = field(default_factory=Shelf)  # where what is kept goes
+    shelf: HostTransfer = field(default_factory=HostTransfer)  # where what is kept goes
 
     @property
     def timesteps(self) -> list[int]:
@@ -114,17 +114,17 @@ class Said:
 
 
 @dataclass(frozen=True, eq=False)
-class Stepper(BaseStepper[Cond, Settings]):
+class Stepper(BaseStepper[Conditioning, Settings]):
     """The steps of HD-Painter's inpainting."""
 
     def plan(
-        self, index: int, cancelled: Callable[[], bool] = never, cond: Cond | None = None
-    ) -> Plan:
+        self, index: int, cancelled: Callable[[], bool] = never, cond: Conditioning | None = None
+    ) -> HookPlan:
         """What the attention taps do in step `index`; `cond` is what `conditions` gave for it."""
         settings, timesteps = self.settings, self.timesteps
         cond = self.conditions(index) if cond is None else cond
         window = painta.painta_window(settings, index, len(timesteps), timesteps[index])
-        return Plan(
+        return HookPlan(
             size=cond.size,
             indices=cond.indices,
             tokens=self.tokens,
@@ -148,7 +148,7 @@ class Stepper(BaseStepper[Cond, Settings]):
         timesteps = self.timesteps
         return step_edits(self.edits, self.cond, index, timesteps[index], len(timesteps))
 
-    def conditions(self, index: int) -> Cond:
+    def conditions(self, index: int) -> Conditioning:
         """What the UNet and the methods are told in step `index`.
 
         To be asked once a step, and handed on: an edit of the masks need not give the same twice.
@@ -166,7 +166,7 @@ class Stepper(BaseStepper[Cond, Settings]):
         return self.move(state, self.look(state, cancelled, cond), started, cond)
 
     def look(
-        self, state: State, cancelled: Callable[[], bool] = never, cond: Cond | None = None
+        self, state: State, cancelled: Callable[[], bool] = never, cond: Conditioning | None = None
     ) -> Prediction:
         """What the UNet says at x_t, and grad S where the step needs it; `cond` as for `plan`."""
         x, t, _ = self.here(state)
@@ -175,7 +175,7 @@ class Stepper(BaseStepper[Cond, Settings]):
         return predict(self.model.unet, cond, x, t, self.settings, plan, guided=self.guided)
 
     def move(
-        self, state: State, said: Prediction, started: float, cond: Cond
+        self, state: State, said: Prediction, started: float, cond: Conditioning
     ) -> tuple[State, Record]:
         """From what the UNet said at x_t to x_{t-1}.
 
@@ -186,18 +186,18 @@ class Stepper(BaseStepper[Cond, Settings]):
         model, settings = self.model, self.settings
         x, _, alpha = self.here(state)
         output = said.guided(self.guidance_scale)
-        x0, eps = ddim.predictions(model.prediction_type, output, x, alpha)
+        x0, eps = ddim.x0_and_eps(model.prediction_type, output, x, alpha)
 
         push, standard = None, None
         if said.grad is not None:
             sign = 1 if settings.direction == "descend" else -1
-            standard = rasg.standardise(said.grad, settings.gradient_norm)
+            standard = rasg.standardised(said.grad, settings.gradient_norm)
             if settings.guidance == "rasg":
                 push = (-sign * standard).to(x.dtype)
             else:
                 eps = rasg.vanilla(eps, said.grad, alpha, sign * settings.vanilla_scale)
                 x0 = (x - (1 - alpha) ** 0.5 * eps) / alpha**0.5
-                output = ddim.output_of(model.prediction_type, x0, eps, alpha)
+                output = ddim.output_from(model.prediction_type, x0, eps, alpha)
         after, sigma = self.update(state, Said(output, x0, eps, push))
         x0, x_prev = self._keep_known(x0, after.latents, state.index, cond)
 
@@ -245,7 +245,7 @@ class Stepper(BaseStepper[Cond, Settings]):
         )
 
     def _keep_known(
-        self, x0: Tensor, x_prev: Tensor, index: int, cond: Cond
+        self, x0: Tensor, x_prev: Tensor, index: int, cond: Conditioning
     ) -> tuple[Tensor, Tensor]:
         """For a UNet of 4 channels: put the known latents back, noised as x_{t-1} is.
 
@@ -290,11 +290,11 @@ def draw(like: Tensor, rng: Tensor) -> tuple[Tensor, Tensor]:
     return noise.to(like), generator.get_state()
 
 
-def stepper(model: Model, cond: Cond, settings: Settings, capture: Capture) -> Stepper:
+def stepper(model: Model, cond: Conditioning, settings: Settings, capture: Capture) -> Stepper:
     """What makes the steps that the settings ask for."""
     if settings.scheduler == "ddim":
         return Stepper(model, cond, settings, capture)
-    solver = Solver(settings.scheduler, model.schedule, settings.steps)
+    solver = DiffusersScheduler(settings.scheduler, model.schedule, settings.steps)
     return SolverStepper(model, cond, settings, capture, solver=solver)
 
 
@@ -306,7 +306,7 @@ class SolverStepper(Stepper):
     larger by a factor, so much smaller is the gradient with respect to it; g / std(g) is the same.
     """
 
-    solver: Solver = field(kw_only=True)
+    solver: DiffusersScheduler = field(kw_only=True)
 
     @property
     def timesteps(self) -> list[int]:
@@ -330,7 +330,7 @@ class SolverStepper(Stepper):
         if said.push is not None:
             drawn, after = draw(x, state.rng)
             rng.set_state(after)
-            noise = mixed(said.push, drawn, self.settings.eta)
+            noise = mix_noise(said.push, drawn, self.settings.eta)
         x_prev, memory = self.solver.step(said.output, x, index, state.memory, rng=rng, noise=noise)
         moved = replace(state, index=index + 1, latents=x_prev, rng=rng.get_state(), memory=memory)
         return moved, self.solver.sigma(index)

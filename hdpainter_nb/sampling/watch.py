@@ -22,10 +22,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdpainter_nb.attention.hooks import Taps
-from hdpainter_nb.attention.layers import layer_shapes
+from hdpainter_nb.attention.hooks import AttentionHooks
+from hdpainter_nb.attention.layers import layer_infos
 from hdpainter_nb.attention.observations import Seen
-from hdpainter_nb.attention.plan import Plan
+from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.capture.capture import ALL_LEVELS, PAINTA_LEVELS, SCORE_LEVEL, Capture
 from hdpainter_nb.capture.transfer import to_array
 from hdpainter_nb.edits.codec import read_edits
@@ -34,7 +34,7 @@ from hdpainter_nb.errors import ModelError, SettingsError
 from hdpainter_nb.images.read import read_image, read_mask
 from hdpainter_nb.method import ddim
 from hdpainter_nb.models import vae
-from hdpainter_nb.models.conditioning import Conditions
+from hdpainter_nb.models.conditioning import TextConditioning
 from hdpainter_nb.models.prompt import Tokens, read_prompt
 from hdpainter_nb.sampling.active_edits import layers, step_edits
 from hdpainter_nb.sampling.step import Stepper
@@ -42,16 +42,16 @@ from hdpainter_nb.settings import WatchSettings
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.tree import Branch, Node
-from hdpainter_nb.utils.memory import explained_shortage
+from hdpainter_nb.utils.memory import explain_out_of_memory
 
-__all__ = ["FACTOR", "Call", "Look", "watch"]
+__all__ = ["FACTOR", "UNetCall", "WatchedCall", "watch"]
 
 FACTOR = WatchSettings.factor
 _NO_RNG: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class UNetCall:
     """One call of the UNet."""
 
     x: Tensor  # (1, 4, h, w)
@@ -61,7 +61,7 @@ class Look:
 
 
 @dataclass(eq=False)
-class Call:
+class WatchedCall:
     """From its prompt to its picture. It gets a branch at its first UNet call."""
 
     pipe: Any
@@ -92,7 +92,7 @@ class Call:
         tokens = self._read(context)
         height, width = row.shape[-2:]
         size = (FACTOR * height, FACTOR * width)
-        cond = Conditions(
+        cond = TextConditioning(
             context=context,
             indices=tokens.indices,
             words=tokens.words,
@@ -114,7 +114,7 @@ class Call:
         for level in PAINTA_LEVELS if capture.similarity else ():
             shape = (size[0] // level, size[1] // level)
             self.masked[level] = _area(trace.mask, shape).flatten().nonzero()[:, 0].to(row.device)
-        capture.check(layer_shapes(pipe.unet), tokens.words, len(tokens.tokens), steps)
+        capture.check(layer_infos(pipe.unet), tokens.words, len(tokens.tokens), steps)
         there = Run(
             total=steps,
             layers=layers(pipe.unet),
@@ -134,10 +134,10 @@ class Call:
         self.node = trace.root(to_array(row[: pipe.unet.config.out_channels]), _NO_RNG)
         self.branch = trace.open_branch(self.prompt, settings, self.node, None, name, self.edits)
 
-    def plan(self, timestep: int) -> Plan:
+    def plan(self, timestep: int) -> HookPlan:
         """What the taps do in the next UNet call."""
         steps = self.steps
-        return Plan(
+        return HookPlan(
             size=steps.cond.size,
             indices=(),
             tokens=steps.tokens,
@@ -149,7 +149,7 @@ class Call:
             edits=step_edits(self.edits, steps.cond, self.made, timestep, steps.settings.steps),
         )
 
-    def note(self, look: Look, output: Tensor, timestep: Any, after: Tensor) -> None:
+    def note(self, look: UNetCall, output: Tensor, timestep: Any, after: Tensor) -> None:
         """A step of the scheduler: a record.
 
         Args:
@@ -164,7 +164,7 @@ class Call:
         alpha, kind = _alpha(scheduler, float(timestep)), scheduler.config.prediction_type
         x, x0 = look.x.float(), output[self.row][None].float()
         if kind != "sample":
-            x0, _ = ddim.predictions(kind, x0, x, alpha)
+            x0, _ = ddim.x0_and_eps(kind, x0, x, alpha)
         record = Record(
             index=self.made,
             timestep=round(float(timestep)),
@@ -305,14 +305,14 @@ class _Watcher:
             if one.points & {"mask", "c"}:
                 raise SettingsError(f"{one} edits what only a Sampler has: PAIntA or RASG.")
         self.trace = Trace(model=type(pipe).__name__)
-        with explained_shortage(lambda: _short_of_memory(pipe)):
+        with explain_out_of_memory(lambda: _short_of_memory(pipe)):
             self._preview = vae.fit_preview(pipe, FACTOR)
         self._stack = ExitStack()
         self._heard: list[Any] = []  # schedulers that are listened to
-        self._call: Call | None = None
-        self._taps: Taps | None = None
+        self._call: WatchedCall | None = None
+        self._taps: AttentionHooks | None = None
         self._started = 0.0
-        self._look: Look | None = None
+        self._look: UNetCall | None = None
 
     def keep(self, image: Any, mask: Any) -> None:
         """Put the picture and the mask that were given into the trace."""
@@ -366,7 +366,7 @@ class _Watcher:
             self._heard.append(scheduler)
             self._listen(scheduler, "step", self._stepped)
 
-    def _eject(self) -> Taps | None:
+    def _eject(self) -> AttentionHooks | None:
         taps, self._taps = self._taps, None
         if taps is not None:
             taps.eject()
@@ -386,7 +386,7 @@ class _Watcher:
         if not isinstance(given, str):
             given = given[row // (count // len(given))]
         self._look = None
-        self._call = Call(
+        self._call = WatchedCall(
             self.pipe, self.trace, self.capture, self.edits, self._preview, given, count, row
         )
 
@@ -407,7 +407,7 @@ class _Watcher:
         if call.branch is None:
             call.begin(sample[call.row - call.count], context)
         self._started = time.perf_counter()
-        self._taps = Taps(unet, call.plan(round(float(t))))
+        self._taps = AttentionHooks(unet, call.plan(round(float(t))))
         self._taps.half = "both" if len(sample) == 2 * call.count else "cond"
         self._taps.__enter__()
 
@@ -421,7 +421,7 @@ class _Watcher:
         if len(said) == 2 * call.count:
             norm = float((said[row] - said[row - call.count]).float().square().mean() ** 0.5)
         x = sample[row, : said.shape[1]][None].detach()
-        self._look = Look(x, taps.seen, norm, self._started)
+        self._look = UNetCall(x, taps.seen, norm, self._started)
 
     def _stepped(self, args: Any, kwargs: Any, result: Any) -> None:
         """The scheduler's step: a record."""
@@ -461,7 +461,7 @@ def _check(pipe: Any) -> None:
                 f"{name} has no {part}. What can be watched: diffusers pipelines of the "
                 "Stable-Diffusion family."
             )
-    layer_shapes(pipe.unet)
+    layer_infos(pipe.unet)
     factor = 2 ** (len(pipe.vae.config.block_out_channels) - 1)
     if factor != FACTOR:
         raise ModelError(

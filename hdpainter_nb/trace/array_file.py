@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdpainter_nb.capture.store import Spool, write_all
+from hdpainter_nb.capture.store import ArrayStore, write_all
 
 __all__ = ["read_arrays", "write_arrays"]
 
@@ -63,7 +63,7 @@ def write_arrays(
             write_all(file, arrays[name])
 
 
-def read_arrays(path: Path, spool: Spool) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, spool: ArrayStore) -> dict[str, NDArray[Any]]:
     """The arrays of a file: in memory as far as the budget goes, the rest mapped where they lie.
 
     A mapped array can be changed in memory, never in the file.

@@ -19,7 +19,7 @@ from hdpainter_nb.trace.maps import CrossMaps, LevelMaps, QueryKeys
 
 if TYPE_CHECKING:
     from hdpainter_nb.models.model import Model
-    from hdpainter_nb.settings import Options
+    from hdpainter_nb.settings import BaseSettings
     from hdpainter_nb.trace.record import Record
 
 __all__ = [
@@ -133,7 +133,7 @@ class Attention:
         tokens: tuple[str, ...] = (),
         c: Mapping[int, Mapping[str, NDArray[Any]]] | None = None,
         holes: Mapping[int, NDArray[np.bool_]] | None = None,
-        settings: Options | None = None,
+        settings: BaseSettings | None = None,
     ) -> None:
         self.own, self._cross = own, cross
         self.c, self._holes = c or {}, holes or {}

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hdpainter_nb.capture.store import Spool
+from hdpainter_nb.capture.store import ArrayStore
 from hdpainter_nb.edits.codec import pack_edits, unpack_edits
 from hdpainter_nb.errors import SettingsError, TraceError
 from hdpainter_nb.select import Word
-from hdpainter_nb.settings import Options, Settings, UpscaleSettings, WatchSettings
+from hdpainter_nb.settings import BaseSettings, Settings, UpscaleSettings, WatchSettings
 from hdpainter_nb.trace.array_file import read_arrays, write_arrays
 from hdpainter_nb.trace.maps import CrossMaps, LevelMaps, QueryKeys
 from hdpainter_nb.trace.record import _ARRAYS, _MAPS, _QUERIES, GradStats, Record
@@ -42,17 +42,17 @@ __all__ = [
 ]
 
 # Those without a name are Settings.
-_KINDS: Mapping[str, Options] = {"upscale": UpscaleSettings(), "watch": WatchSettings()}
+_KINDS: Mapping[str, BaseSettings] = {"upscale": UpscaleSettings(), "watch": WatchSettings()}
 _PLAIN = ("index", "timestep", "score", "sigma", "alpha", "guided_norm", "seconds")
 
 
-def pack_settings(settings: Options) -> dict[str, Any]:
+def pack_settings(settings: BaseSettings) -> dict[str, Any]:
     """The settings by name; ``kind`` says what they belong to, where it is not inpainting."""
     kinds = [name for name, kind in _KINDS.items() if type(settings) is type(kind)]
     return {**({"kind": kinds[0]} if kinds else {}), **settings.to_dict()}
 
 
-def unpack_settings(values: Mapping[str, Any]) -> Options:
+def unpack_settings(values: Mapping[str, Any]) -> BaseSettings:
     """The reverse of `pack_settings`.
 
     Raises:
@@ -226,7 +226,7 @@ def write_trace(trace: Trace, path: Path) -> None:
         write_arrays(part, arrays, {_HEADER: json.dumps(header)})
 
 
-def read_trace(path: Path, spool: Spool, make: Callable[..., T]) -> T:
+def read_trace(path: Path, spool: ArrayStore, make: Callable[..., T]) -> T:
     """See `Trace.load`.
 
     Args:

@@ -1,8 +1,8 @@
 """A trace as one file of HTML that needs no kernel and no network: to look at, keep and send.
 
-The file holds the film (see `hdpainter_nb.trace.web`) as json and base64, and the script and style that
-show it. Its content security policy forbids any request. What people typed is text in it, never
-markup.
+The file holds the steps (see `hdpainter_nb.trace.web`) as json and base64, and the script and style
+that show it. Its content security policy forbids any request. What people typed is text in it,
+never markup.
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.select import Word, matches
 
-__all__ = ["CrossMaps", "Float", "Lands", "LevelMaps", "QueryKeys"]
+__all__ = ["CrossMaps", "Float", "LevelMaps", "Pending", "QueryKeys"]
 
 Float = NDArray[np.floating[Any]]
 
 
-class Lands(Protocol):
+class Pending(Protocol):
     """An array that is still on its way to main memory, with what is known of it before."""
 
     @property
@@ -34,7 +34,7 @@ class Lands(Protocol):
         """The array; waits until it is there."""
 
 
-Value = Float | Lands
+Value = Float | Pending
 
 
 def _landed(value: Value) -> Float:

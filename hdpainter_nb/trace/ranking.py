@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AGREEMENT",
     "METRICS",
-    "Row",
-    "Screen",
+    "RankedMap",
+    "WordRanking",
     "agreement",
     "at_level",
     "concentration",
@@ -127,7 +127,7 @@ _SHOWN = 12  # rows in a notebook
 
 
 @dataclass(frozen=True)
-class Row:
+class RankedMap:
     """One map of the word, or the mean over several. What a mean was taken over is None."""
 
     step: int | None
@@ -148,7 +148,7 @@ class Row:
     """The pointing game: 1 where the highest value lies in the mask; of means, how often."""
 
 
-class Screen:
+class WordRanking:
     """The maps of a word with their scores: sort, choose, average, look.
 
     >>> found = trace.screen("star")
@@ -167,7 +167,7 @@ class Screen:
     def __init__(
         self,
         word: str | int,
-        rows: tuple[Row, ...],
+        rows: tuple[RankedMap, ...],
         detail: Literal["heads", "layers", "mean"],
         records: tuple[Record, ...],
         mask: NDArray[np.bool_] | None,
@@ -224,17 +224,17 @@ class Screen:
         """
         keep = {self._apart(_known(name, _KEYS)) for name in sorted(names)}
         keep |= {"level"} if "layer" in keep else set()  # a layer has one level
-        groups: dict[tuple[Any, ...], list[Row]] = {}
+        groups: dict[tuple[Any, ...], list[RankedMap]] = {}
         for row in self.rows:
             groups.setdefault(tuple(getattr(row, k) for k in _KEYS if k in keep), []).append(row)
         found = []
         for rows in groups.values():
             keys: dict[str, Any] = {k: getattr(rows[0], k) if k in keep else None for k in _KEYS}
             scores: dict[str, Any] = {m: _mean([getattr(r, m) for r in rows]) for m in METRICS}
-            found.append(Row(**keys, **scores))
+            found.append(RankedMap(**keys, **scores))
         return self._with(found)
 
-    def map(self, row: Row) -> Float:
+    def map(self, row: RankedMap) -> Float:
         """The map (h, w) that a row speaks of, or the mean of its maps at the highest resolution.
 
         It covers the padded picture.
@@ -252,7 +252,7 @@ class Screen:
         mean: Float = np.mean(found, axis=0, dtype=np.float32)
         return mean
 
-    def record(self, row: Row) -> Record:
+    def record(self, row: RankedMap) -> Record:
         """The record of a row's step, or the last one."""
         return next((r for r in self.records if r.index == row.step), self.records[-1])
 
@@ -270,7 +270,7 @@ class Screen:
                     for row in self.rows
                 ]
             )
-            for f in dataclasses.fields(Row)
+            for f in dataclasses.fields(RankedMap)
         }
 
     def _apart(self, name: str) -> str:
@@ -284,10 +284,10 @@ class Screen:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[RankedMap]:
         return iter(self.rows)
 
-    def __getitem__(self, index: int) -> Row:
+    def __getitem__(self, index: int) -> RankedMap:
         return self.rows[index]
 
     def __repr__(self) -> str:
@@ -306,7 +306,7 @@ class Screen:
         return html.table(rows) + rest
 
 
-def screen(trace: Trace, word: str | int, branch: int | str = 0) -> Screen:
+def screen(trace: Trace, word: str | int, branch: int | str = 0) -> WordRanking:
     """See `Trace.screen`."""
     records = tuple(r for r in trace.records(branch) if r.cross.levels)
     if not records:
@@ -329,9 +329,9 @@ def screen(trace: Trace, word: str | int, branch: int | str = 0) -> Screen:
             scores |= agreement(flat, None if inside is None else inside[valid])
             for i, head in enumerate(heads):
                 values = {name: float(scores[name][i]) for name in METRICS}
-                rows.append(Row(record.index, level, layer, head, **values))
+                rows.append(RankedMap(record.index, level, layer, head, **values))
     detail = next(d for d in ("heads", "layers", "mean") if d in details)
-    return Screen(word, tuple(rows), detail, there, mask, trace.crop)
+    return WordRanking(word, tuple(rows), detail, there, mask, trace.crop)
 
 
 def _maps(

@@ -1,10 +1,4 @@
-"""The values that travel between the modules: `Settings`, `Job`, `Cond`, `State`, `Record`.
-
-All are frozen. A `Job` says what to paint; `Cond` is that job as the UNet needs it; `State` is a
-point of the sampling trajectory; `Record` is what was seen on the way from one state to the next.
-
-Records hold NumPy arrays only, so whatever draws them needs no torch.
-"""
+"""What was seen in one step: `Record`. NumPy arrays only, so whatever draws one needs no torch."""
 
 from __future__ import annotations
 
@@ -18,9 +12,9 @@ from jaxtyping import Float as FloatTensor
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdpainter_nb.capture.store import Spool
-from hdpainter_nb.settings import Options
-from hdpainter_nb.trace.maps import CrossMaps, Float, Lands, LevelMaps, QueryKeys
+from hdpainter_nb.capture.store import ArrayStore
+from hdpainter_nb.settings import BaseSettings
+from hdpainter_nb.trace.maps import CrossMaps, Float, LevelMaps, Pending, QueryKeys
 from hdpainter_nb.utils import html
 
 __all__ = ["GradStats", "Record", "arrays_of", "describe", "gradient_stats", "spooled"]
@@ -76,7 +70,7 @@ class Record:
     """Root mean square of the classifier-free guidance term eps_cond - eps_uncond."""
     seconds: float
     """Wall-clock time of the step."""
-    settings: Options
+    settings: BaseSettings
     """The settings under which this step was made."""
     x0_unblended: Float | None = None
     """(4, h, w): the x0 prediction before eq. 10 blended the original in; None where it did not."""
@@ -117,7 +111,7 @@ def gradient_stats(
     """Moments and histograms of the gradient before and after standardisation (figs. 12, 13).
 
     Args:
-        g, standard: the gradient and `standardise` of it.
+        g, standard: the gradient and `standardised` of it.
         bins: odd, so that one bin is centred on zero.
     """
     raw = g.detach().cpu().double().flatten().numpy()
@@ -144,7 +138,7 @@ _ARRAYS = ("latents", "x0_latents", "x0_preview", "scores", "x0_unblended")
 _QUERIES = ("self_qk", "cross_qk")
 
 
-def spooled(record: Record, spool: Spool) -> Record:
+def spooled(record: Record, spool: ArrayStore) -> Record:
     """The record with all its arrays within the budget; its maps, q and k are already."""
 
     def keep(value: Any) -> Any:
@@ -161,10 +155,10 @@ def spooled(record: Record, spool: Spool) -> Record:
     return dataclasses.replace(record, **changes)
 
 
-def arrays_of(record: Record) -> Iterator[NDArray[Any] | Lands]:
+def arrays_of(record: Record) -> Iterator[NDArray[Any] | Pending]:
     """The arrays that `pack_record` would pack; waits for none, so some may be on their way."""
 
-    def inside(value: Any) -> Iterator[NDArray[Any] | Lands]:
+    def inside(value: Any) -> Iterator[NDArray[Any] | Pending]:
         if isinstance(value, CrossMaps):
             value = value.maps
         if isinstance(value, LevelMaps | QueryKeys):

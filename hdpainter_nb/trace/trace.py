@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hdpainter_nb.capture.store import Spool, is_mapped
+from hdpainter_nb.capture.store import ArrayStore, is_mapped
 from hdpainter_nb.edits.edit import Edit
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.select import Word
-from hdpainter_nb.settings import Options
+from hdpainter_nb.settings import BaseSettings
 from hdpainter_nb.trace.attention import Attention
 from hdpainter_nb.trace.file import read_trace, write_trace
-from hdpainter_nb.trace.maps import Lands
+from hdpainter_nb.trace.maps import Pending
 from hdpainter_nb.trace.record import Record, describe, spooled
 from hdpainter_nb.trace.tree import Branch, Node, Pictures, name_change
 from hdpainter_nb.utils import html
 from hdpainter_nb.utils.nbytes import byte_count, readable_bytes
 
 if TYPE_CHECKING:
-    from hdpainter_nb.trace.ranking import Screen
+    from hdpainter_nb.trace.ranking import WordRanking
 
 __all__ = ["Trace"]
 
@@ -68,7 +68,7 @@ class Trace:
         self.branches: dict[int, Branch] = {}
         self.tips: dict[int, int] = {}
         """Branch -> its newest node."""
-        self.spool = Spool()
+        self.spool = ArrayStore()
         """Keeps the arrays of the steps within the budget of `Capture`."""
         self.pictures: dict[int, NDArray[np.uint8]] = Pictures(self.spool)
         """Node -> (H, W, 3): the x0 predictions that were decoded."""
@@ -83,7 +83,7 @@ class Trace:
     def open_branch(
         self,
         prompt: str,
-        settings: Options,
+        settings: BaseSettings,
         start: Node,
         parent: int | None,
         name: str = "",
@@ -163,7 +163,7 @@ class Trace:
             raise SettingsError(f"There is no step {step}; there are {len(records)}.")
         return Attention.of(records[step])
 
-    def screen(self, word: str | int, branch: int | str = 0) -> Screen:
+    def screen(self, word: str | int, branch: int | str = 0) -> WordRanking:
         """Score every map of a word that was kept, to find the layers and heads that carry it.
 
         >>> trace.screen("star").per("layer", "head").top(5)
@@ -308,10 +308,10 @@ class Trace:
         Raises:
             TraceError: no such file, truncated, not a trace, or made by a newer version.
         """
-        return read_trace(Path(path), Spool(byte_count(budget)), cls)
+        return read_trace(Path(path), ArrayStore(byte_count(budget)), cls)
 
 
-def _on_disk(array: NDArray[Any] | Lands) -> bool:
+def _on_disk(array: NDArray[Any] | Pending) -> bool:
     """Whether it lies in a file; what is on its way does not, yet."""
     if isinstance(array, np.ndarray):
         return is_mapped(array)

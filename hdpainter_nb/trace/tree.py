@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdpainter_nb.capture.store import Spool
+from hdpainter_nb.capture.store import ArrayStore
 from hdpainter_nb.edits.edit import Edit
-from hdpainter_nb.settings import Options
-from hdpainter_nb.trace.maps import Lands
+from hdpainter_nb.settings import BaseSettings
+from hdpainter_nb.trace.maps import Pending
 from hdpainter_nb.trace.record import Record, arrays_of
 
 __all__ = ["Branch", "Node", "Pictures", "name_change"]
@@ -33,7 +33,7 @@ class Node:
     def __post_init__(self) -> None:
         object.__setattr__(self, "nbytes", sum(array.nbytes for array in self.arrays()))
 
-    def arrays(self) -> Iterator[NDArray[Any] | Lands]:
+    def arrays(self) -> Iterator[NDArray[Any] | Pending]:
         """All its arrays; waits for none, so some may still be on their way to main memory."""
         yield self.latents
         yield self.rng
@@ -53,7 +53,7 @@ class Branch:
     id: int
     name: str
     prompt: str
-    settings: Options
+    settings: BaseSettings
     parent: int | None  # branch
     start: int  # node it grows from
     edits: tuple[Edit, ...] = ()  # interventions
@@ -65,7 +65,7 @@ class Pictures(dict[int, NDArray[np.uint8]]):
     __slots__ = ("_spool",)
 
     def __init__(
-        self, spool: Spool, pictures: Mapping[int, NDArray[np.uint8]] | None = None
+        self, spool: ArrayStore, pictures: Mapping[int, NDArray[np.uint8]] | None = None
     ) -> None:
         super().__init__(pictures or {})
         self._spool = spool
@@ -74,7 +74,7 @@ class Pictures(dict[int, NDArray[np.uint8]]):
         super().__setitem__(node, self._spool.keep(np.ascontiguousarray(picture)))
 
 
-def name_change(old: Branch, prompt: str, settings: Options, edits: tuple[Edit, ...]) -> str:
+def name_change(old: Branch, prompt: str, settings: BaseSettings, edits: tuple[Edit, ...]) -> str:
     """What is different, as a name: ``painta=False``, ``ScaleWord('star', 2.0)``."""
     changes = [f"{k}={new!r}" for k, (_, new) in old.settings.differences(settings).items()]
     if prompt != old.prompt:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb.images.read import read_image
-from hdpainter_nb.job import Task
+from hdpainter_nb.job import BaseJob
 from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.upscale import geometry
 
@@ -17,7 +17,7 @@ __all__ = ["UpscaleJob"]
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
-class UpscaleJob(Task[UpscaleSettings]):
+class UpscaleJob(BaseJob[UpscaleSettings]):
     """What to make larger: a small filled picture, the large original, its hole and a prompt.
 
     Args:

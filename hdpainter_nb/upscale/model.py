@@ -15,18 +15,18 @@ from hdpainter_nb.images import resize
 from hdpainter_nb.method import ddim, masks
 from hdpainter_nb.method.blending import soft_mask
 from hdpainter_nb.models import vae
-from hdpainter_nb.models.conditioning import Conditions, read_text
-from hdpainter_nb.models.defaults import Card
+from hdpainter_nb.models.conditioning import TextConditioning, read_text
+from hdpainter_nb.models.defaults import ModelDefaults
 from hdpainter_nb.models.devices import Offload
 from hdpainter_nb.models.families import UPSCALING
 from hdpainter_nb.models.loading import open_pipeline
 from hdpainter_nb.models.model import Model, Prediction
-from hdpainter_nb.models.out_of_memory import enough_memory
+from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.schedulers import State
 from hdpainter_nb.upscale import geometry
 from hdpainter_nb.upscale.job import UpscaleJob
 
-__all__ = ["UpscaleCond", "UpscaleModel", "load_upscaler"]
+__all__ = ["UpscaleConditioning", "UpscaleModel", "load_upscaler"]
 
 
 def load_upscaler(
@@ -53,7 +53,7 @@ def load_upscaler(
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class UpscaleCond(Conditions):
+class UpscaleConditioning(TextConditioning):
     """A job as the upscaler's UNet needs it. H, W: the frame; h, w = H/4, W/4."""
 
     low: Tensor  # (1, 3, h, w): the small picture with noise, in -1..1 and beyond
@@ -79,7 +79,9 @@ class UpscaleModel(Model):
     max_noise_level: int = 350
 
     @classmethod
-    def from_pipeline(cls, pipe: Any, *, name: str | None = None, card: Card | None = None) -> Self:
+    def from_pipeline(
+        cls, pipe: Any, *, name: str | None = None, card: ModelDefaults | None = None
+    ) -> Self:
         """Wrap a pipeline that `families.check_pipeline` has accepted."""
         model = super().from_pipeline(pipe, name=name, card=card or UPSCALING.card)
         model.low_alphas = pipe.low_res_scheduler.alphas_cumprod.float().cpu()
@@ -94,7 +96,7 @@ class UpscaleModel(Model):
         betas: Tensor | None = None,
         prediction_type: Prediction = "v_prediction",
     ) -> Self:
-        """Wrap a bare UNet: it can be sampled from a ready `UpscaleCond`, but not decoded.
+        """Wrap a bare UNet: it can be sampled from a ready `UpscaleConditioning`, but not decoded.
 
         Args:
             unet: a `UNet2DConditionModel` with 7 input channels and noise levels as classes.
@@ -129,13 +131,13 @@ class UpscaleModel(Model):
         if self.pipe is None:
             raise ModelError(
                 "A bare UNet has no text encoder and no VAE: load a whole model, or build an "
-                "UpscaleCond."
+                "UpscaleConditioning."
             )
         return self.pipe
 
     def prepare(  # type: ignore[override]  # its jobs hold a small picture as well
         self, job: UpscaleJob
-    ) -> tuple[UpscaleCond, State]:
+    ) -> tuple[UpscaleConditioning, State]:
         """Turn a job into what the UNet needs, and draw the starting noise.
 
         Random numbers are drawn in the stock pipeline's order: the small picture's noise first.
@@ -144,11 +146,11 @@ class UpscaleModel(Model):
             ModelError: this is a bare UNet; the VAE gives no finite numbers.
             SettingsError: a noise level above `max_noise_level`.
         """
-        with torch.no_grad(), enough_memory(self, "encoding", None, job.geometry().frame):
+        with torch.no_grad(), out_of_memory_explained(self, "encoding", None, job.geometry().frame):
             return _prepare(self, job)
 
 
-def _prepare(model: UpscaleModel, job: UpscaleJob) -> tuple[UpscaleCond, State]:
+def _prepare(model: UpscaleModel, job: UpscaleJob) -> tuple[UpscaleConditioning, State]:
     parts, device, dtype, settings = model.parts(), model.device, model.dtype, job.settings
     if settings.noise_level > model.max_noise_level:
         raise SettingsError(
@@ -169,7 +171,7 @@ def _prepare(model: UpscaleModel, job: UpscaleJob) -> tuple[UpscaleCond, State]:
     latents = torch.randn((1, 4, height, width), generator=rng, dtype=dtype).to(device)
     soft = torch.from_numpy(soft_mask(hole, (height, width)))[None, None]
     hard = masks.to_unet(hole, "dilate_any", model.factor)
-    cond = UpscaleCond(
+    cond = UpscaleConditioning(
         context=context,
         low=ddim.add_noise(clean, noise, alpha),
         noise_level=settings.noise_level,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hdpainter_nb.attention.hooks import Taps
-from hdpainter_nb.attention.plan import Plan
+from hdpainter_nb.attention.hooks import AttentionHooks
+from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.capture.transfer import to_array
 from hdpainter_nb.method import ddim
 from hdpainter_nb.models.schedulers import State
@@ -19,18 +19,18 @@ from hdpainter_nb.sampling.step import BaseStepper, never
 from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.trace.maps import LevelMaps
 from hdpainter_nb.trace.record import Record
-from hdpainter_nb.upscale.model import UpscaleCond
+from hdpainter_nb.upscale.model import UpscaleConditioning
 
 __all__ = ["UpscaleStepper"]
 
 
 @dataclass(frozen=True, eq=False)
-class UpscaleStepper(BaseStepper[UpscaleCond, UpscaleSettings]):
+class UpscaleStepper(BaseStepper[UpscaleConditioning, UpscaleSettings]):
     """The steps of making a picture four times as large."""
 
-    def plan(self, cancelled: Callable[[], bool] = never, index: int = 0) -> Plan:
+    def plan(self, cancelled: Callable[[], bool] = never, index: int = 0) -> HookPlan:
         """What the attention taps do in step `index`: watch the words, keep queries and keys."""
-        return Plan(
+        return HookPlan(
             size=self.cond.size,
             indices=self.cond.indices,
             tokens=self.tokens,
@@ -59,7 +59,7 @@ class UpscaleStepper(BaseStepper[UpscaleCond, UpscaleSettings]):
         context = cond.context[halves]
         stacked = torch.cat([x, cond.low], 1).expand(len(context), -1, -1, -1)
         level = torch.full((len(context),), cond.noise_level, device=x.device)
-        with Taps(unet, self.plan(cancelled, index)) as taps, torch.no_grad():
+        with AttentionHooks(unet, self.plan(cancelled, index)) as taps, torch.no_grad():
             taps.half = "both" if self.guided else "cond"
             output = unet(
                 stacked,
@@ -89,7 +89,7 @@ class UpscaleStepper(BaseStepper[UpscaleCond, UpscaleSettings]):
 
         said = self.predict(x, t, cancelled, state.index)
         output = said.guided(self.guidance_scale)
-        x0, eps = ddim.predictions(model.prediction_type, output, x, alpha)
+        x0, eps = ddim.x0_and_eps(model.prediction_type, output, x, alpha)
         free, x0 = x0, self.blended(x0) if settings.blend else x0
         x_prev = ddim.ddim_step(x0, eps, alpha_prev, torch.zeros_like(alpha), None)
 

@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.images import compositing, resize
-from hdpainter_nb.job import Task
+from hdpainter_nb.job import BaseJob
 from hdpainter_nb.models.schedulers import State
-from hdpainter_nb.sampling.base import Loop
+from hdpainter_nb.sampling.base import BaseSampler
 from hdpainter_nb.sampling.cost import Estimate
 from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.tree import Branch
 from hdpainter_nb.upscale.job import UpscaleJob
-from hdpainter_nb.upscale.model import UpscaleCond, UpscaleModel
+from hdpainter_nb.upscale.model import UpscaleConditioning, UpscaleModel
 from hdpainter_nb.upscale.step import UpscaleStepper
 
 __all__ = ["Upscaler"]
 
 
-class Upscaler(Loop[UpscaleCond, UpscaleSettings]):
+class Upscaler(BaseSampler[UpscaleConditioning, UpscaleSettings]):
     """Makes a filled picture four times as large, keeping the original's detail around the hole.
 
     It steps, goes back, branches and remembers exactly as `Sampler` does.
@@ -47,12 +47,12 @@ class Upscaler(Loop[UpscaleCond, UpscaleSettings]):
     stepper: UpscaleStepper
 
     @staticmethod
-    def _prepare(model: UpscaleModel, job: Any) -> tuple[UpscaleCond, State]:
+    def _prepare(model: UpscaleModel, job: Any) -> tuple[UpscaleConditioning, State]:
         return model.prepare(job)
 
     @staticmethod
     def _stepper(
-        model: UpscaleModel, cond: UpscaleCond, settings: UpscaleSettings, capture: Capture
+        model: UpscaleModel, cond: UpscaleConditioning, settings: UpscaleSettings, capture: Capture
     ) -> UpscaleStepper:
         return UpscaleStepper(model, cond, settings, capture)
 
@@ -66,7 +66,7 @@ class Upscaler(Loop[UpscaleCond, UpscaleSettings]):
         return UpscaleJob(trace.low, trace.image, trace.mask, branch.prompt, **values)
 
     @staticmethod
-    def _trace(model: Any, job: Task[UpscaleSettings], cond: UpscaleCond) -> Trace:
+    def _trace(model: Any, job: BaseJob[UpscaleSettings], cond: UpscaleConditioning) -> Trace:
         assert isinstance(job, UpscaleJob)
         words, tokens = cond.words, cond.tokens
         return Trace(job.image, job.mask, words, tokens, model.name, cond.crop, job.low)

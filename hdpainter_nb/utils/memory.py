@@ -26,7 +26,7 @@ __all__ = [
     "Fused",
     "LiveBytes",
     "SavedBytes",
-    "explained_shortage",
+    "explain_out_of_memory",
     "free_bytes",
     "is_shortage",
     "meta_twin",
@@ -197,7 +197,7 @@ def is_shortage(error: BaseException) -> bool:
 
 
 @contextmanager
-def explained_shortage(advice: Callable[[], str]) -> Iterator[None]:
+def explain_out_of_memory(advice: Callable[[], str]) -> Iterator[None]:
     """Turn a shortage of memory into one sentence, and let go of what the failed call holds.
 
     Its traceback, which notebooks keep, would hold every tensor of the failed call; so its frames

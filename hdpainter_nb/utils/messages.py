@@ -12,10 +12,10 @@ from pathlib import Path
 
 from hdpainter_nb.errors import HDPainterWarning
 
-__all__ = ["no_chatter", "tell"]
+__all__ = ["quiet_logging", "warn_user"]
 
 
-def tell(message: str, category: type[Warning] = HDPainterWarning) -> None:
+def warn_user(message: str, category: type[Warning] = HDPainterWarning) -> None:
     """Warn at the line of the user's own code, however deep in this package we are."""
     package = str(Path(__file__).parents[1]) + os.sep
     level, frame = 2, sys._getframe(1)
@@ -25,7 +25,7 @@ def tell(message: str, category: type[Warning] = HDPainterWarning) -> None:
 
 
 @contextmanager
-def no_chatter() -> Iterator[None]:
+def quiet_logging() -> Iterator[None]:
     """No log messages up to WARNING inside; those that were off already stay off.
 
     For moments only, since it holds for the whole process: importing diffusers' pipelines (which

@@ -12,13 +12,13 @@ from hdpainter_nb.views.maps import Crop, _below, _part, _short, _tile
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from hdpainter_nb.trace.ranking import Metric, Row, Screen
+    from hdpainter_nb.trace.ranking import Metric, RankedMap, WordRanking
 
 __all__ = ["needles"]
 
 
 def needles(
-    screen: Screen,
+    screen: WordRanking,
     count: int = 12,
     *,
     by: Metric | None = None,
@@ -65,7 +65,7 @@ def needles(
     return sheet(tiles, columns, tile=tile, title=title)
 
 
-def _where(row: Row) -> str:
+def _where(row: RankedMap) -> str:
     parts = [] if row.layer is None else [_short(row.layer)]
     parts += [] if row.head is None else [f"head {row.head}"]
     parts += [] if row.step is None else [f"step {row.step}"]
@@ -74,7 +74,7 @@ def _where(row: Row) -> str:
     return " · ".join(parts) or "all"
 
 
-def _said(row: Row, *, masked: bool) -> str:
+def _said(row: RankedMap, *, masked: bool) -> str:
     if not masked:
         return f"concentration {row.concentration:.2f}"
     return f"AUC {row.auc:.2f} · IoU {row.iou:.2f} · conc. {row.concentration:.2f}"

@@ -11,9 +11,9 @@ from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from torch import Tensor, nn
 
 from hdpainter_nb import Capture, Job, Sampler
-from hdpainter_nb.attention.hooks import Taps
+from hdpainter_nb.attention.hooks import AttentionHooks
 from hdpainter_nb.attention.layers import attention_layers
-from hdpainter_nb.attention.plan import Plan
+from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.errors import ModelError, OutOfMemoryError, SamplingCancelled
 from hdpainter_nb.models.model import Model
 from support.hook_traces import break_at, snapshot
@@ -168,7 +168,10 @@ def test_a_failed_installation_takes_back_what_it_did(model: Model, job: Job) ->
     original = layers[-1].block.attn2.set_processor
     layers[-1].block.attn2.set_processor = lambda *_: (_ for _ in ()).throw(RuntimeError("no"))
     try:
-        with pytest.raises(RuntimeError, match="no"), Taps(model.unet, sampler.stepper.plan(0)):
+        with (
+            pytest.raises(RuntimeError, match="no"),
+            AttentionHooks(model.unet, sampler.stepper.plan(0)),
+        ):
             pass
     finally:
         layers[-1].block.attn2.__dict__.pop("set_processor")
@@ -190,6 +193,8 @@ def test_rasg_needs_a_level_to_read() -> None:
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
     )
-    plan = Plan(size=(128, 128), indices=(1,), tokens=3, rows={}, capture=Capture(), scores=True)
+    plan = HookPlan(
+        size=(128, 128), indices=(1,), tokens=3, rows={}, capture=Capture(), scores=True
+    )
     with pytest.raises(ModelError, match="rasg=False"):
-        Taps(unet, plan)
+        AttentionHooks(unet, plan)

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from hdpainter_nb import Capture, Job, Sampler, Trace
-from hdpainter_nb.attention.plan import Plan
+from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.capture import transfer
-from hdpainter_nb.capture.store import Spool, is_mapped
-from hdpainter_nb.capture.transfer import Flight, Shelf
+from hdpainter_nb.capture.store import ArrayStore, is_mapped
+from hdpainter_nb.capture.transfer import HostTransfer, PendingArray
 from hdpainter_nb.errors import HDPainterWarning, SettingsError
-from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.models.loading import load
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.sampling.cost import step_cost
@@ -135,7 +135,7 @@ def test_a_full_disk_is_an_error_that_says_what_to_do(
 
 
 def test_bytes_are_counted_while_arrays_live() -> None:
-    spool = Spool(1000)
+    spool = ArrayStore(1000)
     first = spool.keep(np.ones(100, np.uint8))
     assert spool.keep(first) is first
     assert spool.in_memory == 100
@@ -196,10 +196,10 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> Copies:
 def test_a_copy_is_waited_for_when_it_is_read(copies: Copies) -> None:
     from hdpainter_nb.trace.maps import LevelMaps
 
-    shelf = Shelf()
+    shelf = HostTransfer()
     maps = LevelMaps({16: {"a": shelf.put(torch.full((2, 2), 1.0))}})
     both = [shelf.put(torch.full((2, 2), float(n))) for n in (2, 3)]
-    assert all(isinstance(flight, Flight) for flight in both)
+    assert all(isinstance(flight, PendingArray) for flight in both)
     assert list(maps) == [16]
     assert copies.waited == []
     np.testing.assert_array_equal(maps[16], np.ones((2, 2)))
@@ -210,7 +210,7 @@ def test_a_copy_is_waited_for_when_it_is_read(copies: Copies) -> None:
 
 
 def test_maps_of_one_shape_travel_together(copies: Copies) -> None:
-    shelf = Shelf()
+    shelf = HostTransfer()
     flights = shelf.put_rows(torch.stack([torch.full((2, 2), float(n)) for n in (5, 6, 7)]))
     assert [int(flight.land()[0, 0]) for flight in flights] == [5, 6, 7]
     assert copies.waited == [5, 5, 5]  # one copy, which begins with the first
@@ -219,7 +219,7 @@ def test_maps_of_one_shape_travel_together(copies: Copies) -> None:
 
 def test_pinned_memory_stays_small(copies: Copies, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "_STAGED", 3 * 16)
-    shelf = Shelf(Spool(32))
+    shelf = HostTransfer(ArrayStore(32))
     flights = [shelf.put(torch.full((2, 2), float(n))) for n in range(8)]
     assert copies.waited == [0, 1, 2, 3, 4]  # the oldest first, the newest three in flight
     values = [int(flight.land()[0, 0]) for flight in flights]
@@ -235,7 +235,7 @@ def test_maps_may_stay_on_the_device_until_read(
     sampler = Sampler(model, plain, Capture.standard(device="model"))
     record = sampler.step()
     held = record.c._layers[16]
-    assert all(isinstance(value, Flight) for value in held.values())
+    assert all(isinstance(value, PendingArray) for value in held.values())
     expected = Sampler(model, plain).step()
     np.testing.assert_array_equal(record.c[16], expected.c[16])
     np.testing.assert_array_equal(record.cross["star"], expected.cross["star"])
@@ -252,7 +252,7 @@ def test_printing_a_trace_waits_for_no_copy(
     held: list[Any] = [x for named in record.cross.maps.waiting.values() for x in named.values()]
     for named in record.self_qk.waiting.values():
         held += [x for pair in named.values() for x in pair]
-    assert all(isinstance(flight, Flight) for flight in held)
+    assert all(isinstance(flight, PendingArray) for flight in held)
     before, on_disk = trace.nbytes, trace.nbytes_on_disk
     assert "per head" in repr(trace)
     assert "q and k" in trace._repr_html_()
@@ -513,7 +513,7 @@ def test_standard_capture_costs_three_parts_in_a_thousand() -> None:
     masks = {level: torch.zeros(side // level, side // level) for level in (16, 32)}
     for mask in masks.values():
         mask[: len(mask) // 2] = 1
-    cond = Cond(
+    cond = Conditioning(
         context=torch.zeros(2, 77, 768),
         latent_mask=torch.zeros(1, 1, h, h),
         masked_image_latents=torch.zeros(1, 4, h, h),
@@ -526,7 +526,7 @@ def test_standard_capture_costs_three_parts_in_a_thousand() -> None:
         step_cost(
             unet,
             cond,
-            Plan(
+            HookPlan(
                 size=cond.size,
                 indices=cond.indices,
                 tokens=8,

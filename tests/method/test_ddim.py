@@ -50,7 +50,7 @@ def test_step_with_cumulative_sigma_is_ddim(eta: float) -> None:
         theirs = scheduler.step(eps, t, x, eta=eta, variance_noise=noise)
         alpha, alpha_prev = ALPHAS[t], ddim.alpha_at(ALPHAS, prev)
         sigma = ddim.sigma("cumulative", eta, BETAS, ALPHAS, t, prev)
-        x0, e = ddim.predictions("epsilon", eps, x, alpha)
+        x0, e = ddim.x0_and_eps("epsilon", eps, x, alpha)
         ours = ddim.ddim_step(x0, e, alpha_prev, sigma, noise if eta else None)
         torch.testing.assert_close(ours, theirs.prev_sample, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(x0, theirs.pred_original_sample)
@@ -80,7 +80,7 @@ def test_v_prediction_says_the_same_as_epsilon() -> None:
     x = ddim.add_noise(x0, noise, alpha)
     v = alpha**0.5 * noise - (1 - alpha) ** 0.5 * x0
     for kind, output in (("epsilon", noise), ("v_prediction", v)):
-        found = ddim.predictions(kind, output, x, alpha)
+        found = ddim.x0_and_eps(kind, output, x, alpha)
         torch.testing.assert_close(found[0], x0, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(found[1], noise, atol=1e-5, rtol=1e-4)
 

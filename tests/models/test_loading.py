@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hdpainter_nb.errors import HDPainterWarning, ModelError
-from hdpainter_nb.models.defaults import Card, read_card
+from hdpainter_nb.models.defaults import ModelDefaults, read_defaults
 from hdpainter_nb.models.devices import pick_device, pick_dtype
 from hdpainter_nb.models.loading import ALIASES, load
 from hdpainter_nb.models.model import Model
@@ -161,7 +161,7 @@ def test_the_card_of_a_pipeline_from_a_folder_is_found(folders, tmp_path: Path) 
     pipe = StableDiffusionInpaintPipeline.from_pretrained(folder)
     for model in (load(pipe), load(folder)):
         assert (model.name, model.guidance_scale, model.positive_suffix) == ("own", 3.0, "left")
-        assert model.negative_prompt == Card().negative_prompt
+        assert model.negative_prompt == ModelDefaults().negative_prompt
 
 
 def test_an_unused_controlnet_is_mentioned(pipe: Any) -> None:
@@ -328,7 +328,7 @@ def test_devices_and_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cards_are_checked(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "hdpainter.json").write_text(text)
     with pytest.raises(ModelError, match=re.escape(str(tmp_path))) as caught:
-        read_card(tmp_path)
+        read_defaults(tmp_path)
     assert message in str(caught.value)
 
 

@@ -23,13 +23,13 @@ from support import builders
 pytestmark = pytest.mark.diffusers
 
 PLAIN = {"prompt_additions": "none", "painta": False, "rasg": False}
-KINDS = ("sd15", "sd2", "sd15-4ch")
+SCHEDULERS = ("sd15", "sd2", "sd15-4ch")
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("models")
-    return {kind: builders.make_folder(root / kind, kind) for kind in KINDS}
+    return {kind: builders.make_folder(root / kind, kind) for kind in SCHEDULERS}
 
 
 @pytest.fixture(scope="module")
@@ -402,10 +402,10 @@ def test_preview_is_fitted_once(model: Model, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_card_may_bring_its_own_preview(folders, tmp_path: Path) -> None:
     model = load(folders["sd15"], device="cpu")
-    from hdpainter_nb.models.defaults import Card
+    from hdpainter_nb.models.defaults import ModelDefaults
 
     rows = [[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [0, 0, 0], [0.5, 0, 0]]
-    own = Model.from_pipeline(model.pipe, card=Card(preview=rows))
+    own = Model.from_pipeline(model.pipe, card=ModelDefaults(preview=rows))
     latents = torch.zeros(4, 1, 1)
     latents[1] = 1
     assert own.preview(latents).tolist() == [[[128, 255, 0]]]

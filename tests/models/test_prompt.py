@@ -16,12 +16,12 @@ from hdpainter_nb.select import Word
 from support.builders_tokenizer import make_tokenizer
 
 WORDS = ["a", "red", "star", "full", "hd", "quality", "dog", "shirt"]
-KINDS = sorted(
+SCHEDULERS = sorted(
     {name for name in ("CLIPTokenizer", "CLIPTokenizerFast") if hasattr(transformers, name)}
 )
 
 
-@pytest.fixture(scope="module", params=[(k, p) for k in KINDS for p in ("eot", "!")], ids=str)
+@pytest.fixture(scope="module", params=[(k, p) for k in SCHEDULERS for p in ("eot", "!")], ids=str)
 def tokenizer(request, tmp_path_factory):
     kind, pad = request.param
     return make_tokenizer(tmp_path_factory.mktemp("tokenizer"), WORDS, pad, kind=kind)
@@ -272,7 +272,7 @@ def test_ordinary_punctuation_is_no_emphasis(tokenizer, prompt):
     assert len(read_prompt(tokenizer, prompt).indices) > 3
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SCHEDULERS)
 def test_unknown_characters_are_named(tmp_path, kind):
     lacking = make_tokenizer(tmp_path, WORDS, without=["z"], kind=kind)
     with pytest.warns(PromptWarning, match="does not know 'zoo': the model sees an unknown token"):

@@ -13,7 +13,14 @@ from diffusers import StableDiffusionInpaintPipeline
 from hdpainter_nb import Capture, Job, Sampler, Trace, load
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.models.model import Model
-from hdpainter_nb.models.schedulers import KINDS, Solver, State, from_arrays, mixed, to_arrays
+from hdpainter_nb.models.schedulers import (
+    SCHEDULERS,
+    DiffusersScheduler,
+    State,
+    from_arrays,
+    mix_noise,
+    to_arrays,
+)
 from hdpainter_nb.settings import NOISY, Settings
 from support.stock_runs import latents_of, run_stock
 
@@ -22,7 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # theirs
 ]
 
-NAMES = tuple(KINDS)
+NAMES = tuple(SCHEDULERS)
 STEPS = 5
 PLAIN: dict[str, Any] = {
     "preset": "community",
@@ -121,7 +128,7 @@ def test_a_saved_run_goes_on_as_if_it_had_not_stopped(
 
 
 def test_a_step_changes_nothing_but_what_it_returns(model: Model) -> None:
-    solver = Solver("unipc", model.schedule, STEPS)
+    solver = DiffusersScheduler("unipc", model.schedule, STEPS)
     torch.manual_seed(0)
     x, output = torch.randn(2, 1, 4, 4, 4)
     memory, seen = None, []
@@ -190,13 +197,13 @@ def test_a_record_speaks_of_what_the_unet_takes(name: str, model: Model, job: Jo
 def test_sigma_of_the_ancestral_schedulers_is_that_of_ddpm(model: Model) -> None:
     """sigma_t of eq. 3 at eta = 1, with the cumulative alphas of the solver's own timesteps."""
     for name in ("ddpm", "euler_a"):
-        solver = Solver(name, model.schedule, STEPS)
+        solver = DiffusersScheduler(name, model.schedule, STEPS)
         for index in range(STEPS - 1):
             a, b = float(solver.alpha(index)), float(solver.alpha(index + 1))
             assert solver.sigma(index) == pytest.approx(
                 ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5, rel=1e-4
             )
-    assert Solver("euler", model.schedule, STEPS).sigma(0) == 0
+    assert DiffusersScheduler("euler", model.schedule, STEPS).sigma(0) == 0
 
 
 def test_self_attention_can_be_asked_for(model: Model, job: Job) -> None:
@@ -217,13 +224,13 @@ def test_which_schedulers_add_noise(model: Model) -> None:
     torch.manual_seed(0)
     x, output = torch.randn(2, 1, 4, 4, 4)
     for name in NAMES:
-        solver = Solver(name, model.schedule, STEPS)
+        solver = DiffusersScheduler(name, model.schedule, STEPS)
         one, two = (
             solver.step(output, x, 0, rng=torch.Generator().manual_seed(seed))[0] for seed in (1, 2)
         )
         assert torch.equal(one, two) == (name not in NOISY), name
         assert (solver.sigma(0) > 0) == (name in NOISY), name
-    assert {*NOISY} == {"ddim", *(name for name in NAMES if Solver(name, {}, 3).noisy)}
+    assert {*NOISY} == {"ddim", *(name for name in NAMES if DiffusersScheduler(name, {}, 3).noisy)}
     assert get_args(get_type_hints(Settings)["scheduler"]) == ("ddim", *NAMES)
 
 
@@ -251,7 +258,7 @@ def test_the_gradient_takes_the_noises_place(name: str, eta: float, model: Model
     push = -centred / centred.std()
     one, two = with_noise.step(), with_push.step()
     sigma = two.sigma if name != "euler_a" else two.sigma / one_less_alpha(with_push)
-    expected = sigma * (mixed(push, drawn, eta) - drawn)
+    expected = sigma * (mix_noise(push, drawn, eta) - drawn)
     difference = with_push.state.latents - with_noise.state.latents
     assert two.score == float(said.score)
     assert one.score is None
@@ -284,7 +291,7 @@ def test_a_bare_unet_has_a_schedule_too(model: Model, job: Job) -> None:
     start = State(0, torch.randn(1, 4, 16, 16), torch.Generator().get_state())
     record = Sampler.from_cond(bare, cond, start, settings).run()
     assert np.isfinite(record.x0_latents).all()
-    alphas = Solver("ddpm", bare.schedule, STEPS)
+    alphas = DiffusersScheduler("ddpm", bare.schedule, STEPS)
     torch.testing.assert_close(
         alphas.alpha(0), bare.alphas_cumprod[alphas.timesteps[0]], atol=1e-6, rtol=1e-5
     )

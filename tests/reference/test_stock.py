@@ -14,7 +14,7 @@ from hdpainter_nb.models.model import Model
 from support.stock_runs import latents_of, run_stock
 
 pytestmark = pytest.mark.diffusers
-KINDS = ("sd15", "sd2", "sd2-v", "sd15-4ch")
+SCHEDULERS = ("sd15", "sd2", "sd2-v", "sd15-4ch")
 PLAIN: dict[str, Any] = {"preset": "community", "painta": False, "rasg": False, "steps": 7}
 
 
@@ -38,7 +38,7 @@ def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
     return len(ours) == len(theirs) and all(map(torch.equal, ours, theirs))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SCHEDULERS)
 def test_bit_equal_while_watched(kind: str, folders: dict[str, str], job: Job) -> None:
     job = plain_job(job, negative_prompt="blurry")
     theirs, picture = stock(folders[kind], job)

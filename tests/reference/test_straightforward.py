@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hdpainter_nb.capture.capture import Capture
-from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.models.schedulers import State
 from hdpainter_nb.sampling.predict import predict
@@ -48,14 +48,14 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="module")
-def cond() -> Cond:
+def cond() -> Conditioning:
     torch.manual_seed(1)
     masks = {n: torch.zeros(SIDE // n, SIDE // n, dtype=torch.bool) for n in (16, 32)}
     masks[16][2:6, 1:6] = True
     masks[32][1:3, 1:3] = True
     latent_mask = torch.zeros(1, 1, SIDE // 8, SIDE // 8)
     latent_mask[..., 4:12, 3:12] = 1
-    return Cond(
+    return Conditioning(
         context=torch.randn(2, 24, 32),
         latent_mask=latent_mask,
         masked_image_latents=torch.randn(1, 4, SIDE // 8, SIDE // 8),
@@ -77,7 +77,7 @@ METHODS = [(False, False), (True, False), (False, True), (True, True)]
 @pytest.mark.parametrize(("painta", "rasg"), METHODS)
 @pytest.mark.parametrize("index", [0, STEPS - 1])  # inside PAIntA's window and outside
 def test_the_library_says_the_same(
-    plainly: ModuleType, model: Model, cond: Cond, painta: bool, rasg: bool, index: int
+    plainly: ModuleType, model: Model, cond: Conditioning, painta: bool, rasg: bool, index: int
 ) -> None:
     settings = Settings(steps=STEPS, painta=painta, rasg=rasg, guidance_scale=SCALE)
     start = State(index, x_t(), torch.Generator().get_state())
@@ -109,7 +109,7 @@ def test_the_library_says_the_same(
     assert worst < 1e-4
 
 
-def test_it_keeps_everything(plainly: ModuleType, model: Model, cond: Cond) -> None:
+def test_it_keeps_everything(plainly: ModuleType, model: Model, cond: Conditioning) -> None:
     """The whole matrices, both halves, every head: what the comparison of memory is about."""
     _, _, _, seen = plainly.predict(model.unet, cond, x_t(), 999, painta=True, rasg=False)
     sides = sorted({a.shape[-1] for a in seen.self_attention.values()})
@@ -119,7 +119,9 @@ def test_it_keeps_everything(plainly: ModuleType, model: Model, cond: Cond) -> N
         torch.testing.assert_close(attention.sum(-1), torch.ones_like(attention[..., 0]))
 
 
-def test_it_leaves_the_unet_as_it_was(plainly: ModuleType, model: Model, cond: Cond) -> None:
+def test_it_leaves_the_unet_as_it_was(
+    plainly: ModuleType, model: Model, cond: Conditioning
+) -> None:
     before = dict(model.unet.attn_processors)
     plainly.predict(model.unet, cond, x_t(), 999, painta=True, rasg=True)
     after = model.unet.attn_processors

@@ -16,7 +16,7 @@ from hdpainter_nb.method import ddim
 from hdpainter_nb.method.blending import soft_mask
 from hdpainter_nb.models.schedulers import State
 from hdpainter_nb.settings import UpscaleSettings
-from hdpainter_nb.upscale.model import UpscaleCond, UpscaleModel
+from hdpainter_nb.upscale.model import UpscaleConditioning, UpscaleModel
 from hdpainter_nb.upscale.upscaler import Upscaler
 
 FOLDER = Path(__file__).parents[1] / "golden"
@@ -42,7 +42,7 @@ def recorded() -> tuple[dict[str, torch.Tensor], UpscaleSettings, list[int]]:
 def upscaler(index: int = 0) -> Upscaler:
     d, settings, _ = recorded()
     soft = torch.from_numpy(soft_mask(d["mask"][..., 0].numpy() > 0, (64, 64)))[None, None]
-    cond = UpscaleCond(
+    cond = UpscaleConditioning(
         context=d["context"],
         low=d["lr_cond"],
         noise_level=settings.noise_level,

@@ -12,9 +12,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hdpainter_nb import Capture, Job, Sampler, UpscaleJob, load, load_upscaler
-from hdpainter_nb.attention.plan import Plan
+from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.errors import ModelError, SettingsError
-from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.painting import mask_box, paint_cost, run_cost
 from hdpainter_nb.sampling.cost import StepCost, step_cost
@@ -47,7 +47,7 @@ def sd15(side: int, *, painta: bool, rasg: bool, standard: bool = True) -> StepC
 
 def sd15_step(
     side: int, *, painta: bool, rasg: bool, standard: bool
-) -> tuple[Any, Cond, Plan, Settings]:
+) -> tuple[Any, Conditioning, HookPlan, Settings]:
     """A step of the SD1.5 inpainting UNet in fp16, a quarter masked."""
     from diffusers import UNet2DConditionModel
 
@@ -60,7 +60,7 @@ def sd15_step(
         n = side // level
         masks[level] = torch.zeros(n, n)
         masks[level][n // 4 : -n // 4, n // 4 : -n // 4] = 1
-    cond = Cond(
+    cond = Conditioning(
         context=torch.zeros(2, 77, 768),
         latent_mask=torch.zeros(1, 1, side // 8, side // 8),
         masked_image_latents=torch.zeros(1, 4, side // 8, side // 8),
@@ -69,7 +69,7 @@ def sd15_step(
         indices=(1, 2, 3),
         size=(side, side),
     )
-    plan = Plan(
+    plan = HookPlan(
         size=(side, side),
         indices=(1, 2, 3),
         tokens=8,

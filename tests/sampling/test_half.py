@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from hdpainter_nb import Capture
-from hdpainter_nb.attention.hooks import Taps
-from hdpainter_nb.attention.plan import Plan
+from hdpainter_nb.attention.hooks import AttentionHooks
+from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.errors import HDPainterError
 from hdpainter_nb.method import objectives, rasg
-from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.sampling import predict
 from hdpainter_nb.settings import Settings
 from support import builders
@@ -35,11 +35,11 @@ def unet() -> Any:
 
 
 @pytest.fixture(scope="module")
-def cond() -> Cond:
+def cond() -> Conditioning:
     torch.manual_seed(1)
     inside = torch.zeros(SIDE // 4, SIDE // 4)
     inside[1:3, 1:3] = 1
-    return Cond(
+    return Conditioning(
         context=torch.randn(2, builders.LENGTH, 32).bfloat16().float(),
         latent_mask=torch.ones(1, 1, SIDE, SIDE),
         masked_image_latents=torch.randn(1, 4, SIDE, SIDE).bfloat16().float(),
@@ -50,7 +50,7 @@ def cond() -> Cond:
     )
 
 
-PLAN = Plan(
+PLAN = HookPlan(
     size=(8 * SIDE, 8 * SIDE),
     indices=(1, 2, 3),
     tokens=5,
@@ -64,7 +64,7 @@ def x_t() -> torch.Tensor:
     return torch.randn(1, 4, SIDE, SIDE, generator=torch.Generator().manual_seed(2)).bfloat16()
 
 
-def standard(unet: Any, cond: Cond, dtype: torch.dtype) -> torch.Tensor:
+def standard(unet: Any, cond: Conditioning, dtype: torch.dtype) -> torch.Tensor:
     """g / std(g) with network, conditions and latents in `dtype`."""
     changed = {
         name: getattr(cond, name).to(dtype)
@@ -91,7 +91,7 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> float:
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float16, 0.01), (torch.bfloat16, 0.05)])
 def test_the_standardised_gradient_is_that_of_float32(
     unet: Any,
-    cond: Cond,
+    cond: Conditioning,
     dtype: torch.dtype,
     bound: float,
     smaller: float,
@@ -105,7 +105,7 @@ def test_the_standardised_gradient_is_that_of_float32(
     assert 0 < apart(standard(unet, cond, dtype), exact) < bound
 
 
-def unscaled(unet: Any, cond: Cond, factor: float) -> torch.Tensor:
+def unscaled(unet: Any, cond: Conditioning, factor: float) -> torch.Tensor:
     """The gradient of factor * S, taken as it stands in float16, from scores of float16."""
     half = torch.float16
     network = torch.nn.Module.to(unet, half)
@@ -116,7 +116,7 @@ def unscaled(unet: Any, cond: Cond, factor: float) -> torch.Tensor:
         masked_image_latents=cond.masked_image_latents.to(half),
     )
     try:
-        with predict.frozen(network), Taps(network, PLAN) as taps, torch.enable_grad():
+        with predict.frozen(network), AttentionHooks(network, PLAN) as taps, torch.enable_grad():
             taps.half = "cond"
             leaf = x_t().half().requires_grad_()
             predict.call(network, there, leaf, 801, slice(1, 2))
@@ -129,7 +129,7 @@ def unscaled(unet: Any, cond: Cond, factor: float) -> torch.Tensor:
     return g
 
 
-def test_unscaled_it_would_underflow(unet: Any, cond: Cond) -> None:
+def test_unscaled_it_would_underflow(unet: Any, cond: Conditioning) -> None:
     """What the scaling is for: the same gradient as it stands loses itself in float16."""
     exact = standard(unet, cond, torch.float32)
     small = unscaled(unet, cond, 1e-3)
@@ -139,7 +139,7 @@ def test_unscaled_it_would_underflow(unet: Any, cond: Cond) -> None:
 
 
 def test_a_gradient_too_large_travels_once_more_smaller(
-    unet: Any, cond: Cond, monkeypatch: pytest.MonkeyPatch
+    unet: Any, cond: Conditioning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = standard(unet, cond, torch.float32)
     real, tried = torch.autograd.grad, []

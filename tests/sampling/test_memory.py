@@ -19,7 +19,7 @@ from hdpainter_nb import Capture, Job, Sampler, UpscaleJob, Upscaler, load, load
 from hdpainter_nb.attention.processors import weight_of
 from hdpainter_nb.errors import HDPainterWarning, ModelError, OutOfMemoryError
 from hdpainter_nb.models import vae, vae_memory
-from hdpainter_nb.models.devices import check_offload, placed, settle
+from hdpainter_nb.models.devices import check_offload, offload_mode, place
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.models.vae_memory import OVERLAP, in_tiles, starts
 from hdpainter_nb.painting import run_cost
@@ -338,7 +338,7 @@ def test_taps_work_on_an_offloaded_pipeline(folders: dict[str, str], how: str) -
             cpu_offload(part, device)
         elif isinstance(part, torch.nn.Module):
             _, hook = cpu_offload_with_hook(part, device, prev_module_hook=hook)
-    assert placed(away.pipe) == how
+    assert offload_mode(away.pipe) == how
     assert f"offloaded ({how})" in repr(away)
     unet = away.unet
     hooks = {n: m._hf_hook for n, m in unet.named_modules() if hasattr(m, "_hf_hook")}
@@ -406,7 +406,7 @@ def test_offloading_says_what_it_needs(folders: dict[str, str]) -> None:
     with pytest.raises(ModelError, match=r"computes on a GPU.*leave offload= out"):
         load(folders["sd15"], device="cpu", offload="model")
     pipe = load(folders["sd15"], device="cpu").pipe
-    settle(pipe, None, torch.device("cpu"))
+    place(pipe, None, torch.device("cpu"))
     cpu_offload(pipe.unet, torch.device("cpu"))
     with pytest.raises(ModelError, match=r"offloaded already.*remove_all_hooks\(\)"):
         check_offload("model", torch.device("cuda"), pipe)

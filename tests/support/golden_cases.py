@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hdpainter_nb.method import masks
-from hdpainter_nb.models.conditioning import Cond
+from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.models.schedulers import State
 from hdpainter_nb.settings import Settings
@@ -50,7 +50,7 @@ class Case:
     settings: Settings
     timesteps: list[int]
     tensors: dict[str, Tensor]
-    cond: Cond
+    cond: Conditioning
     model: Model
 
     def state(self, index: int) -> State:
@@ -73,7 +73,7 @@ def read_case(file: Path) -> Case:
     # Masks are made by our own code from the user's mask, so they are under test as well.
     mask = d["mask"].numpy() > 0
     size = (facts["height"], facts["width"])
-    cond = Cond(
+    cond = Conditioning(
         context=d["context"],
         latent_mask=masks.to_unet(mask, settings.unet_mask),
         masked_image_latents=d["masked_image_latents"],

@@ -116,7 +116,7 @@ def test_errors_say_what_to_do(folder: Path, folders: dict[str, str], tmp_path: 
 def test_a_bare_unet_neither_prepares_nor_decodes() -> None:
     model = UpscaleModel.from_unet(builders.make_upscaler_unet())
     assert model.betas[-1].item() == pytest.approx(0.02)
-    with pytest.raises(ModelError, match="build an UpscaleCond"):
+    with pytest.raises(ModelError, match="build an UpscaleConditioning"):
         Upscaler(model, make_job())
 
 

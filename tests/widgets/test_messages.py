@@ -84,6 +84,6 @@ def test_every_widget_that_hears_is_guarded() -> None:
             if isinstance(value, type) and issubclass(value, anywidget.AnyWidget):
                 hearing |= {value} if "_heard" in vars(value) else set()
     names = {widget.__name__ for widget in hearing}
-    assert names == {"FilmWidget", "Lens", "MaskPainter", "Shortcuts"}
+    assert names == {"TraceWidget", "Lens", "MaskPainter", "Shortcuts"}
     for widget in hearing:
         assert vars(widget)["_heard"].__wrapped__ is not None, f"{widget} may raise"

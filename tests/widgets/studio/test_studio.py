@@ -35,7 +35,7 @@ from hdpainter_widgets.runner.state import Failure, Status
 from hdpainter_widgets.samples import open_sample, sample_names
 from hdpainter_widgets.studio import files
 from hdpainter_widgets.studio.inputs import METHODS, Inputs, changes, forget_upload, uploaded
-from hdpainter_widgets.studio.settings_form import SettingsForm, meanings
+from hdpainter_widgets.studio.settings_form import SettingsForm, field_docs
 from hdpainter_widgets.studio.studio import Studio
 
 pytestmark = pytest.mark.colab
@@ -473,19 +473,19 @@ def test_every_setting_has_a_control_and_a_meaning() -> None:
     names = {field.name for field in dataclasses.fields(Settings)}
     form = SettingsForm(Settings())
     assert set(form.fields) == names
-    assert names <= set(meanings(Settings))
+    assert names <= set(field_docs(Settings))
     for name in names:
-        meaning = meanings(Settings)[name]
+        meaning = field_docs(Settings)[name]
         assert meaning.brief.endswith("."), name
         assert meaning.full.startswith((f"{meaning.number}. {meaning.brief}", meaning.brief))
         said = form._rows[name].children[1].value
         assert meaning.number in said
-    numbers = [meanings(Settings)[name].number for name in form.fields]
+    numbers = [field_docs(Settings)[name].number for name in form.fields]
     assert [n for n in numbers if n] == [str(n) for n in range(1, 18)]
 
 
 def test_meanings_end_at_the_first_full_stop_that_ends_a_sentence() -> None:
-    found = meanings(Settings)
+    found = field_docs(Settings)
     assert found["painta"].brief == "Prompt-Aware Introverted Attention (sec. 3.3, eq. 5)."
     assert (found["sigma"].number, found["sigma"].brief) == ("1", "Alphas in sigma_t.")
     assert "10 to 25 times smaller" in found["sigma"].full

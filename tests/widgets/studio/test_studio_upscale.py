@@ -23,7 +23,7 @@ from hdpainter_widgets.runner.restarting import Draft, guest_runner, renewing_ru
 from hdpainter_widgets.runner.state import Status
 from hdpainter_widgets.studio.settings_form import SettingsForm
 from hdpainter_widgets.studio.studio import Studio
-from hdpainter_widgets.studio.upscaling import Enlarging, original_of
+from hdpainter_widgets.studio.upscaling import UpscalePanel, original_of
 from support import builders
 
 LONG = 120.0
@@ -418,7 +418,7 @@ def test_the_form_serves_settings_without_presets() -> None:
 
 def test_the_panel_is_small_before_its_first_use(model: Model) -> None:
     host = SimpleNamespace()
-    enlarging = Enlarging(host, model, None, lambda: None)  # type: ignore[arg-type]
+    enlarging = UpscalePanel(host, model, None, lambda: None)  # type: ignore[arg-type]
     assert enlarging.timeline is None
     assert len(enlarging.panel.children) == 3
     enlarging.close()

@@ -12,7 +12,7 @@ import pytest
 from hdpainter_nb.settings import Settings
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.tree import Branch, Node
-from hdpainter_widgets.viewers.stream import Message, Reel, Sender, snapshot
+from hdpainter_widgets.viewers.stream import Message, PacedSender, TraceStream, snapshot
 from support.synthetic import make_record, scene
 
 pytestmark = pytest.mark.colab
@@ -39,7 +39,7 @@ def split(trace: Trace, node: int, parent: int = 0) -> int:
     return trace.open_branch("a red star", settings, trace.nodes[node], parent).id
 
 
-def all_of(reel: Reel) -> list[Message]:
+def all_of(reel: TraceStream) -> list[Message]:
     found = []
     while (message := reel.next()) is not None:
         found.append(message)
@@ -86,7 +86,7 @@ class Page:
 
 
 def test_first_the_film_then_its_steps() -> None:
-    reel = Reel(make_trace(3), 1)
+    reel = TraceStream(make_trace(3), 1)
     film, frames = (content for content, _ in all_of(reel))
     assert (film["type"], film["film"], film["opening"]["size"]) == ("film", 1, [256, 256])
     assert (frames["type"], frames["film"]) == ("frames", 1)
@@ -96,7 +96,7 @@ def test_first_the_film_then_its_steps() -> None:
 
 def test_what_was_sent_is_not_sent_again() -> None:
     trace = make_trace(2)
-    reel, page = Reel(trace), Page()
+    reel, page = TraceStream(trace), Page()
     for message in all_of(reel):
         page.take(*message)
     grow(trace, 0, 2)
@@ -120,9 +120,9 @@ def test_batches_are_full_and_whole_at_every_moment() -> None:
     branch = split(trace, 2)
     grow(trace, branch, 3)
     grow(trace, 0, 2)
-    size = sum(map(len, all_of(Reel(make_trace(1)))[1][1]))  # of one step
+    size = sum(map(len, all_of(TraceStream(make_trace(1)))[1][1]))  # of one step
     page = Page()
-    messages = all_of(Reel(trace, batch=2 * size))
+    messages = all_of(TraceStream(trace, batch=2 * size))
     assert [len(content["frames"]) for content, _ in messages[1:]] == [2, 2, 2, 2, 1]
     for message in messages:
         page.take(*message)  # looks at every branch's path
@@ -131,14 +131,14 @@ def test_batches_are_full_and_whole_at_every_moment() -> None:
 
 
 def test_one_step_may_be_larger_than_a_batch() -> None:
-    messages = all_of(Reel(make_trace(3), batch=1))
+    messages = all_of(TraceStream(make_trace(3), batch=1))
     assert [len(content["frames"]) for content, _ in messages[1:]] == [1, 1, 1]
 
 
 def test_pictures_travel_with_their_step_or_later() -> None:
     trace = make_trace(2)
     trace.pictures[1] = np.zeros((256, 256, 3), np.uint8)
-    reel, page = Reel(trace), Page()
+    reel, page = TraceStream(trace), Page()
     for message in all_of(reel):
         page.take(*message)
     assert [page.frames[n]["picture"] is not None for n in (1, 2)] == [True, False]
@@ -153,7 +153,7 @@ def test_pictures_travel_with_their_step_or_later() -> None:
 
 def test_a_branch_without_steps_is_told_of() -> None:
     trace = make_trace(2)
-    reel, page = Reel(trace), Page()
+    reel, page = TraceStream(trace), Page()
     for message in all_of(reel):
         page.take(*message)
     branch = split(trace, 1)
@@ -166,7 +166,7 @@ def test_a_branch_without_steps_is_told_of() -> None:
 def test_numbers_alone_are_small() -> None:
     trace = make_trace(3)
     trace.pictures[1] = np.zeros((256, 256, 3), np.uint8)
-    _, (content, buffers) = all_of(Reel(trace, maps=False, pictures=False))
+    _, (content, buffers) = all_of(TraceStream(trace, maps=False, pictures=False))
     assert buffers == []
     assert [frame["score"] for frame in content["frames"]] == [
         trace[i].score for i in range(len(trace))
@@ -217,7 +217,7 @@ def test_a_reel_reads_while_another_thread_adds() -> None:
                 trace.tips[number] = number
         done.set()
 
-    reel, page = Reel(trace, maps=False), Page()
+    reel, page = TraceStream(trace, maps=False), Page()
     worker = threading.Thread(target=work)
     worker.start()
     while not done.is_set():
@@ -271,7 +271,7 @@ class Bench:
     def __init__(self, total: int) -> None:
         self.sent: list[dict[str, Any]] = []
         self.numbers, self.alarms = Numbers(total), Alarms()
-        self.sender = Sender(
+        self.sender = PacedSender(
             lambda content, _: self.sent.append(content), [self.numbers], later=self.alarms.later
         )
 
@@ -381,7 +381,7 @@ def test_a_closed_sender_is_silent() -> None:
 def test_two_films_take_their_turns_and_may_be_replaced() -> None:
     sent: list[int] = []
     first, second = Numbers(2), Numbers(1)
-    sender = Sender(lambda content, _: sent.append(content["serial"]), [first, second])
+    sender = PacedSender(lambda content, _: sent.append(content["serial"]), [first, second])
     sender.start()
     sender.got(1)
     assert (first.given, second.given) == (2, 1)
@@ -402,7 +402,7 @@ def test_a_failed_message_does_not_jam_the_line() -> None:
             return super().next()
 
     sent: list[Any] = []
-    sender = Sender(lambda content, _: sent.append(content), [Broken(9)])
+    sender = PacedSender(lambda content, _: sent.append(content), [Broken(9)])
     with pytest.raises(ValueError, match="bad"):
         sender.start()
     sender.push()
@@ -419,7 +419,7 @@ def test_the_real_alarm_rings_by_itself() -> None:
         if len(sent) == 4:
             rung.set()
 
-    sender = Sender(send, [Numbers(4)], patience=0.01)
+    sender = PacedSender(send, [Numbers(4)], patience=0.01)
     sender.start()
     assert sent == [1, 2]
     assert rung.wait(10)
@@ -429,7 +429,9 @@ def test_the_real_alarm_rings_by_itself() -> None:
 
 def test_many_threads_send_each_message_once_and_in_order() -> None:
     sent: list[int] = []
-    sender = Sender(lambda content, _: sent.append(content["number"]), [Numbers(400)], patience=60)
+    sender = PacedSender(
+        lambda content, _: sent.append(content["number"]), [Numbers(400)], patience=60
+    )
     sender.start()
     threads = [
         threading.Thread(target=lambda: [sender.got(n) or sender.push() for n in range(401)])

@@ -22,7 +22,7 @@ from hdpainter_nb.trace.trace import Trace
 from hdpainter_widgets.player.frames import Looks, preview
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.runner.runner import SyncRunner
-from hdpainter_widgets.viewers.base import FilmWidget
+from hdpainter_widgets.viewers.base import TraceWidget
 from hdpainter_widgets.viewers.compare import Compare
 from hdpainter_widgets.viewers.heatmap import HeatmapViewer
 from hdpainter_widgets.viewers.histogram import GradientHistogram
@@ -71,7 +71,7 @@ def runner(sampler: Sampler, closed: list[Any]) -> BaseRunner:
     return runner
 
 
-def sent_by(widget: FilmWidget, monkeypatch: pytest.MonkeyPatch) -> Sent:
+def sent_by(widget: TraceWidget, monkeypatch: pytest.MonkeyPatch) -> Sent:
     sent: Sent = []
     monkeypatch.setattr(
         widget, "send", lambda content, buffers=None: sent.append((content, buffers))
@@ -79,18 +79,18 @@ def sent_by(widget: FilmWidget, monkeypatch: pytest.MonkeyPatch) -> Sent:
     return sent
 
 
-def hear(widget: FilmWidget, content: Any) -> None:
+def hear(widget: TraceWidget, content: Any) -> None:
     """A message as the browser sends it."""
     data = {"method": "custom", "content": content}
     widget._handle_msg({"content": {"data": data}, "buffers": []})
 
 
-def set_by_page(widget: FilmWidget, **state: Any) -> None:
+def set_by_page(widget: TraceWidget, **state: Any) -> None:
     data = {"method": "update", "state": state, "buffer_paths": []}
     widget._handle_msg({"content": {"data": data}, "buffers": []})
 
 
-def opened(widget: FilmWidget) -> Image.Image:
+def opened(widget: TraceWidget) -> Image.Image:
     bundle = widget._repr_mimebundle_()
     data = bundle[0] if isinstance(bundle, tuple) else bundle
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == widget.model_id

@@ -106,7 +106,7 @@ class Controls:
             waiting.extend(getattr(widget, "children", ()))
         return found
 
-    def tell(self, state: RunState) -> None:
+    def warn_user(self, state: RunState) -> None:
         """Show what the runner is doing."""
         running = state.status is Status.RUNNING
         self.progress.max = max(1, state.total)

@@ -222,7 +222,7 @@ class Player(w.VBox):
         sampler = self.runner.sampler
         if sampler is not self._sampler:
             self._adopt(sampler)
-        self._set(partial(self.controls.tell, state))
+        self._set(partial(self.controls.warn_user, state))
         records = self.runner.records
         if self._shown is not None and not any(r is self._shown for r in records):
             self._following = True  # what was on display has been undone

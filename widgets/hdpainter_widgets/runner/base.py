@@ -287,4 +287,4 @@ class BaseRunner(ABC):
         self._announce("state", self._state)
 
     def _announce(self, event: str, value: object) -> None:
-        self.post(event, partial(self._listeners.tell, event, value))
+        self.post(event, partial(self._listeners.warn_user, event, value))

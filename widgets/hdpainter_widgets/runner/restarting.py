@@ -17,7 +17,7 @@ from hdpainter_widgets.runner.state import SamplerLike
 from hdpainter_widgets.runner.threads import Turns
 
 __all__ = [
-    "Decoding",
+    "DecodeEachStep",
     "Draft",
     "Guest",
     "Renewing",
@@ -157,7 +157,7 @@ class GuestSyncRunner(Guest, RenewingSyncRunner):
     """In the caller's thread."""
 
 
-class Decoding:
+class DecodeEachStep:
     """Decodes each step's picture at once, where that takes less than half of what a step takes.
 
     Serves as a runner's `after_step`.

@@ -189,7 +189,7 @@ class Listeners:
 
         return remove
 
-    def tell(self, event: str, value: object) -> None:
+    def warn_user(self, event: str, value: object) -> None:
         """Call the event's listeners, in the order in which they were added."""
         with self._lock:
             listeners = list(self._all.get(event, ()))

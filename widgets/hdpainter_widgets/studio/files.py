@@ -170,6 +170,6 @@ class Files:
             self.name.value = stem_of(prompt)
         self._prompt = prompt
 
-    def tell(self, text: str) -> None:
+    def warn_user(self, text: str) -> None:
         """Show html below the buttons."""
         self.told.value = f"<span class='hdp-note'>{text}</span>" if text else ""

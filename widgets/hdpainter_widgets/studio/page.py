@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hdpainter_widgets.studio.inputs import Inputs
     from hdpainter_widgets.studio.results import Result, Viewers
     from hdpainter_widgets.studio.shortcuts import Shortcuts
-    from hdpainter_widgets.studio.upscaling import Enlarging
+    from hdpainter_widgets.studio.upscaling import UpscalePanel
 
 __all__ = ["Page"]
 
@@ -60,7 +60,7 @@ class Page:
         inputs: Inputs,
         viewers: Viewers,
         result: Result,
-        enlarging: Enlarging,
+        enlarging: UpscalePanel,
         files: Files,
         shortcuts: Shortcuts,
     ) -> None:

@@ -17,9 +17,9 @@ from typing import Any, Literal, get_args, get_origin
 import ipywidgets as w
 
 from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.settings import PRESETS, Options, Preset, Settings
+from hdpainter_nb.settings import PRESETS, BaseSettings, Preset, Settings
 
-__all__ = ["Meaning", "SettingsForm", "meanings"]
+__all__ = ["Meaning", "SettingsForm", "field_docs"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Meaning:
 
 
 @cache
-def meanings(cls: type) -> dict[str, Meaning]:
+def field_docs(cls: type) -> dict[str, Meaning]:
     """The string below each annotated field, inherited ones included, by the field's name.
 
     Such strings leave no trace at run time, hence the look into the source. Empty where the source
@@ -101,7 +101,7 @@ class SettingsForm:
 
     def __init__(
         self,
-        settings: Options,
+        settings: BaseSettings,
         *,
         preset: Preset = "official",
         own: Mapping[str, str] | None = None,
@@ -112,7 +112,7 @@ class SettingsForm:
         self._on_change = on_change
         self._quiet = False
         # In the order of the source, which is that of the switches' numbers.
-        order = list(meanings(self._kind))
+        order = list(field_docs(self._kind))
         names = [f.name for f in fields(self._kind)]
         names.sort(key=lambda name: order.index(name) if name in order else len(order))
         self.fields = {name: self._control(name, (own or {}).get(name)) for name in names}
@@ -153,7 +153,7 @@ class SettingsForm:
         """
         return self._kind(**{name: self._read(name) for name in self.fields})
 
-    def write(self, settings: Options) -> None:
+    def write(self, settings: BaseSettings) -> None:
         """Show these settings."""
         self._quiet = True
         try:
@@ -176,7 +176,7 @@ class SettingsForm:
 
     def meaning(self, name: str) -> str:
         """What a field means, in full; empty where the source is not there to read."""
-        found = meanings(self._kind).get(name)
+        found = field_docs(self._kind).get(name)
         return found.full if found else ""
 
     def other(self) -> dict[str, tuple[Any, Any]]:
@@ -270,7 +270,7 @@ class SettingsForm:
         raise TypeError(f"There is no control for {name}: {kind}.")
 
     def _row(self, name: str) -> Any:
-        meaning = meanings(self._kind).get(name)
+        meaning = field_docs(self._kind).get(name)
         said = html.escape(meaning.brief) if meaning else ""
         full = html.escape(meaning.full, quote=True) if meaning else ""
         number = f"<b>{meaning.number}</b> " if meaning and meaning.number else ""

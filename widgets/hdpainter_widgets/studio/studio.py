@@ -19,7 +19,13 @@ from hdpainter_widgets.notebook import as_widget, illustrated, replace_earlier
 from hdpainter_widgets.pictures import as_png, placeholder
 from hdpainter_widgets.player.frames import Looks, beside, preview, tiles
 from hdpainter_widgets.runner.base import BaseRunner
-from hdpainter_widgets.runner.restarting import Decoding, Draft, Renewing, ask, renewing_runner
+from hdpainter_widgets.runner.restarting import (
+    DecodeEachStep,
+    Draft,
+    Renewing,
+    ask,
+    renewing_runner,
+)
 from hdpainter_widgets.runner.state import RunState, Status
 from hdpainter_widgets.studio import files
 from hdpainter_widgets.studio.files import Files
@@ -27,7 +33,7 @@ from hdpainter_widgets.studio.inputs import Inputs, changes
 from hdpainter_widgets.studio.page import Page
 from hdpainter_widgets.studio.results import Result, Viewers
 from hdpainter_widgets.studio.shortcuts import Shortcuts
-from hdpainter_widgets.studio.upscaling import Enlarging, Original, original_of
+from hdpainter_widgets.studio.upscaling import UpscalePanel, UpscaleSource, original_of
 from hdpainter_widgets.viewers.sources import telling, words_of
 
 __all__ = ["Api", "Studio", "Which", "snapshot"]
@@ -40,7 +46,7 @@ class Api(w.VBox):
 
     inputs: Inputs
     runner: Renewing
-    enlarging: Enlarging
+    enlarging: UpscalePanel
     files: Files
     _runs: list[Trace]  # oldest first
 
@@ -252,9 +258,9 @@ class Studio(Api):
         draft = Draft(model, self.painter.image, self.painter.mask, steps)
         self.runner = renewing_runner(draft) if runner is None else runner
         self._own_runner = runner is None
-        self._decoding = Decoding(self.runner)
+        self._decoding = DecodeEachStep(self.runner)
         self.runner.renew, self.runner.after_step = self._renew, self._decoding
-        self.enlarging = Enlarging(self.runner, model, upscaler, self._offer_large)
+        self.enlarging = UpscalePanel(self.runner, model, upscaler, self._offer_large)
         self.shortcuts = Shortcuts(_KEYS, self._pressed)
         self.viewers = Viewers(self.runner)
         self.result = Result()
@@ -323,8 +329,8 @@ class Studio(Api):
     def _save(self, stem: str, suffix: str) -> None:
         which = self.files.which.value
         path = files.free_path(stem if which == "run" else f"{stem}-x4", suffix)
-        self.files.tell(f"Saving {html.escape(path.name)} …")
-        self._worker(which).do(partial(files.offer, path=path), self.files.tell)
+        self.files.warn_user(f"Saving {html.escape(path.name)} …")
+        self._worker(which).do(partial(files.offer, path=path), self.files.warn_user)
 
     def _upscale(self) -> None:
         self.page.turn_to("Upscale")
@@ -405,7 +411,7 @@ class Studio(Api):
         self.viewers.refresh()
 
 
-def _original(sampler: Any) -> Original | str:
+def _original(sampler: Any) -> UpscaleSource | str:
     """On the worker: what is to be made larger, or why there is nothing; that stops no run."""
     try:
         return original_of(sampler)

@@ -18,19 +18,19 @@ from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.upscale import geometry
 from hdpainter_widgets.lens import Lens
 from hdpainter_widgets.runner.base import BaseRunner
-from hdpainter_widgets.runner.restarting import Decoding, Draft, Guest, guest_runner
+from hdpainter_widgets.runner.restarting import DecodeEachStep, Draft, Guest, guest_runner
 from hdpainter_widgets.runner.state import RunState, Status
-from hdpainter_widgets.studio.upscaling_form import EnlargingOptions
+from hdpainter_widgets.studio.upscaling_form import UpscaleForm
 from hdpainter_widgets.viewers.heatmap import HeatmapViewer
 from hdpainter_widgets.viewers.timeline import Timeline
 
-__all__ = ["Enlarging", "Original", "original_of"]
+__all__ = ["UpscalePanel", "UpscaleSource", "original_of"]
 
 Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
-class Original:
+class UpscaleSource:
     """What is made larger, and what it is compared with."""
 
     low: Picture  # (h, w, 3): the filled picture, small
@@ -57,7 +57,7 @@ class Original:
         return compositing.poisson(self.image, large, self.mask) if self.detailed else large
 
 
-def original_of(sampler: Any) -> Original:
+def original_of(sampler: Any) -> UpscaleSource:
     """What of a sampler's picture, as it stands, is made larger. Call it on the model's thread.
 
     The original is the picture as it was given, at its own size. Where that is no larger than what
@@ -78,7 +78,7 @@ def original_of(sampler: Any) -> Original:
         image = resize.resize(job.image, (geometry.FACTOR * height, geometry.FACTOR * width))
         mask = np.ones(image.shape[:2], np.bool_)
     of = (sampler.trace, sampler.node.id)
-    return Original(low, image, mask, job.prompt, of, detailed)
+    return UpscaleSource(low, image, mask, job.prompt, of, detailed)
 
 
 _LATE = {"poisson", "poisson_bounds", "decode"}  # settings that no step depends on
@@ -86,7 +86,7 @@ _KEPT = 4  # results that the lens shows beside the original and the bicubic one
 _FIRST, _SECOND = "original", "bicubic"
 
 
-class Enlarging:
+class UpscalePanel:
     """The studio's upscaler: loaded when it is first used, on a worker of its own.
 
     That worker takes turns with the studio's, step by step.
@@ -111,9 +111,9 @@ class Enlarging:
         self._host, self._given, self._on_change = host, upscaler, on_change
         self._beside = str(getattr(model, "name", ""))
         self._model: Any = None
-        self._original: Original | None = None
+        self._original: UpscaleSource | None = None
         # What the run on display began with.
-        self._begun: tuple[Original, str, UpscaleSettings] | None = None
+        self._begun: tuple[UpscaleSource, str, UpscaleSettings] | None = None
         self._results: dict[str, Picture] = {}
         self._resulted: tuple[Any, ...] | None = None
         self.runner: Guest | None = None
@@ -125,10 +125,10 @@ class Enlarging:
         self._remarks = ""  # of the library, on the job
         self._unsubscribe: Callable[[], None] | None = None
         self._links: list[Any] = []
-        self.options = EnlargingOptions()
+        self.options = UpscaleForm()
         self.views = w.Tab(layout=w.Layout(min_width="0", margin="6px 0 0 0"))
         self.panel = w.VBox(list(self.options.rows))
-        self.options.tell("Fills in the detail that the picture has at four times its size.")
+        self.options.warn_user("Fills in the detail that the picture has at four times its size.")
 
     # --- what may be asked and done --------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Enlarging:
             return
         draft = Draft(object(), image, mask, self.options.form.fields["steps"].value)
         runner = guest_runner(draft, self._host)
-        self._decoding = Decoding(runner)
+        self._decoding = DecodeEachStep(runner)
         self.runner, runner.renew, runner.after_step = runner, self._renew, self._decoding
         self.timeline = Timeline(runner)
         self.heatmaps = HeatmapViewer(draft, runner=runner)
@@ -158,10 +158,10 @@ class Enlarging:
         self.panel.children = (*self.options.rows, self.timeline, self.views)
         self._unsubscribe = runner.on_state(self._on_state)
 
-    def begin(self, found: Original | str) -> None:
+    def begin(self, found: UpscaleSource | str) -> None:
         """Make a picture larger, or say why there is none. On the host's publisher thread."""
         if isinstance(found, str):
-            self.options.tell(found, wrong=True)
+            self.options.warn_user(found, wrong=True)
             return
         assert self.runner is not None
         if self._original is None or self._original.of != found.of:
@@ -174,7 +174,7 @@ class Enlarging:
         except SettingsError:
             same = False  # the runner will say so
         self.views.selected_index = 0 if ready and same else 1
-        self.options.tell(self._original.about)
+        self.options.warn_user(self._original.about)
         self.runner.run()
 
     def offer(self, there: bool, of: tuple[Any, int]) -> None:
@@ -185,7 +185,7 @@ class Enlarging:
         stale = known is not None and self.picture is not None and known.of != of
         if known is not None and stale != self._stale:
             changed = "The picture has changed since: Upscale ×4 takes the new one."
-            self.options.tell(changed if stale else known.about)
+            self.options.warn_user(changed if stale else known.about)
         self._stale = stale
 
     def current(self, of: tuple[Any, int]) -> bool:
@@ -223,11 +223,11 @@ class Enlarging:
             self._begun = old
             raise
 
-    def _wanted(self, original: Original) -> tuple[Original, str, UpscaleSettings]:
+    def _wanted(self, original: UpscaleSource) -> tuple[UpscaleSource, str, UpscaleSettings]:
         prompt, settings = self.options.read()
         return original, prompt or original.prompt, settings
 
-    def _fresh(self, original: Original, prompt: str, settings: UpscaleSettings) -> Any:
+    def _fresh(self, original: UpscaleSource, prompt: str, settings: UpscaleSettings) -> Any:
         from hdpainter_nb import UpscaleJob, Upscaler
 
         model = self._loaded(original.about)
@@ -241,7 +241,7 @@ class Enlarging:
         assert self.runner is not None
         self._decoding.cost = 0.0
         self.runner.post("lens", partial(self._show, original, pictures))
-        self.runner.post("note", partial(self.options.tell, original.about + self._remarks))
+        self.runner.post("note", partial(self.options.warn_user, original.about + self._remarks))
         return upscaler
 
     def _loaded(self, about: str) -> Any:
@@ -256,7 +256,7 @@ class Enlarging:
             assert self.runner is not None
             if isinstance(given, str):
                 says = f"{about} Loading the upscaler {given!r} …"
-                self.runner.post("note", partial(self.options.tell, says))
+                self.runner.post("note", partial(self.options.warn_user, says))
             self._model = given if isinstance(given, UpscaleModel) else load_upscaler(given)
         return self._model
 
@@ -269,7 +269,7 @@ class Enlarging:
 
     # --- on the publisher's thread ---------------------------------------------------------------
 
-    def _show(self, original: Original, pictures: dict[str, Picture]) -> None:
+    def _show(self, original: UpscaleSource, pictures: dict[str, Picture]) -> None:
         mask = original.mask if original.detailed else None
         if original is self._original:
             self.lens.show(pictures, mask=mask)
@@ -278,7 +278,7 @@ class Enlarging:
         upscaler = self.upscaler
         if upscaler is None or state.status in (Status.RUNNING, Status.ERROR):
             if state.failure is not None:
-                self.options.tell("")  # the timeline says it
+                self.options.warn_user("")  # the timeline says it
             return
         if upscaler.records and self._resulted != _place(upscaler):
             assert self.runner is not None
@@ -287,7 +287,7 @@ class Enlarging:
     def _on_result(self, found: Any) -> None:
         if found is None:
             return
-        original: Original
+        original: UpscaleSource
         original, picture, label, self._resulted = found
         if original is not self._original:
             return
@@ -301,7 +301,7 @@ class Enlarging:
         self._show(original, {**first, **dict(newest)})
         if self.upscaler is not None and self.upscaler.done:
             self.views.selected_index = 0
-            self.options.tell(f"Finished: {original.about}{self._remarks}")
+            self.options.warn_user(f"Finished: {original.about}{self._remarks}")
         self.heatmaps.refresh()
         self._on_change()
 

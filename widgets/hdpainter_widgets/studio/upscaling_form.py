@@ -10,18 +10,18 @@ import ipywidgets as w
 from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_widgets.studio.settings_form import SettingsForm
 
-__all__ = ["EnlargingOptions", "enlarge_button"]
+__all__ = ["UpscaleForm", "enlarge_button"]
 
 _ROW = {"flex_flow": "row wrap", "align_items": "center"}
 
 
-class EnlargingOptions:
+class UpscaleForm:
     """A prompt, settings and a button; they move nothing by themselves.
 
     Attributes:
         start: the button.
         form: those settings that have no place in the rows.
-        rows: from top to bottom; the last one is what `tell` writes into.
+        rows: from top to bottom; the last one is what `warn_user` writes into.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class EnlargingOptions:
         if prompt is not None:
             self._prompt.value = prompt
 
-    def tell(self, text: str, *, wrong: bool = False) -> None:
+    def warn_user(self, text: str, *, wrong: bool = False) -> None:
         """Say something below the controls."""
         kind, role = ("hdp-wrong", "alert") if wrong else ("hdp-note", "status")
         said = f"<div class='{kind}' role='{role}'>{html.escape(text)}</div>" if text else ""

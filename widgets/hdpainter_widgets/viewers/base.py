@@ -15,14 +15,14 @@ from hdpainter_widgets.notebook import guarded, illustrated, replace_earlier
 from hdpainter_widgets.pictures import as_png, blank
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.runner.state import RunState
-from hdpainter_widgets.viewers.branches import Lines
+from hdpainter_widgets.viewers.branches import BranchSamplers
 from hdpainter_widgets.viewers.sources import branch_of, first_branch, trace_of
-from hdpainter_widgets.viewers.stream import Reel, Sender
+from hdpainter_widgets.viewers.stream import PacedSender, TraceStream
 
-__all__ = ["BranchWidget", "FilmWidget"]
+__all__ = ["BranchWidget", "TraceWidget"]
 
 
-class FilmWidget(anywidget.AnyWidget):
+class TraceWidget(anywidget.AnyWidget):
     """Shows traces in the browser, which get there step by step as they grow.
 
     Args:
@@ -48,13 +48,13 @@ class FilmWidget(anywidget.AnyWidget):
         sync=True
     )
 
-    _sender: Sender | None = None  # close() also meets widgets that failed to be made
+    _sender: PacedSender | None = None  # close() also meets widgets that failed to be made
     _unsubscribe: tuple[Any, ...] = ()
 
     def __init__(self, *sources: Any, runner: BaseRunner | None = None, **traits: Any) -> None:
         self._traces = [trace_of(source) for source in sources]
         self.runner = runner
-        self._lines = Lines()
+        self._lines = BranchSamplers()
         samplers = [source for source in sources if not isinstance(source, Trace)]
         self._sampler: Any = samplers[0] if samplers else None
         if runner is not None:
@@ -65,7 +65,7 @@ class FilmWidget(anywidget.AnyWidget):
             if sampler is not None and sampler.trace is self._traces[0]:
                 self._lines.note(sampler)
         super().__init__(**traits)
-        self._sender = Sender(self._post, self._reels())
+        self._sender = PacedSender(self._post, self._reels())
         self.on_msg(self._heard)
         if runner is not None:
             self._unsubscribe = (
@@ -143,19 +143,19 @@ class FilmWidget(anywidget.AnyWidget):
     def _post(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         self.send(content, buffers)
 
-    def _reels(self) -> list[Reel]:
+    def _reels(self) -> list[TraceStream]:
         return [
-            Reel(trace, number, maps=self.maps, pictures=self.pictures)
+            TraceStream(trace, number, maps=self.maps, pictures=self.pictures)
             for number, trace in enumerate(self._traces)
         ]
 
 
-class BranchWidget(FilmWidget):
+class BranchWidget(TraceWidget):
     """Shows one branch of one trace.
 
     Args:
         source: a trace, or a sampler.
-        runner: as in `FilmWidget`.
+        runner: as in `TraceWidget`.
         branch: number or name of the branch shown at first; None takes the runner's or sampler's,
             the first one of a trace.
 

@@ -7,10 +7,10 @@ from typing import Any
 from hdpainter_nb.errors import SettingsError
 from hdpainter_widgets.viewers.sources import branch_of
 
-__all__ = ["Lines"]
+__all__ = ["BranchSamplers"]
 
 
-class Lines:
+class BranchSamplers:
     """Who steps which branch. Use it on the thread that owns the model."""
 
     def __init__(self) -> None:

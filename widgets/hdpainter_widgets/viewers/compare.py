@@ -12,7 +12,7 @@ from hdpainter_nb.trace.trace import Trace
 from hdpainter_widgets.notebook import STATIC
 from hdpainter_widgets.pictures import blank, picture_of
 from hdpainter_widgets.runner.base import BaseRunner
-from hdpainter_widgets.viewers.base import FilmWidget
+from hdpainter_widgets.viewers.base import TraceWidget
 from hdpainter_widgets.viewers.sources import (
     branch_of,
     chosen_words,
@@ -26,7 +26,7 @@ __all__ = ["Compare"]
 _KINDS = ("picture", "cross", "c", "scores")
 
 
-class Compare(FilmWidget):
+class Compare(TraceWidget):
     """Two branches of a trace, or two traces: side by side, with a swipe, or as a difference.
 
     >>> Compare(trace)                           # its first and its last branch

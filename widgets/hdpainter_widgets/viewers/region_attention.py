@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.web import encode_map
-from hdpainter_widgets.viewers.branches import Lines
+from hdpainter_widgets.viewers.branches import BranchSamplers
 
 __all__ = ["Question", "Regions", "answer"]
 
@@ -104,7 +104,7 @@ def _region(cells: object, height: int, width: int) -> NDArray[np.bool_]:
 class Regions:
     """Answers questions. Use it on the thread that owns the model."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: BranchSamplers) -> None:
         self._lines = lines
         self._kept: OrderedDict[tuple[int, int], tuple[Trace, Any]] = OrderedDict()
 

@@ -13,7 +13,7 @@ from hdpainter_nb.trace import web
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_widgets.runner.threads import call_safely
 
-__all__ = ["Message", "Reel", "Sender", "snapshot"]
+__all__ = ["Message", "PacedSender", "TraceStream", "snapshot"]
 
 Message = tuple[dict[str, Any], list[bytes]]
 Later = Callable[[float, Callable[[], object]], Callable[[], object]]
@@ -38,7 +38,7 @@ def snapshot(trace: Trace) -> Trace:
 
 
 class Source(Protocol):
-    """What a `Sender` sends."""
+    """What a `PacedSender` sends."""
 
     def rewind(self) -> None:
         """Begin anew: a page has been loaded that knows nothing."""
@@ -47,7 +47,7 @@ class Source(Protocol):
         """The next message, or None while there is nothing new."""
 
 
-class Reel:
+class TraceStream:
     """What a page has not been given of one trace, message by message.
 
     Args:
@@ -162,7 +162,7 @@ def _later(seconds: float, call: Callable[[], object]) -> Callable[[], object]:
     return timer.cancel
 
 
-class Sender:
+class PacedSender:
     """Sends what is new while at most `most` messages are unanswered; safe from any thread.
 
     Nothing is sent before a page has asked: a widget that nobody looks at costs nothing. A page
