@@ -1,4 +1,4 @@
-// Numbers into colours.
+// Colour maps: values as colours.
 
 import { TABLES } from "./tables.js";
 

@@ -1,4 +1,4 @@
-// A small map made large: bicubic, clipped to the map's own range.
+// Bicubic enlargement of a small map, clipped to the map's own range.
 
 /** @typedef {{width: number, height: number, values: Float32Array}} Grid numbers, row by row */
 

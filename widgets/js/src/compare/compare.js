@@ -1,4 +1,4 @@
-// Two lines of steps in step: side by side, one over the other, or what is different.
+// Two branches step by step: side by side, one over the other, or their difference.
 
 import { nearestLevel, WORDY } from "../trace/maps.js";
 import { h } from "../ui/dom.js";

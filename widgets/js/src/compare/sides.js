@@ -1,4 +1,4 @@
-// Two lines of steps, from one run or from two, and what sets them apart.
+// The two branches of a comparison, from one run or from two, and how they differ.
 
 import { gridOf, levelsOf, nearestLevel, rangeOf, WORDY } from "../trace/maps.js";
 import { positionsOf, wordsOf } from "../trace/words.js";

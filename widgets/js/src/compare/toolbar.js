@@ -1,4 +1,4 @@
-// The controls around two compared pictures, and the captions that say what they are.
+// The toolbars of a comparison, with captions that say what is compared.
 
 import { createChoice, createPicker, createShare, createToggle } from "../ui/controls.js";
 import { h } from "../ui/dom.js";

@@ -1,4 +1,4 @@
-// A saved run as a page of its own: no kernel, no network.
+// The saved page: viewer, histogram and comparison without kernel and network.
 
 import { createCompare } from "../compare/compare.js";
 import { createHistogram } from "../histogram/histogram.js";

@@ -1,4 +1,4 @@
-// Shortcuts: what anywidget loads. Keys for all of an app, and a line that lists them.
+// Shortcuts: what anywidget loads; keys for all of an app, and a line that lists them.
 
 import { h } from "../ui/dom.js";
 

@@ -1,4 +1,4 @@
-// Which key means what to a lens.
+// Which key is which command of a lens.
 
 /** @typedef {{key: string, ctrlKey: boolean, metaKey: boolean, altKey: boolean, shiftKey: boolean}} Key */
 

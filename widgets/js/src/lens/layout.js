@@ -1,4 +1,4 @@
-// What a lens looks at, as numbers: which part of the pictures, how large, in how many panes.
+// The layout of a lens as numbers: which part is shown, how large, in how many panes.
 
 /** @typedef {import("../ui/viewport.js").Viewport} Viewport */
 /**

@@ -1,4 +1,4 @@
-// Several pictures of one size, seen at one place: what moves one moves all.
+// A lens: several pictures of one size in panes that show the same part of each.
 
 import { h } from "../ui/dom.js";
 import { createHelp } from "../ui/help.js";

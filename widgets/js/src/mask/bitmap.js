@@ -1,4 +1,4 @@
-// A mask as one byte per pixel, 0 or 1, row by row: the form that everything here draws on.
+// A mask as one byte per pixel, 0 or 1, row by row.
 
 /** @typedef {import("./rect.js").Rect} Rect */
 /** @typedef {{width: number, height: number, data: Uint8Array<ArrayBuffer>}} Bitmap */

@@ -1,4 +1,4 @@
-// Fills what hangs together in colour.
+// Flood fill over pixels of like colour.
 
 /** @typedef {import("./bitmap.js").Bitmap} Bitmap */
 /** @typedef {import("./rect.js").Rect} Rect */

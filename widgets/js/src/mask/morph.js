@@ -1,4 +1,4 @@
-// Grow and shrink by steps to the four neighbours, as `hdpainter_nb.masks.dilate` does.
+// Grow and shrink by steps to the four neighbours, as `hdpainter_nb.method.masks.dilate` does.
 
 /** @typedef {import("./bitmap.js").Bitmap} Bitmap */
 

@@ -1,4 +1,4 @@
-// The edge between what a mask holds and what it does not.
+// The outline of a mask, along the sides of its pixels.
 
 /** @typedef {import("./bitmap.js").Bitmap} Bitmap */
 /** @typedef {[x0: number, y0: number, x1: number, y1: number]} Segment */

@@ -1,4 +1,4 @@
-// A picture as a mask, by the same rules as `hdpainter_nb.inputs.read_mask`.
+// A picture as a mask, by the same rules as `hdpainter_nb.images.read.read_mask`.
 
 import { createBitmap } from "./bitmap.js";
 

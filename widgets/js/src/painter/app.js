@@ -1,4 +1,4 @@
-// One painter on the page: the parts put together, and what each command does.
+// The painter: its parts put together, and what each command does.
 
 import { count } from "../mask/bitmap.js";
 import { bytesOf } from "../trace/trace.js";

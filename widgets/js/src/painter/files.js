@@ -1,4 +1,4 @@
-// Masks from picture files and back.
+// Masks from and to picture files.
 
 import { isMask, maskOfPicture, pictureOfMask } from "../mask/pngmask.js";
 import { pixelsOf, sheet } from "../ui/canvas.js";

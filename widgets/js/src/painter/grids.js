@@ -1,4 +1,4 @@
-// The mask as the model sees it: small grids of numbers, and where their cells lie.
+// The mask on the model's own grids: small arrays, and where their cells lie.
 
 /** @typedef {import("../mask/rect.js").Rect} Rect */
 /**

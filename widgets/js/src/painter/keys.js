@@ -1,4 +1,4 @@
-// Which key means what. Commands are words; what they do is decided elsewhere.
+// Which key is which command of the painter.
 
 /** @typedef {{key: string, ctrlKey: boolean, metaKey: boolean, altKey: boolean, shiftKey: boolean}} Key */
 

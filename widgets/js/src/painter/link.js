@@ -1,4 +1,4 @@
-// Between the editor and Python: the mask goes both ways, grids come on request.
+// The painter's link with Python: the mask goes both ways, grids come on request.
 
 import { decodeMask, encodeMask } from "../mask/packing.js";
 import { bytesOf } from "../trace/trace.js";

@@ -1,4 +1,4 @@
-// Mouse, finger and pen: which of them draw, which of them move the picture.
+// What mouse, fingers and pen do on the painter: which draw, which move the picture.
 
 import { Gestures, pointIn } from "../ui/gestures.js";
 

@@ -1,4 +1,4 @@
-// The picture, the mask over it, the cells of the grids, what is being drawn, and the pointer.
+// What the painter draws: picture, mask, grids, the shape being drawn, and the pointer.
 
 import { union } from "../mask/rect.js";
 import { context, sheet } from "../ui/canvas.js";

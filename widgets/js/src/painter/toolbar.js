@@ -1,4 +1,4 @@
-// The bars above and below the picture.
+// The toolbars of the painter.
 
 import { h } from "../ui/dom.js";
 import { icon } from "../ui/icons.js";

@@ -1,4 +1,4 @@
-// What keys mean on the timeline, and the list of them.
+// Which key is which command of the timeline.
 
 /** @typedef {{key: string, ctrlKey: boolean, metaKey: boolean, altKey: boolean, shiftKey: boolean}} Key */
 

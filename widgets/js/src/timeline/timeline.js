@@ -1,4 +1,4 @@
-// A run to steer: where it stands, which of its steps is shown, and its branches.
+// The timeline, which steers a run: where it stands, which step is shown, and its branches.
 //
 // What is shown (the state's "step" and "branch") and where the sampler stands (`_run`) are two
 // things. What is shown goes with the run as long as it is where the run stands.

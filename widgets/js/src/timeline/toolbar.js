@@ -1,4 +1,4 @@
-// The timeline's buttons.
+// The buttons of the timeline.
 
 import { h, put } from "../ui/dom.js";
 

@@ -1,4 +1,4 @@
-// Traces as a saved page holds them.
+// Traces read from a saved page.
 
 import { Trace } from "./trace.js";
 

@@ -1,4 +1,4 @@
-// The names and values that a component reads and writes, wherever they are kept.
+// The named values that a component reads and writes, kept in a widget's model or on the page.
 
 /**
  * @typedef {object} Model what anywidget gives

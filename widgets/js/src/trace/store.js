@@ -1,4 +1,4 @@
-// The traces of one view: filled by messages from Python.
+// The traces of one view, filled by messages from Python.
 
 import { Trace } from "./trace.js";
 

@@ -1,4 +1,4 @@
-// A run as it is watched: steps by node, lines of steps by branch, maps as bytes.
+// A trace in the browser: steps by node, branches by id, maps as bytes.
 
 /**
  * @typedef {object} Still an encoded picture

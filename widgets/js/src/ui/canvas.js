@@ -1,4 +1,4 @@
-// Canvases: made in memory, read as pixels, and drawn on with lines that show on every ground.
+// Canvases: made in memory, read as pixels, and lines on them that show on every ground.
 
 import { h } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// Small controls that show what they are told and say what was done to them.
+// Choices, pickers, toggles and sliders.
 
 import { h } from "./dom.js";
 import { glyph } from "./glyphs.js";

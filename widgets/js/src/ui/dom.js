@@ -1,4 +1,4 @@
-// Elements in one line each.
+// HTML and SVG elements made in one line each.
 
 const SVG = "http://www.w3.org/2000/svg";
 

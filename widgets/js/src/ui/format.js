@@ -1,4 +1,4 @@
-// Numbers and names as they are shown.
+// Numbers, times and names as texts.
 
 const NARROW = "\u00a0"; // between a number and its unit
 

@@ -1,4 +1,4 @@
-// Line drawings on a field of 16 by 16, for small buttons.
+// Icons on a field of 16 by 16, for small buttons.
 
 import { drawing } from "./svg.js";
 

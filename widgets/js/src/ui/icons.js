@@ -1,4 +1,4 @@
-// Line drawings on a field of 20 by 20.
+// Icons on a field of 20 by 20.
 
 import { drawing } from "./svg.js";
 

@@ -1,4 +1,4 @@
-// Drawing once before the next picture of the screen, however often it is asked for.
+// One drawing before the next picture of the screen, however often it is asked for.
 
 /**
  * @param {() => void} draw

@@ -1,4 +1,4 @@
-// The step shown: a slider with a tick for each step, and t.
+// The step slider, with a tick for each step.
 
 import { h } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// Line drawings for buttons, in the colour of the text around them.
+// How icons are drawn: in the colour of the text around them.
 
 /**
  * @param {string} shapes what is inside the drawing

@@ -1,4 +1,4 @@
-// Pointing at a pane: a cell, a box or a polygon of the picture.
+// Picking a region with the pointer: a cell, a box or a polygon of the picture.
 
 /** @typedef {import("../mask/raster.js").Point} Point */
 /** @typedef {import("./region.js").Region} Region */

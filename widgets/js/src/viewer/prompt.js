@@ -1,4 +1,4 @@
-// The prompt of the maps on display, and what a click on a word or on a token of it chooses.
+// The prompt of the maps on display, whose words and tokens are chosen by clicks.
 
 import { positionsOf, toggledToken, toggledWord, wordsOf } from "../trace/words.js";
 import { createChips } from "../ui/chips.js";

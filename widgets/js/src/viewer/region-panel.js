@@ -1,4 +1,4 @@
-// Beside the picture: the region's tools, the words it listens to, and where it looks itself.
+// The panel beside the picture: tools for a region, and its attention to each word.
 
 import { createToggle } from "../ui/controls.js";
 import { h } from "../ui/dom.js";

@@ -1,4 +1,4 @@
-// What the viewer says about the map that it shows.
+// The texts about the map that the viewer shows.
 
 import { levelsOf } from "../trace/maps.js";
 import { KINDS } from "./toolbar.js";

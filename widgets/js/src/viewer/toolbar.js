@@ -1,4 +1,4 @@
-// The rows of controls around the picture.
+// The toolbars of the viewer.
 
 import { createChoice, createPicker, createShare, createToggle } from "../ui/controls.js";
 import { h } from "../ui/dom.js";

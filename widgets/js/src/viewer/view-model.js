@@ -1,4 +1,4 @@
-// What a viewer shows, worked out from the trace and the state: one reading for all its parts.
+// The view model: what a viewer shows, worked out once from the trace and the state.
 
 import { DIVERGING } from "../color/colormaps.js";
 import {

@@ -1,4 +1,4 @@
-// The viewer: a picture, maps over it, and what a place of it has to do with the words.
+// The viewer: a picture, maps over it, and how a selected place relates to the words.
 
 import { rangeOf } from "../trace/maps.js";
 import { toggledWord } from "../trace/words.js";
