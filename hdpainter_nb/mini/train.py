@@ -59,7 +59,7 @@ class Plan:
     start: Path | None = None  # folder of exported weights to begin with, without a checkpoint
 
 
-class Trainee(Learner):
+class InpaintTrainee(Learner):
     """The two networks, their moving average and their optimiser."""
 
     def __init__(self, plan: Plan) -> None:
@@ -163,7 +163,7 @@ def export(unet: UNet2DConditionModel, text: CLIPTextModel, out: Path) -> None:
 def train(team: Team, plan: Plan) -> None:
     """One process' share of the training."""
     torch.manual_seed(plan.seed)
-    trainee = Trainee(plan)
+    trainee = InpaintTrainee(plan)
     vae = AutoencoderKL.from_pretrained(plan.out / "vae").eval().requires_grad_(False).float()
     vae = vae.to(trainee.device, memory_format=torch.channels_last)
     seed = plan.seed + 100 * team.rank + 1000 * trainee.step

@@ -104,7 +104,7 @@ def _cut(rng: np.random.Generator, view: Scene, size: int, scale: int) -> Crops:
     return np.stack(found).astype(np.float16)
 
 
-class Stock:
+class CropStock:
     """Crops in a ring. Each serves once on average, and more often where a GPU outruns the feed."""
 
     def __init__(self, feed: Feed[Crops], least: int, device: torch.device) -> None:
@@ -229,7 +229,7 @@ def train(team: Team, plan: Plan) -> None:
                 stock.feed.close()
             paint = partial(crops, size=plan.crops[late], scale=scale)
             feed = Feed(paint, seed + 1000 * late, plan.workers)
-            stock, phase = Stock(feed, 8 * plan.batches[late] * scale, device), late
+            stock, phase = CropStock(feed, 8 * plan.batches[late] * scale, device), late
         pictures = stock.batch(plan.batches[late])
         with autocast(device):
             loss, squared = loss_of(vae, pictures)

@@ -22,7 +22,7 @@ from transformers import CLIPTextModel
 
 from hdpainter_nb.mini.training import networks_x4, tokenizer
 from hdpainter_nb.mini.training.autoencoder import importance
-from hdpainter_nb.mini.training.data_x4 import SCALE, Stock, views
+from hdpainter_nb.mini.training.data_x4 import SCALE, ViewStock, views
 from hdpainter_nb.mini.training.feed import Feed
 from hdpainter_nb.mini.training.learner import Learner, anneal, chances
 from hdpainter_nb.mini.training.parallel import Team, launch
@@ -61,7 +61,7 @@ class Plan:
         return self.batches[0]
 
 
-class Trainee(Learner):
+class UpscaleTrainee(Learner):
     """The UNet, its moving average and optimiser; the frozen text encoder; the schedule."""
 
     def __init__(self, plan: Plan) -> None:
@@ -125,7 +125,7 @@ class Trainee(Learner):
 def train(team: Team, plan: Plan) -> None:
     """One process' share of the training."""
     torch.manual_seed(plan.seed)
-    trainee = Trainee(plan)
+    trainee = UpscaleTrainee(plan)
     if team.leads:
         networks_x4.write_folder(plan.out, plan.mini)
     own = AutoencoderKL.from_pretrained(plan.out / "vae").eval().requires_grad_(False).float()
@@ -134,7 +134,7 @@ def train(team: Team, plan: Plan) -> None:
     torch.manual_seed(seed)
     paint = partial(views, mini=plan.mini, side=SCALE * max(plan.sides))
     feed = Feed(paint, seed, plan.workers)
-    stock = Stock(feed, own, plan.warm_rows)
+    stock = ViewStock(feed, own, plan.warm_rows)
     trainee.weights = importance(own, stock.batch(8, plan.sides[0], 0.0)[0])
 
     def learn(rate: float, share: float) -> tuple[Tensor, ...]:

@@ -59,14 +59,14 @@ def test_denoiser_trains_and_resumes(folder: Path) -> None:
 
 def test_denoiser_starts_from_exported_weights(folder: Path) -> None:
     shipped = data_path("mini")
-    trainee = train.Trainee(train.Plan(folder / "none", folder / "none", 1, start=shipped))
+    trainee = train.InpaintTrainee(train.Plan(folder / "none", folder / "none", 1, start=shipped))
     stored = load_file(shipped / "unet" / "diffusion_pytorch_model.safetensors")
     for name, tensor in trainee.unet.state_dict().items():
         torch.testing.assert_close(tensor, stored[name].float(), rtol=0, atol=0)
 
 
 def test_loss_asks_for_v(folder: Path) -> None:
-    trainee = train.Trainee(train.Plan(folder / "none", folder / "none", minutes=1))
+    trainee = train.InpaintTrainee(train.Plan(folder / "none", folder / "none", minutes=1))
     clean = torch.randn(3, 4, 8, 8)
     rows = [clean, clean, torch.ones(3, 1, 8, 8), torch.zeros(3, 24, dtype=torch.long)]
     rows.append(torch.zeros(3, 24, 4, 4, dtype=torch.bool))
@@ -90,7 +90,7 @@ def test_loss_asks_for_v(folder: Path) -> None:
 def test_one_batch_can_be_learnt(folder: Path) -> None:
     torch.manual_seed(0)
     plan = train.Plan(folder / "none", folder / "none", minutes=1)
-    trainee = train.Trainee(replace(plan, pointing=0.5))
+    trainee = train.InpaintTrainee(replace(plan, pointing=0.5))
     rows = [torch.randn(4, 4, 8, 8), torch.randn(4, 4, 8, 8), torch.ones(4, 1, 8, 8)]
     marks = torch.zeros(4, 24, 4, 4, dtype=torch.bool)
     marks[:, 2, 1:3, 1:3] = True

@@ -16,7 +16,7 @@ from hdpainter_nb import UpscaleJob, load, load_upscaler, mini
 from hdpainter_nb.mini import evaluate_x4, train_vae, train_x4
 from hdpainter_nb.mini.training import networks_x4
 from hdpainter_nb.mini.training.autoencoder import new_vae, psnr, scale_latents
-from hdpainter_nb.mini.training.data_x4 import Source, Stock, View
+from hdpainter_nb.mini.training.data_x4 import Source, View, ViewStock
 from hdpainter_nb.mini.training.feed import Feed
 from hdpainter_nb.mini.training.learner import chances
 from hdpainter_nb.mini.training.parallel import Team
@@ -143,13 +143,15 @@ def test_both_networks_train_and_resume(tmp_path: Path) -> None:
     trained = load_upscaler(out, device="cpu")
     assert trained.guidance_scale == networks_x4.GUIDANCE
     assert not [f for f in out.rglob("*") if f.is_file() and f.stat().st_mode & 0o111]
-    begun = train_x4.Trainee(train_x4.Plan(tmp_path / "none", out, DATA / "mini", 5, start=out))
+    begun = train_x4.UpscaleTrainee(
+        train_x4.Plan(tmp_path / "none", out, DATA / "mini", 5, start=out)
+    )
     for name, tensor in begun.unet.state_dict().items():
         torch.testing.assert_close(tensor, trained.unet.state_dict()[name], rtol=0, atol=0)
 
 
 def test_loss_asks_for_v(tmp_path: Path) -> None:
-    trainee = train_x4.Trainee(train_x4.Plan(tmp_path, tmp_path, DATA / "mini", minutes=1))
+    trainee = train_x4.UpscaleTrainee(train_x4.Plan(tmp_path, tmp_path, DATA / "mini", minutes=1))
     clean, low, ids = torch.randn(3, 4, 8, 8), torch.rand(3, 3, 8, 8), torch.zeros(3, 24).long()
 
     class Knowing(torch.nn.Module):
@@ -208,7 +210,7 @@ def test_stock_cuts_both_pictures_at_one_place() -> None:
             low = rng.integers(0, 256, (3, 16, 16, 3), np.uint8)
             yield low.repeat(4, 1).repeat(4, 2), low, np.tile(np.arange(24), (3, 1))
 
-    stock = Stock(Feed(paint, 0), Every(), 6)  # type: ignore[arg-type]
+    stock = ViewStock(Feed(paint, 0), Every(), 6)  # type: ignore[arg-type]
     assert len(stock.ring) == 6
     latents, low, ids = stock.batch(5, 8, 1.2)
     assert (latents.shape, low.shape, ids.shape) == ((5, 4, 8, 8), (5, 3, 8, 8), (5, 24))

@@ -116,7 +116,7 @@ class Source:
         return np.stack(crops), np.stack(lows), np.array(words, np.int64)
 
 
-class Stock:
+class ViewStock:
     """Rows in a ring, each drawn several times, in pieces, before it is overwritten.
 
     Args:
