@@ -268,7 +268,7 @@ class Stepper(BaseStepper[Conditioning, Settings]):
         """The part of a record that comes from the taps and the gradient."""
         seen, grad = said.seen, None
         if said.grad is not None and standard is not None:
-            grad = record.gradient_stats(said.grad, standard)
+            grad = record.gradient_stats(*(x.cpu().double().numpy() for x in (said.grad, standard)))
         return {
             **self.seen_of_attention(seen),
             "score": None if said.score is None else float(said.score),

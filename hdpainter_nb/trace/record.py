@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float as FloatTensor
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hdpainter_nb.capture.store import ArrayStore
 from hdpainter_nb.settings import BaseSettings
@@ -105,17 +103,15 @@ class Record:
         return html.card(html.picture(self.x0_preview), html.table(facts))
 
 
-def gradient_stats(
-    g: FloatTensor[Tensor, "*any"], standard: FloatTensor[Tensor, "*any"], bins: int = 61
-) -> GradStats:
+def gradient_stats(g: NDArray[Any], standard: NDArray[Any], bins: int = 61) -> GradStats:
     """Moments and histograms of the gradient before and after standardisation (figs. 12, 13).
 
     Args:
-        g, standard: the gradient and `standardised` of it.
+        g, standard: the gradient and `standardised` of it, of any one shape.
         bins: odd, so that one bin is centred on zero.
     """
-    raw = g.detach().cpu().double().flatten().numpy()
-    unit = standard.detach().cpu().double().flatten().numpy()
+    raw = np.asarray(g, np.float64).ravel()
+    unit = np.asarray(standard, np.float64).ravel()
     mean, std = float(raw.mean()), float(raw.std())
     z = (raw - mean) / std if std > 0 else raw * 0
     reach = max(float(np.abs(raw).max()), 1e-30)
