@@ -6,13 +6,13 @@ the same seed draws the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from hdpainter_nb.capture.capture import PAINTA_LEVELS, SCORE_LEVEL
 from hdpainter_nb.errors import HDPainterWarning, PromptWarning
@@ -29,7 +29,47 @@ if TYPE_CHECKING:
     from hdpainter_nb.models.controlnet import Control
     from hdpainter_nb.models.model import Model
 
-__all__ = ["Conditioning", "TextConditioning", "added_conditions", "prepare", "read_text"]
+__all__ = [
+    "Conditioning",
+    "TextConditioning",
+    "UNetInputs",
+    "added_conditions",
+    "prepare",
+    "read_text",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class UNetInputs:
+    """What the UNet is given in one call: a row for each half of each sample."""
+
+    stacked: Tensor  # (n, 4 or 7 or 9, h, w): x_t, and the channels that the model adds
+    context: Tensor  # (n, L, d)
+    added: Mapping[str, Tensor] = field(default_factory=dict)  # (n, ...) each, SDXL's
+    control: Control | None = None
+    images: Tensor | None = None  # (n, 3, H, W), what ControlNet follows
+    class_labels: Tensor | None = None  # (n,) noise levels of the upscaler
+
+    @classmethod
+    def together(cls, parts: Sequence[UNetInputs]) -> UNetInputs:
+        """The rows of several samples: the first half of all, then the second."""
+        if len(parts) == 1:
+            return parts[0]
+
+        def rows(values: Sequence[Tensor]) -> Tensor:
+            return torch.stack(tuple(values), 1).flatten(0, 1)  # (halves * n, ...)
+
+        first = parts[0]
+        images = [one.images for one in parts if one.images is not None]
+        labels = [one.class_labels for one in parts if one.class_labels is not None]
+        return cls(
+            rows([one.stacked for one in parts]),
+            rows([one.context for one in parts]),
+            {name: rows([one.added[name] for one in parts]) for name in first.added},
+            first.control,
+            rows(images) if images else None,
+            rows(labels) if labels else None,
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -42,6 +82,19 @@ class TextConditioning:
     tokens: tuple[str, ...] = ()  # readable, SOT .. EOT
     size: tuple[int, int] = (0, 0)  # (H, W) of the padded picture in pixels
     crop: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, left, height, width of the picture
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The networks that run besides the UNet."""
+        return []
+
+    def unet_inputs(self, x: Tensor, halves: slice) -> UNetInputs:
+        """What the UNet is given at x (1, 4, h, w) for the halves (0 unconditional, 1 conditional).
+
+        Raises:
+            NotImplementedError: each kind of UNet has channels of its own.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,6 +113,23 @@ class Conditioning(TextConditioning):
     known_noise: torch.Tensor | None = None  # (1, 4, h, w)
     added: Mapping[str, torch.Tensor] = field(default_factory=dict)  # further UNet conditions
     control: Control | None = None  # ControlNet
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The networks that run besides the UNet."""
+        return [] if self.control is None else [self.control.network]
+
+    def unet_inputs(self, x: Tensor, halves: slice) -> UNetInputs:
+        """What the UNet is given at x (1, 4, h, w) for the halves (0 unconditional, 1 conditional)."""
+        context = self.context[halves]
+        count = len(context)
+        channels = [x]
+        if self.known_latents is None:
+            channels += [self.latent_mask, self.masked_image_latents]
+        stacked = torch.cat([channel.expand(count, -1, -1, -1) for channel in channels], dim=1)
+        added = {name: value[halves] for name, value in self.added.items()}
+        images = None if self.control is None else self.control.image.expand(count, -1, -1, -1)
+        return UNetInputs(stacked, context, added, self.control, images)
 
 
 def prepare(model: Model, job: Job) -> tuple[Conditioning, State]:

@@ -15,7 +15,7 @@ from hdpainter_nb.images import resize
 from hdpainter_nb.method import ddim, masks
 from hdpainter_nb.method.blending import soft_mask
 from hdpainter_nb.models import vae
-from hdpainter_nb.models.conditioning import TextConditioning, read_text
+from hdpainter_nb.models.conditioning import TextConditioning, UNetInputs, read_text
 from hdpainter_nb.models.defaults import ModelDefaults
 from hdpainter_nb.models.devices import Offload
 from hdpainter_nb.models.families import UPSCALING
@@ -61,6 +61,13 @@ class UpscaleConditioning(TextConditioning):
     known: Tensor  # (1, 4, h, w): E(I)
     soft: Tensor  # (1, 1, h, w): M of eq. 10
     hard: Tensor  # (1, 1, h, w): the same without its soft edge
+
+    def unet_inputs(self, x: Tensor, halves: slice) -> UNetInputs:
+        """[x, small picture] of 7 channels and the noise level, for the halves (see the base)."""
+        context = self.context[halves]
+        stacked = torch.cat([x, self.low], 1).expand(len(context), -1, -1, -1)
+        labels = torch.full((len(context),), self.noise_level, device=x.device)
+        return UNetInputs(stacked, context, class_labels=labels)
 
 
 class UpscaleModel(Model):
