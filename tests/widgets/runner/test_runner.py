@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from hdpainter_nb.errors import SamplingCancelled, SettingsError
+from hdpainter_nb.utils.turns import Turns
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.runner.runner import Runner, SyncRunner, runner_for
-from hdpainter_widgets.runner.threads import Publisher, Turns
+from hdpainter_widgets.runner.threads import Publisher, turns_of
 
 pytestmark = pytest.mark.colab
 LONG = 10.0  # seconds; no test waits this long unless it fails
@@ -412,14 +413,13 @@ def test_a_listener_may_close_but_not_wait() -> None:
     assert "wait for itself" in str(raised[0])
 
 
-def test_models_are_told_apart_and_let_go() -> None:
-    one, two = object(), object()
-    assert Turns.of(one) is not Turns.of(two)
-    turns = Turns.of(one)
-    assert Turns.of(one) is turns
-    before = len(Turns._all)
-    del turns
-    assert len(Turns._all) < before
+def test_runners_and_samplers_take_the_same_turns() -> None:
+    unet = object()
+    one, two = SimpleNamespace(unet=unet), SimpleNamespace(unet=unet)
+    turns = Turns.of(unet)
+    assert turns_of(one) is turns
+    assert turns_of(two) is turns
+    assert turns_of(object()) is not turns
 
 
 def test_publisher_makes_waiting_calls_before_it_closes() -> None:

@@ -22,7 +22,7 @@ from hdpainter_widgets.runner.state import (
     let_go,
     out_of_memory,
 )
-from hdpainter_widgets.runner.threads import Turns
+from hdpainter_widgets.runner.threads import turns_of
 
 __all__ = ["BaseRunner"]
 
@@ -38,7 +38,7 @@ class BaseRunner(ABC):
 
     def __init__(self, sampler: SamplerLike) -> None:
         self._sampler = sampler
-        self._turns = Turns.of(sampler.model)
+        self._turns = turns_of(sampler.model)
         self._left = 0.0  # steps still to take; infinite while running to the end
         self._times: deque[float] = deque(maxlen=8)
         self._failure: Failure | None = None
@@ -230,14 +230,14 @@ class BaseRunner(ABC):
         self._left = 0.0
         try:
             # Undoing and branching may replay a step, which takes the model.
-            with self._turns.take(threading.Event()):
+            with self._turns.take():
                 sampler = change(self._sampler) or self._sampler
         except Exception as error:
             self._fail(error)
             return
         if sampler is not self._sampler:
             self._sampler = sampler
-            self._turns = Turns.of(sampler.model)
+            self._turns = turns_of(sampler.model)
         self._failure = None
         self._tell()
 
@@ -253,7 +253,7 @@ class BaseRunner(ABC):
         if not future.set_running_or_notify_cancel():
             return
         try:
-            with self._turns.take(threading.Event()):
+            with self._turns.take():
                 result = work(self._sampler)
         except Exception as error:
             future.set_exception(error)

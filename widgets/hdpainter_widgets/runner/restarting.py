@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +13,7 @@ from hdpainter_nb.trace.trace import Trace
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.runner.runner import Runner, SyncRunner, wants_sync
 from hdpainter_widgets.runner.state import SamplerLike
-from hdpainter_widgets.runner.threads import Turns
+from hdpainter_widgets.runner.threads import turns_of
 
 __all__ = [
     "DecodeEachStep",
@@ -100,7 +99,7 @@ class Renewing(BaseRunner):
         if self.renew is None:
             return True
         try:
-            with self._turns.take(threading.Event()):
+            with self._turns.take():
                 fresh = self.renew(self._sampler)
         except Exception as error:
             self._fail(error)
@@ -108,7 +107,7 @@ class Renewing(BaseRunner):
         if fresh is not None:
             self._left = 0.0
             self._sampler = fresh
-            self._turns = Turns.of(fresh.model)
+            self._turns = turns_of(fresh.model)
             self._times.clear()
         return True
 
@@ -125,8 +124,6 @@ class Guest(Renewing):
     """Works in the turns of another runner, though its model is another one.
 
     Two models that work at once share the memory and the processors; in turns, each step has all.
-    A host's listeners may ask a guest for work, but not the other way round: in the caller's
-    thread, the guest would wait for the turn that it holds itself.
 
     Args:
         sampler: what to work on.
@@ -145,7 +142,7 @@ class Guest(Renewing):
         self._hosted(super()._advance)
 
     def _hosted(self, work: Callable[[], object]) -> None:
-        with self._host._turns.take(threading.Event()):
+        with self._host._turns.take():
             work()
 
 

@@ -1,59 +1,21 @@
-"""Two small tools for threads: turns on a shared model, and a publisher that drops stale news."""
+"""What runners need of threads: turns on a shared model, and a publisher that drops stale news."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import weakref
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import ClassVar
+from collections.abc import Callable
 
-__all__ = ["Publisher", "Turns"]
+from hdpainter_nb.utils.turns import Turns
+
+__all__ = ["Publisher", "call_safely", "turns_of"]
 
 _log = logging.getLogger(__name__)
 
 
-class Turns:
-    """First come, first served: who works on one model, one step at a time.
-
-    A plain lock is not fair: a thread that steps in a loop takes it again before the other one
-    wakes up, and the second run would stand still until the first has ended.
-    """
-
-    _all: ClassVar[weakref.WeakValueDictionary[int, Turns]] = weakref.WeakValueDictionary()
-    _all_lock = threading.Lock()
-
-    def __init__(self, model: object) -> None:
-        self.model = model  # held, so that its id is not given to another object meanwhile
-        self._line: deque[object] = deque()
-        self._moved = threading.Condition()
-
-    @classmethod
-    def of(cls, model: object) -> Turns:
-        """The turns of this very object; the same ones for as long as anybody holds them."""
-        with cls._all_lock:
-            turns = cls._all.get(id(model))
-            if turns is None:
-                turns = cls._all[id(model)] = cls(model)
-            return turns
-
-    @contextmanager
-    def take(self, stop: threading.Event) -> Iterator[bool]:
-        """Wait in line, then hold the model; gives False, at once, when `stop` is set meanwhile."""
-        me = object()
-        with self._moved:
-            self._line.append(me)
-            # Whoever sets `stop` does not know this line, so look now and then.
-            while self._line[0] is not me and not stop.is_set():
-                self._moved.wait(0.05)
-        try:
-            yield not stop.is_set()
-        finally:
-            with self._moved:
-                self._line.remove(me)
-                self._moved.notify_all()
+def turns_of(model: object) -> Turns:
+    """The turns of a model's UNet, the same that a sampler's own steps take."""
+    return Turns.of(getattr(model, "unet", model))
 
 
 class Publisher:
