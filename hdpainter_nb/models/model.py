@@ -7,7 +7,8 @@ stock `StableDiffusionInpaintPipeline`. The pipeline itself is never moved, cast
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -15,17 +16,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdpainter_nb.attention.layers import attention_layers, heads
 from hdpainter_nb.errors import ModelError
 from hdpainter_nb.job import Job
 from hdpainter_nb.models import vae
-from hdpainter_nb.models.conditioning import Conditioning, TextConditioning, prepare
+from hdpainter_nb.models.conditioning import Conditioning, TextConditioning, prepare, read_text
 from hdpainter_nb.models.controlnet import usable
 from hdpainter_nb.models.defaults import ModelDefaults
 from hdpainter_nb.models.devices import offload_mode
 from hdpainter_nb.models.families import INPAINTING, INPAINTING_XL, Family
 from hdpainter_nb.models.out_of_memory import out_of_memory_explained
+from hdpainter_nb.models.prompt import Tokens
 from hdpainter_nb.models.schedulers import State
 from hdpainter_nb.models.vae_memory import Tile, own_tile
+from hdpainter_nb.settings import BaseSettings
 
 __all__ = ["Model", "Network", "Prediction"]
 
@@ -241,6 +245,38 @@ class Model(Network):
         side = (job.settings.long_side or self.native_size,) * 2
         with out_of_memory_explained(self, "encoding", job.settings, side):
             return prepare(self, job)
+
+    # --- text ------------------------------------------------------------------------------------
+
+    def text_keys(
+        self, prompt: str, settings: BaseSettings, layers: Collection[str]
+    ) -> tuple[dict[str, NDArray[Any]], Tokens]:
+        """Keys of a prompt in the chosen cross-attention layers, and what its tokens are.
+
+        Its embeddings (conditional half) go through each layer's ``to_k``.
+
+        Args:
+            prompt: it gets the additions that `settings` ask for (switch 16).
+            settings: of the run that the keys are for.
+            layers: names; those that the UNet lacks are left out.
+
+        Returns:
+            ``{layer: (heads, L, d) float32}``, and the tokens.
+
+        Raises:
+            ModelError: this is a bare UNet.
+            OutOfMemoryError: the memory does not suffice.
+        """
+        asked: Any = SimpleNamespace(prompt=prompt, settings=settings)
+        keys: dict[str, NDArray[Any]] = {}
+        with torch.no_grad(), out_of_memory_explained(self, "reading a prompt", None, None):
+            context, tokens = read_text(self, self.parts(), asked)  # (2, L, d)
+            for layer in attention_layers(self.unet, self.factor):
+                if layer.name in layers:
+                    cross = layer.block.attn2
+                    k = heads(cross, cross.to_k(context[1:]))[0]  # (heads, L, d)
+                    keys[layer.name] = k.float().cpu().numpy()
+        return keys, tokens
 
     def decode(
         self,

@@ -316,11 +316,9 @@ class Attention:
         Raises:
             SettingsError: no queries of cross-attention were kept, or the model is another.
         """
-        from hdpainter_nb.models.text_keys import text_keys
-
         need_queries(self._cross, "cross")
         assert self._settings is not None
-        keys, tokens = text_keys(model, prompt, self._settings, list(self._cross))
+        keys, tokens = model.text_keys(prompt, self._settings, list(self._cross))
         for layer in self._cross:
             k = keys.get(layer)
             if k is None or k.shape[-1] != self._cross[layer][1].shape[-1]:
