@@ -57,7 +57,7 @@ def ways(model: Model, cond: Conditioning, state: State) -> dict[str, Callable[[
 
     def bare() -> object:
         with torch.no_grad():
-            return call(model.unet, cond, state.latents, 999, slice(0, 2))
+            return call(model.unet, cond.unet_inputs(state.latents, slice(0, 2)), 999)
 
     found: dict[str, Callable[[], object]] = {ALONE: bare}
     for name, method in (
@@ -66,7 +66,7 @@ def ways(model: Model, cond: Conditioning, state: State) -> dict[str, Callable[[
     ):
         settings = networks.settings(**method)
         stepper = Sampler.from_cond(model, cond, state, settings, Capture.standard()).stepper
-        found[name] = lambda stepper=stepper: stepper.advance(state)
+        found[name] = lambda stepper=stepper: stepper(state)
     return found
 
 

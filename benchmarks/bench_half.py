@@ -43,11 +43,10 @@ def step(side: int, dtype: torch.dtype) -> dict[str, Tensor]:
     latents = exact(state.latents).to(dtype)
     settings = networks.settings(painta=True, rasg=True)
     stepper = Sampler.from_cond(model, cond, state, settings, Capture.nothing()).stepper
-    timestep, plan = stepper.timesteps[0], stepper.plan(0)
-    said = predict.predict(network, cond, latents, timestep, settings, plan)
+    said = predict.predict(network, dataclasses.replace(stepper.inputs(state), x=latents))
     assert said.score is not None
     assert said.grad is not None
-    c = [found for layers in said.seen.c.values() for found in layers.values()]
+    c = [found for layers in said.observations.c.values() for found in layers.values()]
     return {
         "prediction with guidance": said.guided(settings.guidance_scale),
         "c_j of all layers": torch.cat([x.flatten() for x in c]),

@@ -56,7 +56,7 @@ def rows(model: Model, cond: Conditioning, state: State) -> list[Row]:
 
     def ours(settings: Settings, capture: Capture) -> Callable[[], object]:
         stepper = Sampler.from_cond(model, cond, state, settings, capture).stepper
-        return lambda: stepper.advance(state)
+        return lambda: stepper(state)
 
     def theirs(settings: Settings) -> Callable[[], object]:
         return lambda: straightforward.step(

@@ -16,12 +16,13 @@ from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.images import compositing, resize
 from hdpainter_nb.job import Job
 from hdpainter_nb.models.model import Model
-from hdpainter_nb.sampling import blueprint, step
+from hdpainter_nb.sampling import blueprint
 from hdpainter_nb.sampling.cost import Estimate, count
 from hdpainter_nb.sampling.sampler import Sampler
+from hdpainter_nb.sampling.step import InpaintStep
 from hdpainter_nb.upscale.job import UpscaleJob
 from hdpainter_nb.upscale.model import UpscaleModel
-from hdpainter_nb.upscale.step import UpscaleStepper
+from hdpainter_nb.upscale.step import UpscaleStep
 from hdpainter_nb.upscale.upscaler import Upscaler
 from hdpainter_nb.utils import html
 from hdpainter_nb.utils.nbytes import readable_bytes
@@ -110,10 +111,10 @@ def run_cost(
     kept = Capture.standard() if capture is None else capture
     if isinstance(job, UpscaleJob):
         assert isinstance(model, UpscaleModel)
-        larger = UpscaleStepper(model, blueprint.upscaled(model, job), job.settings, kept)
+        larger = UpscaleStep.of(model, blueprint.upscaled(model, job), job.settings, kept)
         return count(larger, dtype=dtype, exact=exact)
     return count(
-        step.stepper(model, blueprint.painted(model, job), job.settings, kept),
+        InpaintStep.of(model, blueprint.painted(model, job), job.settings, kept),
         dtype=dtype,
         exact=exact,
     )

@@ -6,54 +6,51 @@ a cancelled step or an interrupt.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from hdpainter_nb.attention.layers import AttentionLayer, attention_layers
-from hdpainter_nb.attention.observations import Keeper, Seen
+from hdpainter_nb.attention.observations import Observations
 from hdpainter_nb.attention.plan import Half, HookPlan
 from hdpainter_nb.attention.processors import (
+    HookContext,
     HookedAttention,
     HookedCrossAttention,
     HookedSelfAttention,
+    SharedAttention,
+    rows_of,
 )
 from hdpainter_nb.capture.capture import PAINTA_LEVELS, SCORE_LEVEL
 from hdpainter_nb.edits.edit import Point
 from hdpainter_nb.errors import ModelError
 from hdpainter_nb.method.painta import gaussian
 
-__all__ = ["AttentionHooks"]
+__all__ = ["AttentionHooks", "Installation", "shared"]
 
 
-class AttentionHooks:
-    """Context manager: the UNet with taps inside, as it was before outside.
+class Installation(AbstractContextManager["Installation"]):
+    """Processors and block hooks that are in a UNet inside, and out of it again outside.
 
-    >>> with AttentionHooks(unet, plan) as hooks:
-    ...     unet(x, t, context)
-    >>> taps.seen
+    Args:
+        processors: attention module -> what takes the place of its processor.
+        block_hooks: block -> a forward pre-hook, called with keyword arguments.
     """
 
-    def __init__(self, unet: nn.Module, plan: HookPlan) -> None:
-        self.plan = plan
-        self.seen = Seen()
-        self.half: Half = "both"
-        self.gaussian = self._gaussian()
-        self._layers = attention_layers(unet, plan.factor)
-        self._undo: list[Callable[[], None]] = []
-        scored = [layer.name for layer in self._layers if layer.level == SCORE_LEVEL]
-        self._last_scored = scored[-1] if scored else None
-        self.keeper = Keeper(plan, self.seen, self._layers)
-        if plan.scores and not scored:
-            raise ModelError(
-                "This UNet has no cross-attention at H/32, which RASG needs: use rasg=False."
-            )
+    def __init__(
+        self, processors: Mapping[Attention, Any], block_hooks: Mapping[nn.Module, Any]
+    ) -> None:
+        self._processors = processors
+        self._block_hooks = block_hooks
+        self._originals: list[tuple[Attention, Any]] = []
+        self._handles: list[Any] = []
 
-    def __enter__(self) -> AttentionHooks:
+    def __enter__(self) -> Installation:
         try:
-            for layer in self._layers:
-                self._install(layer)
+            self.inject()
         except BaseException:
             self.eject()
             raise
@@ -62,53 +59,155 @@ class AttentionHooks:
     def __exit__(self, *_: object) -> None:
         self.eject()
 
+    def inject(self) -> None:
+        """Put everything in. What it replaces is noted before the first change."""
+        self._originals = [(attention, attention.processor) for attention in self._processors]
+        for attention, processor in self._processors.items():
+            attention.set_processor(processor)
+        for block, hook in self._block_hooks.items():
+            self._handles.append(block.register_forward_pre_hook(hook, with_kwargs=True))
+
     def eject(self) -> None:
-        """Take everything out again, last in first out."""
-        while self._undo:
-            self._undo.pop()()
+        """Take everything out again, last in first out. More than once does no harm."""
+        while self._handles:
+            self._handles[-1].remove()
+            self._handles.pop()
+        while self._originals:
+            attention, original = self._originals[-1]
+            if attention.processor is not original:
+                attention.set_processor(original)
+            self._originals.pop()
 
-    def _install(self, layer: AttentionLayer) -> None:
-        plan, level, keeper = self.plan, layer.level, self.keeper
-        introverted = plan.painta and level in PAINTA_LEVELS
-        similar, mapped = keeper.wants_similarity(layer), keeper.wants_cross(layer)
-        scored = (plan.scores and level == SCORE_LEVEL) or keeper.wants_scores(layer)
-        edited = self._edited(layer)
-        if introverted or similar or keeper.wants_queries(layer, "self") or edited["self"]:
-            own = HookedSelfAttention(self, layer, introverted=introverted, similar=similar)
-            self._replace(layer.block.attn1, own)
-            hook = layer.block.register_forward_pre_hook(own.take_input, with_kwargs=True)
-            self._undo.append(hook.remove)
-        if mapped or scored or keeper.wants_queries(layer, "cross") or edited["cross"]:
-            cut = plan.scores and layer.name == self._last_scored
-            cross = HookedCrossAttention(self, layer, mapped=mapped, scored=scored, cut=cut)
-            self._replace(layer.block.attn2, cross)
 
-    def _gaussian(self) -> Tensor | None:
-        """What smooths c in every layer; made once."""
-        rows = [*self.plan.rows.values()]
-        wanted = self.plan.painta and self.plan.smooth and rows
-        return gaussian(rows[0].device) if wanted else None
+class AttentionHooks(Installation):
+    """Context manager: the UNet with one step's hooks inside, as it was before outside.
 
-    def _edited(self, layer: AttentionLayer) -> dict[str, bool]:
-        """Whether an edit acts in the layer's cross- and self-attention, in any half."""
-        edits = self.plan.edits
-        points: dict[str, tuple[Point, ...]] = {"cross": ("cross", "heads"), "self": ("heads",)}
-        return {
-            attention: edits is not None
-            and any(
-                edits.wanted(point, layer=layer.name, attention=attention, half=half)
-                for point in acting
-                for half in ("cond", "uncond")
+    >>> with AttentionHooks(unet, plan) as hooks:
+    ...     unet(x, t, context)
+    >>> hooks.observations.fields()
+
+    Args:
+        unet: laid out as Stable Diffusion's.
+        plan: what the hooks do.
+
+    Raises:
+        ModelError: a gradient is asked for, and there is no cross-attention at H/32.
+    """
+
+    def __init__(self, unet: nn.Module, plan: HookPlan) -> None:
+        self.plan = plan
+        self.layers = attention_layers(unet, plan.factor)
+        self.observations = Observations(plan, self.layers)
+        self.context = HookContext(plan, self.observations, _kernel(plan))
+        score_layers = [layer.name for layer in self.layers if layer.level == SCORE_LEVEL]
+        if plan.gradient and not score_layers:
+            raise ModelError(
+                "This UNet has no cross-attention at H/32, which RASG needs: use rasg=False."
             )
-            for attention, acting in points.items()
+        self._last_scored = score_layers[-1] if score_layers else None
+        self.processors: dict[Attention, HookedAttention] = {}
+        """Attention module -> what takes the place of its processor."""
+        for layer in self.layers:
+            self._hook_self_attention(layer)
+            self._hook_cross_attention(layer)
+        self.readers = {
+            processor.layer.block: processor
+            for processor in self.processors.values()
+            if isinstance(processor, HookedSelfAttention)
         }
+        """Block -> the processor that is shown the block's input."""
+        block_hooks = {block: reader.keep_block_input for block, reader in self.readers.items()}
+        super().__init__(self.processors, block_hooks)
 
-    def _replace(self, attention: Attention, tap: HookedAttention) -> None:
-        original = attention.processor
-        tap.original = original
-        attention.set_processor(tap)
-        self._undo.append(lambda: attention.set_processor(original))
+    def __enter__(self) -> AttentionHooks:
+        super().__enter__()
+        return self
 
-    def shape(self, level: int) -> tuple[int, int]:
-        """(h, w) of a level."""
-        return self.plan.size[0] // level, self.plan.size[1] // level
+    @property
+    def half(self) -> Half:
+        """Which rows the UNet calls have; to be set before each."""
+        return self.context.half
+
+    @half.setter
+    def half(self, half: Half) -> None:
+        self.context.half = half
+
+    def _hook_self_attention(self, layer: AttentionLayer) -> None:
+        painta = self.plan.painta and layer.level in PAINTA_LEVELS
+        record_similarity = self.observations.records_similarity(layer)
+        record_queries = self.observations.records_queries(layer, "self")
+        if painta or record_similarity or record_queries or self._edited(layer, "self"):
+            self.processors[layer.block.attn1] = HookedSelfAttention(
+                self.context,
+                layer,
+                layer.block.attn1.processor,
+                painta=painta,
+                record_similarity=record_similarity,
+            )
+
+    def _hook_cross_attention(self, layer: AttentionLayer) -> None:
+        observations, gradient = self.observations, self.plan.gradient
+        record_map = observations.records_map(layer)
+        record_scores = (gradient and layer.level == SCORE_LEVEL) or observations.records_scores(
+            layer
+        )
+        record_queries = observations.records_queries(layer, "cross")
+        if record_map or record_scores or record_queries or self._edited(layer, "cross"):
+            self.processors[layer.block.attn2] = HookedCrossAttention(
+                self.context,
+                layer,
+                layer.block.attn2.processor,
+                record_map=record_map,
+                record_scores=record_scores,
+                end_graph=gradient and layer.name == self._last_scored,
+            )
+
+    def _edited(self, layer: AttentionLayer, attention: str) -> bool:
+        """Whether an edit acts in the layer's cross- or self-attention, in any half."""
+        edits = self.plan.edits
+        points: tuple[Point, ...] = ("cross", "heads") if attention == "cross" else ("heads",)
+        return edits is not None and any(
+            edits.wanted(point, layer=layer.name, attention=attention, half=half)
+            for point in points
+            for half in ("cond", "uncond")
+        )
+
+
+def shared(hooks: Sequence[AttentionHooks]) -> Installation:
+    """The hooks of several samples in one UNet: each sees its own sample's rows and no others.
+
+    A call's rows are the unconditional halves of all samples, then the conditional ones. Everything
+    but the hooked attention layers treats them as a batch like any other.
+    """
+    if len(hooks) == 1:
+        return hooks[0]
+    by_attention: dict[Attention, list[HookedAttention]] = {}
+    by_block: dict[nn.Module, list[HookedSelfAttention]] = {}
+    for one in hooks:
+        for attention, processor in one.processors.items():
+            by_attention.setdefault(attention, []).append(processor)
+        for block, reader in one.readers.items():
+            by_block.setdefault(block, []).append(reader)
+    return Installation(
+        {attention: SharedAttention(each) for attention, each in by_attention.items()},
+        {block: _share_block_input(readers) for block, readers in by_block.items()},
+    )
+
+
+def _share_block_input(readers: Sequence[HookedSelfAttention]) -> Any:
+    """A forward pre-hook of a block that shows each reader its own sample's input."""
+
+    def hook(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        for number, reader in enumerate(readers):
+            positional = rows_of(dict(enumerate(args)), number, len(readers))
+            named = rows_of(kwargs, number, len(readers))
+            reader.keep_block_input(block, tuple(positional.values()), named)
+
+    return hook
+
+
+def _kernel(plan: HookPlan) -> Tensor | None:
+    """What smooths c in every layer; made once a step."""
+    rows = [*plan.rows.values()]
+    wanted = plan.painta and plan.smooth and rows
+    return gaussian(rows[0].device) if wanted else None

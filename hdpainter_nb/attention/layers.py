@@ -1,7 +1,8 @@
-"""Which attention layers a UNet has, by name, in the order in which they run."""
+"""The attention layers of a UNet, by name, in the order in which they run."""
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 
 from diffusers.models.attention import BasicTransformerBlock
@@ -16,22 +17,47 @@ __all__ = ["AttentionLayer", "attention_layers", "heads", "layer_infos", "projec
 
 @dataclass(frozen=True, eq=False)
 class AttentionLayer:
-    """A transformer block of the UNet, where it stands and at which resolution it works."""
+    """A transformer block of the UNet, its place and the resolution at which it works."""
 
     name: str
     level: int
     block: BasicTransformerBlock
 
 
+_layers: weakref.WeakKeyDictionary[nn.Module, dict[int, list[AttentionLayer]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
 def attention_layers(unet: nn.Module, factor: int = 8) -> list[AttentionLayer]:
     """The UNet's transformer blocks in the order in which they run.
 
     The level follows from the place: down block i works at factor * 2^i pixels per position,
-    `factor` being the pixels per latent position.
+    `factor` being the pixels per latent position. A UNet is walked once; later calls only see that
+    each block is still where it was.
 
     Raises:
         ModelError: the UNet is not laid out as Stable Diffusion's.
     """
+    by_factor = _layers.setdefault(unet, {})
+    layers = by_factor.get(factor)
+    if layers is None or not all(_in_place(unet, layer) for layer in layers):
+        layers = by_factor[factor] = _walk(unet, factor)
+    return layers
+
+
+def _in_place(unet: nn.Module, layer: AttentionLayer) -> bool:
+    """Whether the block is still the one of that name."""
+    module = unet
+    for part in layer.name.split("."):
+        child = module._modules.get(part)
+        if child is None:
+            return False
+        module = child
+    return module is layer.block
+
+
+def _walk(unet: nn.Module, factor: int) -> list[AttentionLayer]:
     parts: list[tuple[str, int, nn.Module]] = []
     try:
         down, mid, up = unet.down_blocks, unet.mid_block, unet.up_blocks
@@ -47,15 +73,15 @@ def attention_layers(unet: nn.Module, factor: int = 8) -> list[AttentionLayer]:
             f"{type(unet).__name__} has no down, mid and up blocks; only UNets laid out as Stable "
             "Diffusion's can be watched."
         ) from error
-    found = [
+    layers = [
         AttentionLayer(f"{prefix}.{name}", factor * 2**depth, module)
         for prefix, depth, part in parts
         for name, module in part.named_modules()
         if isinstance(module, BasicTransformerBlock) and module.attn2 is not None
     ]
-    if not found:
+    if not layers:
         raise ModelError(f"{type(unet).__name__} has no attention blocks to watch.")
-    return found
+    return layers
 
 
 def layer_infos(unet: nn.Module, factor: int = 8) -> tuple[LayerInfo, ...]:

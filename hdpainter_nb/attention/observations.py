@@ -1,100 +1,84 @@
-"""What the hooks of one step recorded, reduced where it appears to what `Capture` asks for."""
+"""What the hooks of one step record, reduced where it appears, as the fields of a `Record`."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from hdpainter_nb.attention.layers import AttentionLayer
+from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.capture.capture import PAINTA_LEVELS, SCORE_LEVEL
-from hdpainter_nb.capture.transfer import HostTransfer, to_array
+from hdpainter_nb.capture.transfer import to_array
+from hdpainter_nb.method.attention import scores as attention_scores
 from hdpainter_nb.method.attention import take
-from hdpainter_nb.models.conditioning import TextConditioning
+from hdpainter_nb.method.objectives import mean_over_layers
 from hdpainter_nb.trace.maps import CrossMaps, LevelMaps, QueryKeys
 
-if TYPE_CHECKING:
-    from hdpainter_nb.attention.layers import AttentionLayer
-    from hdpainter_nb.attention.plan import HookPlan
+__all__ = ["Attn", "Observations"]
 
-__all__ = ["Keeper", "Seen", "pixel_maps", "text_fields"]
+Attn = Literal["self", "cross"]
 
 
-@dataclass(eq=False)
-class Seen:
-    """What one step showed. Keys: level, then layer.
+class Observations:
+    """Takes what the hooks see of the conditional half, and keeps what `Capture` asks for.
 
-    Tensors are still on the model's device. What is Any has been put on the plan's shelf, or is a
-    tensor where the plan has none.
-    """
-
-    cross: dict[int, dict[str, Any]] = field(default_factory=dict)  # ([heads,] tokens, h, w)
-    c: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # (hw,)
-    similarity: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # (hw,)
-    scales: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # (hw,): PAIntA's, of these
-    own_queries: dict[int, dict[str, tuple[Any, Any]]] = field(default_factory=dict)
-    cross_queries: dict[int, dict[str, tuple[Any, Any]]] = field(default_factory=dict)
-    rows: dict[int, Tensor] = field(default_factory=dict)  # of the plan, where q, k are kept
-    scores: list[Tensor] = field(default_factory=list)  # (L, h, w) per H/32 layer, mean over heads
-    kept_c: frozenset[str] = frozenset()  # names of the layers whose c is kept
-    kept_scores: list[Tensor] = field(default_factory=list)  # (tokens, h, w), of the chosen heads
-    score_maps: dict[int, dict[str, Any]] = field(default_factory=dict)  # ([heads,] tokens, h, w)
-
-    def mean_scores(self) -> Tensor:
-        """Abar: (L, H/32, W/32), mean over layers and heads (all layers have equally many)."""
-        return torch.stack(self.scores).mean(0)
-
-
-Kind = Literal["self", "cross"]
-
-
-class Keeper:
-    """Takes what the taps see of the conditional half, and leaves in `Seen` what is to be kept.
+    The hooks hand over queries, keys, probabilities and c as they appear; each is reduced at once
+    and put where ``plan.transfer`` says. `fields` gives what came together, in a record's terms.
 
     Args:
-        plan: says what, in ``plan.capture``, and where to put it, in ``plan.shelf``.
-        seen: what is filled.
+        plan: says what is kept, in ``plan.capture``.
         layers: those of the UNet, in the order in which they run.
     """
 
-    def __init__(self, plan: HookPlan, seen: Seen, layers: Sequence[AttentionLayer]) -> None:
+    def __init__(self, plan: HookPlan, layers: Sequence[AttentionLayer]) -> None:
         self.plan = plan
-        self.seen = seen
+        self.c: dict[int, dict[str, Tensor]] = {}
+        """Level, then layer -> (hw,): PAIntA's c on the device, which the other half reads."""
+        self.layer_scores: list[Tensor] = []
+        """(L, h, w) per H/32 layer: scores before softmax, mean over heads, on the device."""
         self._dtype = torch.float16 if plan.capture.dtype == "float16" else torch.float32
-        seen.kept_c = frozenset(layer.name for layer in layers if self.wants_c(layer))
+        self._layers = layers
         # How many layers come into their level's mean, and those of them that have come.
-        self._all = Counter(layer.level for layer in layers if self.wants_cross(layer))
-        self._come: defaultdict[int, list[Tensor]] = defaultdict(list)
+        self._expected = Counter(layer.level for layer in layers if self.records_map(layer))
+        self._arrived: defaultdict[int, list[Tensor]] = defaultdict(list)
+        # Any is what `plan.transfer` gave, or a tensor where there is none. Level, then layer.
+        self._maps: dict[int, dict[str, Any]] = {}  # ([heads,] tokens, h, w)
+        self._score_maps: dict[int, dict[str, Any]] = {}  # ([heads,] tokens, h, w)
+        self._score_means: list[Tensor] = []  # (tokens, h, w), of the chosen heads
+        self._queries: dict[Attn, dict[int, dict[str, tuple[Any, Any]]]] = {"self": {}, "cross": {}}
+        self._similarity: dict[int, dict[str, Tensor]] = {}  # (hw,)
+        self._key_scales: dict[int, dict[str, Tensor]] = {}  # (hw,), of the layers of `_similarity`
 
     # --- whether ---------------------------------------------------------------------------------
 
-    def wants_cross(self, layer: AttentionLayer) -> bool:
+    def records_map(self, layer: AttentionLayer) -> bool:
         """Whether cross-attention maps of the layer are kept."""
-        capture = self.plan.capture
-        return capture.cross is not None and self._wants(layer)
+        return self.plan.capture.cross is not None and self._keeps(layer)
 
-    def wants_queries(self, layer: AttentionLayer, kind: Kind) -> bool:
+    def records_queries(self, layer: AttentionLayer, attention: Attn) -> bool:
         """Whether q and k of the layer are kept."""
         capture = self.plan.capture
-        if kind == "cross":
-            return capture.cross_queries and self._wants(layer)
-        return capture.own_queries and self._wants(layer) and not layer.block.only_cross_attention
+        if attention == "cross":
+            return capture.cross_queries and self._keeps(layer)
+        return capture.own_queries and self._keeps(layer) and not layer.block.only_cross_attention
 
-    def wants_c(self, layer: AttentionLayer) -> bool:
-        """Whether c of the layer is kept; rows of its attention cannot be told without."""
+    def records_c(self, layer: AttentionLayer) -> bool:
+        """Whether c of the layer is kept; rows of its attention cannot be had without."""
         capture = self.plan.capture
-        return self.wants_queries(layer, "self") or (capture.c and capture.keeps(layer.name))
+        return self.records_queries(layer, "self") or (capture.c and capture.keeps(layer.name))
 
-    def wants_similarity(self, layer: AttentionLayer) -> bool:
+    def records_similarity(self, layer: AttentionLayer) -> bool:
         """Whether appendix B's similarity of the layer is kept."""
         capture = self.plan.capture
         return capture.similarity and layer.level in PAINTA_LEVELS and capture.keeps(layer.name)
 
-    def wants_scores(self, layer: AttentionLayer) -> bool:
+    def records_scores(self, layer: AttentionLayer) -> bool:
         """Whether the layer's scores before softmax are kept."""
         capture = self.plan.capture
         return (
@@ -104,138 +88,154 @@ class Keeper:
             and self._heads(layer) != ()
         )
 
-    def _wants(self, layer: AttentionLayer) -> bool:
+    def _keeps(self, layer: AttentionLayer) -> bool:
         capture = self.plan.capture
-        there = layer.level in capture.levels and capture.keeps(layer.name)
-        return there and self._heads(layer) != ()
+        chosen = layer.level in capture.levels and capture.keeps(layer.name)
+        return chosen and self._heads(layer) != ()
 
     def _heads(self, layer: AttentionLayer) -> tuple[int, ...] | None:
         return self.plan.capture.chosen_heads(int(layer.block.attn2.heads))
 
-    # --- what ------------------------------------------------------------------------------------
+    # --- take ------------------------------------------------------------------------------------
 
-    def cross(self, layer: AttentionLayer, probabilities: Tensor) -> None:
+    def add_map(self, layer: AttentionLayer, probabilities: Tensor) -> None:
         """Cross-attention probabilities (heads, hw, L), in the detail that was asked for."""
         detail, level = self.plan.capture.cross, layer.level
-        stack = self._some(layer, probabilities).transpose(-1, -2)  # (heads, L, hw)
+        stack = self._chosen_heads(layer, probabilities).transpose(-1, -2)  # (heads, L, hw)
         if detail != "heads":
             stack = stack.mean(0)
-        stack = self._tokens(stack).unflatten(-1, self._shape(level))  # ([heads,] tokens, h, w)
-        kept = self.seen.cross.setdefault(level, {})
+        shape = self.plan.shape(level)
+        stack = self._chosen_tokens(stack).unflatten(-1, shape)  # ([heads,] tokens, h, w)
+        maps = self._maps.setdefault(level, {})
         if detail != "mean":
-            kept[layer.name] = self._put(stack)
+            maps[layer.name] = self._put(stack)
             return
-        come = self._come[level]
-        come.append(stack)
-        if len(come) == self._all[level]:
-            kept["mean"] = self._put(torch.stack(come).mean(0))
-            come.clear()
+        arrived = self._arrived[level]
+        arrived.append(stack)
+        if len(arrived) == self._expected[level]:
+            maps["mean"] = self._put(torch.stack(arrived).mean(0))
+            arrived.clear()
 
-    def scores(self, layer: AttentionLayer, mean: Tensor, q: Tensor, k: Tensor) -> None:
-        """Scores before softmax: their mean over heads, and every layer's or head's.
+    def add_scores(self, layer: AttentionLayer, mean: Tensor, q: Tensor, k: Tensor) -> None:
+        """Scores before softmax of a layer at H/32: their mean over heads, and every head's.
 
         Args:
-            mean: (L, h, w), over all heads.
+            mean: (L, h, w), over all heads, with its graph where a gradient is made of it.
             q: (heads, hw, d). k: (heads, L, d).
         """
+        self.layer_scores.append(mean)
         capture = self.plan.capture
-        if not self.wants_scores(layer):
+        if not self.records_scores(layer):
             return
         stack = mean.detach()
         if capture.score_detail == "heads" or capture.heads is not None:
-            q, k = self._some(layer, q.detach()).float(), self._some(layer, k.detach()).float()
-            stack = k @ q.transpose(-1, -2) * q.shape[-1] ** -0.5  # (heads, L, hw)
-            stack = stack.unflatten(-1, mean.shape[-2:])
-        stack = self._tokens(stack, -3)
+            q, k = (self._chosen_heads(layer, x.detach()).float() for x in (q, k))
+            stack = attention_scores(k, q).unflatten(-1, mean.shape[-2:])  # (heads, L, h, w)
+        stack = self._chosen_tokens(stack, -3)
         average = stack.mean(0) if stack.ndim == 4 else stack
-        self.seen.kept_scores.append(average)  # (tokens, h, w)
+        self._score_means.append(average)  # (tokens, h, w)
         if capture.score_detail != "mean":
             detailed = stack if capture.score_detail == "heads" else average
-            kept = self.seen.score_maps.setdefault(layer.level, {})
-            kept[layer.name] = self._put(detailed, torch.float32)
+            maps = self._score_maps.setdefault(layer.level, {})
+            maps[layer.name] = self._put(detailed, torch.float32)
 
-    def queries(self, layer: AttentionLayer, kind: Kind, q: Tensor, k: Tensor) -> None:
+    def add_queries(self, layer: AttentionLayer, attention: Attn, q: Tensor, k: Tensor) -> None:
         """Queries (heads, hw, d) and keys (heads, n, d) of a layer, where they are kept."""
-        if not self.wants_queries(layer, kind):
-            return
-        seen = self.seen.own_queries if kind == "self" else self.seen.cross_queries
-        pair = tuple(self._put(self._some(layer, x.detach())) for x in (q, k))
-        seen.setdefault(layer.level, {})[layer.name] = pair
-        if kind == "self" and layer.level in self.plan.rows:
-            self.seen.rows[layer.level] = self.plan.rows[layer.level]
+        if self.records_queries(layer, attention):
+            pair = tuple(self._put(self._chosen_heads(layer, x.detach())) for x in (q, k))
+            self._queries[attention].setdefault(layer.level, {})[layer.name] = pair
 
-    def _some(self, layer: AttentionLayer, x: Tensor) -> Tensor:
+    def add_c(self, layer: AttentionLayer, c: Tensor) -> None:
+        """c_j (hw,) of PAIntA."""
+        self.c.setdefault(layer.level, {})[layer.name] = c.detach()
+
+    def add_similarity(self, layer: AttentionLayer, similarity: Tensor) -> None:
+        """Appendix B's similarity (hw,), before PAIntA."""
+        self._similarity.setdefault(layer.level, {})[layer.name] = similarity
+
+    def add_key_scale(self, layer: AttentionLayer, scale: Tensor) -> None:
+        """(hw,): by what PAIntA multiplies the similarity of this layer."""
+        self._key_scales.setdefault(layer.level, {})[layer.name] = scale.detach()
+
+    def _chosen_heads(self, layer: AttentionLayer, x: Tensor) -> Tensor:
         """The chosen heads of (heads, ...)."""
         chosen = self._heads(layer)
         return x if chosen is None else take(x, chosen, 0)
 
-    def _tokens(self, x: Tensor, dim: int = -2) -> Tensor:
+    def _chosen_tokens(self, x: Tensor, dim: int = -2) -> Tensor:
         """The chosen tokens along an axis."""
         chosen = self.plan.positions
         return take(x, range(self.plan.tokens) if chosen is None else chosen, dim)
 
-    def _shape(self, level: int) -> tuple[int, int]:
-        return self.plan.size[0] // level, self.plan.size[1] // level
-
     def _put(self, x: Tensor, dtype: torch.dtype | None = None) -> Any:
-        shelf = self.plan.shelf
-        return x.detach() if shelf is None else shelf.put(x, dtype or self._dtype)
+        transfer = self.plan.transfer
+        return x.detach() if transfer is None else transfer.put(x, dtype or self._dtype)
 
+    # --- give ------------------------------------------------------------------------------------
 
-def text_fields(
-    seen: Seen, cond: TextConditioning, positions: tuple[int, ...], heads: tuple[int, ...] | None
-) -> dict[str, Any]:
-    """The part of a record that comes from cross-attention, and queries and keys.
+    def mean_scores(self) -> Tensor:
+        """Abar (eq. 8): (L, H/32, W/32), with its graph where a gradient is made of it."""
+        return mean_over_layers(self.layer_scores)
 
-    Args:
-        seen: of the step.
-        cond: says what the words are, and how large the picture is.
-        positions, heads: what was kept of tokens and heads; None: all heads.
-    """
-    height, width = cond.size
-    holes = {level: np.zeros((height // level, width // level), np.bool_) for level in seen.rows}
-    for level, hole in holes.items():
-        hole.ravel()[seen.rows[level].cpu().numpy()] = True
-    scores = to_array(torch.stack(seen.kept_scores).mean(0)) if seen.kept_scores else None
-    return {
-        "cross": CrossMaps(LevelMaps(seen.cross), cond.words, cond.tokens, positions, heads),
-        "scores": scores,
-        "score_maps": LevelMaps(seen.score_maps),
-        "self_qk": QueryKeys(seen.own_queries, heads),
-        "cross_qk": QueryKeys(seen.cross_queries, heads),
-        "holes": holes,
-    }
+    def end_graph(self) -> None:
+        """Let the graph of the scores go; the gradient has been made."""
+        self.layer_scores = [x.detach() for x in self.layer_scores]
 
+    def fields(self) -> dict[str, Any]:
+        """What came together, as fields of a `Record`."""
+        capture, plan = self.plan.capture, self.plan
+        positions = tuple(range(plan.tokens) if plan.positions is None else plan.positions)
+        heads = capture.head_numbers
+        scores = to_array(mean_over_layers(self._score_means)) if self._score_means else None
+        return {
+            "cross": CrossMaps(
+                LevelMaps(self._maps), plan.words, plan.token_texts, positions, heads
+            ),
+            "scores": scores,
+            "score_maps": LevelMaps(self._score_maps),
+            "self_qk": QueryKeys(self._queries["self"], heads),
+            "cross_qk": QueryKeys(self._queries["cross"], heads),
+            "holes": self._holes(),
+            **self._pixel_maps(),
+        }
 
-def pixel_maps(seen: Seen, size: tuple[int, int], shelf: HostTransfer) -> dict[str, LevelMaps]:
-    """The part of a record that self-attention left: c, and the similarity before and after.
+    def _holes(self) -> dict[int, NDArray[np.bool_]]:
+        """Level -> (h, w), what PAIntA took to be masked, where queries and keys are kept."""
+        holes = {}
+        for level in self._queries["self"]:
+            if level in self.plan.rows:
+                hole = np.zeros(self.plan.shape(level), np.bool_)
+                hole.ravel()[self.plan.rows[level].cpu().numpy()] = True
+                holes[level] = hole
+        return holes
 
-    Layers of a level go together, in one product and one copy.
+    def _pixel_maps(self) -> dict[str, LevelMaps]:
+        """What self-attention left: c, and the similarity before and after PAIntA.
 
-    Args:
-        seen: of the step.
-        size: (H, W) of the picture.
-        shelf: where the maps go.
-    """
+        Layers of a level go together, in one product and one copy.
+        """
+        kept_c = {layer.name for layer in self._layers if self.records_c(layer)}
+        c = {
+            level: {name: values for name, values in by_layer.items() if name in kept_c}
+            for level, by_layer in self.c.items()
+        }
+        before, scales = _stacked(self._similarity), _stacked(self._key_scales)
+        after = {
+            level: (names, before[level][1] * scale) for level, (names, scale) in scales.items()
+        }
+        return {
+            "c": self._put_rows(_stacked(c)),
+            "similarity": self._put_rows(before),
+            "similarity_painta": self._put_rows(after),
+        }
 
-    def kept(stacks: Mapping[int, tuple[list[str], Tensor]]) -> LevelMaps:
-        maps = {}
+    def _put_rows(self, stacks: Mapping[int, tuple[list[str], Tensor]]) -> LevelMaps:
+        transfer, maps = self.plan.transfer, {}
         for level, (names, stack) in stacks.items():
-            pictures = stack.unflatten(-1, (size[0] // level, size[1] // level))  # (n, h, w)
-            maps[level] = dict(zip(names, shelf.put_rows(pictures), strict=True))
+            rows = stack.unflatten(-1, self.plan.shape(level))  # (layers, h, w)
+            arrays = rows.unbind() if transfer is None else transfer.put_rows(rows)
+            maps[level] = dict(zip(names, arrays, strict=True))
         return LevelMaps(maps)
-
-    chosen = {
-        level: {name: c for name, c in named.items() if name in seen.kept_c}
-        for level, named in seen.c.items()
-    }
-    before, scales = _stacked(seen.similarity), _stacked(seen.scales)
-    after = {level: (names, before[level][1] * scale) for level, (names, scale) in scales.items()}
-    return {
-        "c": kept(_stacked(chosen)),
-        "similarity": kept(before),
-        "similarity_painta": kept(after),
-    }
 
 
 def _stacked(
@@ -243,7 +243,7 @@ def _stacked(
 ) -> dict[int, tuple[list[str], Tensor]]:
     """The layers of every level as one float32 tensor (layers, hw)."""
     return {
-        level: ([*named], torch.stack([*named.values()]).float())
-        for level, named in maps.items()
-        if named
+        level: ([*by_layer], torch.stack([*by_layer.values()]).float())
+        for level, by_layer in maps.items()
+        if by_layer
     }

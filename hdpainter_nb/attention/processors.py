@@ -6,24 +6,32 @@ introverted (PAIntA, eq. 5), keep RASG's scores (eq. 8) and reduce what `Capture
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
 
-from hdpainter_nb.attention.layers import heads, project_out
+from hdpainter_nb.attention.layers import AttentionLayer, heads, project_out
+from hdpainter_nb.attention.observations import Observations
+from hdpainter_nb.attention.plan import Half, HookPlan
+from hdpainter_nb.edits.edit import Point
 from hdpainter_nb.errors import SamplingCancelled
 from hdpainter_nb.method.attention import mean_scores, probabilities
 from hdpainter_nb.method.painta import c_scores, key_scale, mean_similarity, painta_attention
 
-if TYPE_CHECKING:
-    from hdpainter_nb.attention.hooks import AttentionHooks
-    from hdpainter_nb.attention.layers import AttentionLayer
-    from hdpainter_nb.edits.edit import Point
-
-__all__ = ["HookedAttention", "HookedCrossAttention", "HookedSelfAttention", "weight_of"]
+__all__ = [
+    "HookContext",
+    "HookedAttention",
+    "HookedCrossAttention",
+    "HookedSelfAttention",
+    "SharedAttention",
+    "rows_of",
+    "weight_of",
+]
 
 
 def weight_of(module: torch.nn.Module, name: str) -> torch.Tensor:
@@ -38,15 +46,43 @@ def weight_of(module: torch.nn.Module, name: str) -> torch.Tensor:
     return weight
 
 
+@dataclass(eq=False)
+class HookContext:
+    """What the hooked layers of a UNet share during one step."""
+
+    plan: HookPlan
+    observations: Observations
+    kernel: Tensor | None = None  # (1, 1, 3, 3), what smooths c; made once
+    half: Half = "both"  # which rows the UNet call under way has
+
+
 class HookedAttention:
-    """An attention processor in the calling convention of `AttnProcessor2_0`."""
+    """An attention processor in the calling convention of `AttnProcessor2_0`.
+
+    Args:
+        context: shared by all hooked layers.
+        layer: where it is put in.
+        original: the processor whose place it takes.
+    """
 
     attention: ClassVar[Literal["cross", "self"]]
-    original: Any
 
-    def __init__(self, taps: AttentionHooks, layer: AttentionLayer) -> None:
-        self.taps = taps
+    def __init__(self, context: HookContext, layer: AttentionLayer, original: Any) -> None:
+        self.context = context
+        self.plan = context.plan
+        self.observations = context.observations
         self.layer = layer
+        self.original = original
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        **more: Any,
+    ) -> Tensor:
+        """The layer's output (B, hw, C); called as `AttnProcessor2_0` is."""
+        raise NotImplementedError
 
     def project(self, attn: Attention, x: Tensor, context: Any) -> tuple[Tensor, Tensor, Tensor]:
         """q, k, v, each (B, heads, n, d), of pixels `x` (B, hw, C) attending to `context`.
@@ -54,7 +90,7 @@ class HookedAttention:
         Raises:
             SamplingCancelled: every layer looks whether the step is still wanted.
         """
-        if self.taps.plan.cancelled():
+        if self.plan.cancelled():
             raise SamplingCancelled("The step was cancelled.")
         source = x if context is None else _text(context)
         q, k, v = attn.to_q(x), attn.to_k(source), attn.to_v(source)
@@ -77,22 +113,23 @@ class HookedAttention:
 
     def halves(self, batch: int) -> list[str]:
         """Which half each row of the batch belongs to; the unconditional one comes first."""
-        if self.taps.half == "both":
+        half = self.context.half
+        if half == "both":
             return ["uncond"] * (batch // 2) + ["cond"] * (batch - batch // 2)
-        return [self.taps.half] * batch
+        return [half] * batch
 
     def wanted(self, point: Point, half: str) -> bool:
         """Whether an edit of this step acts at a point of this layer."""
-        edits = self.taps.plan.edits
+        edits = self.plan.edits
         return edits is not None and edits.wanted(point, **self._site(half))
 
     def edited(self, point: Point, value: Tensor, half: str) -> Tensor:
         """A quantity of this layer after the edits of this step."""
-        edits = self.taps.plan.edits
+        edits = self.plan.edits
         return value if edits is None else edits.apply(point, value, **self._site(half))
 
     def _site(self, half: str) -> dict[str, Any]:
-        layer, shape = self.layer, self.taps.shape(self.layer.level)
+        layer, shape = self.layer, self.plan.shape(self.layer.level)
         where = {"layer": layer.name, "level": layer.level, "shape": shape}
         return {**where, "attention": self.attention, "half": half}
 
@@ -134,18 +171,24 @@ class HookedSelfAttention(HookedAttention):
     attention = "self"
 
     def __init__(
-        self, taps: AttentionHooks, layer: AttentionLayer, *, introverted: bool, similar: bool
+        self,
+        context: HookContext,
+        layer: AttentionLayer,
+        original: Any,
+        *,
+        painta: bool,
+        record_similarity: bool,
     ) -> None:
-        super().__init__(taps, layer)
-        self.introverted = introverted
-        self.similar = similar
+        super().__init__(context, layer, original)
+        self.painta = painta
+        self.record_similarity = record_similarity
         self._x: Tensor | None = None
-        self._context: Any = None
+        self._text_states: Any = None
 
-    def take_input(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def keep_block_input(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Forward pre-hook of the block: its input before norm1, (B, hw, C), and the text."""
         self._x = args[0] if args else kwargs["hidden_states"]
-        self._context = kwargs.get("encoder_hidden_states", args[2] if len(args) > 2 else None)
+        self._text_states = kwargs.get("encoder_hidden_states", args[2] if len(args) > 2 else None)
 
     def __call__(
         self,
@@ -155,29 +198,29 @@ class HookedSelfAttention(HookedAttention):
         **more: Any,
     ) -> Tensor:
         """The layer's output (B, hw, C); called as `AttnProcessor2_0` is."""
-        taps, level, name = self.taps, self.layer.level, self.layer.name
+        layer, row = self.layer, self.plan.row
         q, k, v = self.project(attn, hidden_states, encoder_hidden_states)
         y = self.attend(attn, hidden_states, encoder_hidden_states, more, q, k, v)
-        row, masked = taps.plan.row, None
-        if taps.half != "uncond":
-            taps.keeper.queries(self.layer, "self", q[row], k[row])
-        rows = taps.plan.rows.get(level)
+        conditional = self.context.half != "uncond"
+        if conditional:
+            self.observations.add_queries(layer, "self", q[row], k[row])
+        rows = self.plan.rows.get(layer.level)
         if rows is None or not len(rows):
             return self._intervene(attn, y, q, k, v)
-        watched = self.similar and taps.half != "uncond"
-        if watched or self.introverted:
-            chosen = q.index_select(2, rows)  # (B, heads, n, d)
-        if watched:
-            taps.seen.similarity.setdefault(level, {})[name] = mean_similarity(
-                chosen[row].detach(), k[row].detach()
-            )
-        if self.introverted:
-            scale = key_scale(self._c(hidden_states, y), rows)
-            if watched:
-                taps.seen.scales.setdefault(level, {})[name] = scale.detach()
-            masked = painta_attention(chosen, k, v, scale)  # (B, heads, n, d)
+        record = self.record_similarity and conditional
+        masked_q, masked = None, None
+        if record or self.painta:
+            masked_q = q.index_select(2, rows)  # (B, heads, n, d)
+        if record and masked_q is not None:
+            similarity = mean_similarity(masked_q[row].detach(), k[row].detach())  # (hw,)
+            self.observations.add_similarity(layer, similarity)
+        if self.painta and masked_q is not None:
+            scale = key_scale(self._c(hidden_states, y), rows)  # (hw,)
+            if record:
+                self.observations.add_key_scale(layer, scale)
+            masked = painta_attention(masked_q, k, v, scale)  # (B, heads, n, d)
             y = y.index_copy(1, rows, project_out(attn, masked))
-        self._x = self._context = None
+        self._x = self._text_states = None
         return self._intervene(attn, y, q, k, v, masked)
 
     def _intervene(
@@ -200,7 +243,7 @@ class HookedSelfAttention(HookedAttention):
                 continue
             values = F.scaled_dot_product_attention(q[row], k[row], v[row])  # (heads, hw, d)
             if masked is not None:
-                rows = self.taps.plan.rows[self.layer.level]
+                rows = self.plan.rows[self.layer.level]
                 values = values.index_copy(1, rows, masked[row])
             y = self.put(attn, y, row, values, self.edited("heads", values, half))
         return y
@@ -209,41 +252,55 @@ class HookedSelfAttention(HookedAttention):
         """c_j (hw,) of the conditional half, from the cross-attention that comes next.
 
         The unconditional half, when it runs apart, takes the c that the conditional half left.
+
+        Args:
+            normed: (B, hw, C), the block's input after norm1.
+            y: (B, hw, C), what plain self-attention makes of it.
         """
-        taps, block = self.taps, self.layer.block
-        kept = taps.seen.c.setdefault(self.layer.level, {})
-        if taps.half == "uncond":
-            return kept[self.layer.name]
-        if taps.plan.residual:
+        layer, plan = self.layer, self.plan
+        if self.context.half == "uncond":
+            return self.observations.c[layer.level][layer.name]
+        block, cross = layer.block, layer.block.attn2
+        if plan.residual:
             assert self._x is not None
             x = self._x
         else:  # the community pipeline's attempt to undo norm1 (switch 11)
             weight, bias = (weight_of(block.norm1, name) for name in ("weight", "bias"))
             x = (normed + bias) * weight
-        cross = block.attn2
         q = heads(cross, cross.to_q(block.norm2(x[-1:] + y[-1:])))  # (1, heads, hw, d)
-        k = heads(cross, cross.to_k(_text(self._context)[-1:]))  # (1, heads, L, d)
-        shape = taps.shape(self.layer.level)
+        k = heads(cross, cross.to_k(_text(self._text_states)[-1:]))  # (1, heads, L, d)
         c = c_scores(
-            q[0], k[0], taps.plan.indices, shape, smooth=taps.plan.smooth, kernel=taps.gaussian
+            q[0],
+            k[0],
+            plan.indices,
+            plan.shape(layer.level),
+            smooth=plan.smooth,
+            kernel=self.context.kernel,
         )
         c = self.edited("c", c, "cond")
-        kept[self.layer.name] = c.detach()
+        self.observations.add_c(layer, c)
         return c
 
 
 class HookedCrossAttention(HookedAttention):
-    """Cross-attention: maps, at H/32 the scores that RASG differentiates, and edits."""
+    """Cross-attention: maps, at H/32 the scores that RASG differentiates (eq. 8), and edits."""
 
     attention = "cross"
 
     def __init__(
-        self, taps: AttentionHooks, layer: AttentionLayer, *, mapped: bool, scored: bool, cut: bool
+        self,
+        context: HookContext,
+        layer: AttentionLayer,
+        original: Any,
+        *,
+        record_map: bool,
+        record_scores: bool,
+        end_graph: bool,
     ) -> None:
-        super().__init__(taps, layer)
-        self.mapped = mapped
-        self.scored = scored
-        self.cut = cut
+        super().__init__(context, layer, original)
+        self.record_map = record_map
+        self.record_scores = record_scores
+        self.end_graph = end_graph
 
     def __call__(
         self,
@@ -253,25 +310,27 @@ class HookedCrossAttention(HookedAttention):
         **more: Any,
     ) -> Tensor:
         """The layer's output (B, hw, C); called as `AttnProcessor2_0` is."""
-        taps, row = self.taps, self.taps.plan.row
         q, k, v = self.project(attn, hidden_states, encoder_hidden_states)
-        if taps.half != "uncond":
-            taps.keeper.queries(self.layer, "cross", q[row], k[row])
-            if self.scored:
-                pair = q[row], k[row]
-                if taps.plan.scores:  # a gradient is made of them
-                    pair = pair[0].float(), pair[1].float()
-                scores = mean_scores(*pair).unflatten(-1, taps.shape(self.layer.level))
-                taps.seen.scores.append(scores)
-                taps.keeper.scores(self.layer, scores, q[row], k[row])
-            if self.mapped and not self.wanted("cross", "cond"):
-                taps.keeper.cross(self.layer, probabilities(q[row].detach(), k[row].detach()))
-            if self.cut and torch.is_grad_enabled():
+        if self.context.half != "uncond":
+            self._record(q[self.plan.row], k[self.plan.row])
+            if self.end_graph and torch.is_grad_enabled():
                 # S depends on nothing that follows, so neither need the graph. The caller's
                 # `enable_grad` block restores the mode.
                 torch.set_grad_enabled(False)
         y = self.attend(attn, hidden_states, encoder_hidden_states, more, q, k, v)
         return self._intervene(attn, y, q, k, v)
+
+    def _record(self, q: Tensor, k: Tensor) -> None:
+        """What is kept of q (heads, hw, d) and k (heads, L, d) of the conditional half."""
+        layer, observations = self.layer, self.observations
+        observations.add_queries(layer, "cross", q, k)
+        if self.record_scores:
+            # Where a gradient is made of them, in float32.
+            pair = (q.float(), k.float()) if self.plan.gradient else (q, k)
+            mean = mean_scores(*pair).unflatten(-1, self.plan.shape(layer.level))  # (L, h, w)
+            observations.add_scores(layer, mean, q, k)
+        if self.record_map and not self.wanted("cross", "cond"):
+            observations.add_map(layer, probabilities(q.detach(), k.detach()))
 
     def _intervene(self, attn: Attention, y: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The output (B, hw, C) with probabilities and heads as the edits leave them."""
@@ -282,10 +341,44 @@ class HookedCrossAttention(HookedAttention):
             values = edited = F.scaled_dot_product_attention(q[row], k[row], v[row])
             if cross:
                 p = self.edited("cross", probabilities(q[row], k[row]), half)  # (heads, hw, L)
-                if self.mapped and row == self.taps.plan.row % len(y):
-                    self.taps.keeper.cross(self.layer, p.detach())
+                if self.record_map and row == self.plan.row % len(y):
+                    self.observations.add_map(self.layer, p.detach())
                 edited = p.to(v.dtype) @ v[row]  # (heads, hw, d)
             if by_head:
                 edited = self.edited("heads", edited, half)
             y = self.put(attn, y, row, values, edited)
         return y
+
+
+class SharedAttention:
+    """An attention processor that hands each sample's rows to that sample's own processor."""
+
+    def __init__(self, processors: Sequence[HookedAttention]) -> None:
+        self.processors = processors
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        **more: Any,
+    ) -> Tensor:
+        """The layer's output (n * B, hw, C); called as `AttnProcessor2_0` is."""
+        given = {
+            "hidden_states": hidden_states,
+            "encoder_hidden_states": encoder_hidden_states,
+            **more,
+        }
+        graph, outputs = torch.is_grad_enabled(), []
+        for number, processor in enumerate(self.processors):
+            torch.set_grad_enabled(graph)  # a processor may end the graph, for its own sample
+            outputs.append(processor(attn, **rows_of(given, number, len(self.processors))))
+        return torch.stack(outputs, 1).flatten(0, 1)
+
+
+def rows_of(values: dict[Any, Any], number: int, count: int) -> dict[Any, Any]:
+    """What of some arguments belongs to one sample of `count`: every count-th row of tensors."""
+    return {
+        name: value[number::count] if isinstance(value, Tensor) and value.ndim else value
+        for name, value in values.items()
+    }

@@ -1,18 +1,34 @@
-"""Putting a filled picture into the original without a seam: soft masks, Poisson's equation."""
+"""The known region during sampling: eq. 10 of the upscaler, and UNets with 4 channels."""
 
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from hdpainter_nb.images.compositing import Mask
 from hdpainter_nb.method.masks import dilate
 
-__all__ = ["soft_mask"]
+__all__ = ["blend_known", "soft_mask"]
 
 _GROWTH = 19  # steps to the four neighbours, before eq. 10's mask is made small
 _BLUR = (19, 3.2)  # taps and sigma of the blur, in latent positions
+
+
+def blend_known(
+    x: Float[Tensor, "*b c h w"], known: Float[Tensor, "*b c h w"], mask: Float[Tensor, "*b 1 h w"]
+) -> Float[Tensor, "*b c h w"]:
+    """X <- M x + (1 - M) known: eq. 10, where x is the x0 prediction and known is E(I).
+
+    Blended latent diffusion (Avrahami et al. 2023) does the same with x_t and known latents that
+    are noised as much: so UNets of 4 channels keep to the picture.
+
+    Args:
+        mask: 1 = fill; soft in eq. 10.
+    """
+    return mask * x + (1 - mask) * known
 
 
 def soft_mask(mask: Mask, size: tuple[int, int]) -> NDArray[np.float32]:

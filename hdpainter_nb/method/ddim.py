@@ -1,22 +1,45 @@
-"""Timesteps, sigma and the DDIM step of eq. 3, with room for a gradient in place of the noise."""
+"""DDIM (eq. 3, 4): timesteps, sigma, and a step that may have a gradient in the noise's place."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 __all__ = [
+    "NoiseSchedule",
     "add_noise",
-    "alpha_at",
     "ddim_step",
+    "deterministic_step",
     "output_from",
     "previous",
     "sigma",
     "timesteps",
     "x0_and_eps",
 ]
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseSchedule:
+    """How much noise there is at each training step: T is 1000 for Stable Diffusion."""
+
+    betas: Tensor  # (T,)
+    alphas_cumprod: Tensor  # (T,) products of 1 - beta
+    final_alpha: Tensor  # () what the last step leads to: alpha_0, or 1
+
+    def __len__(self) -> int:
+        """T."""
+        return len(self.alphas_cumprod)
+
+    def alpha(self, timestep: int) -> Tensor:
+        """() cumulative alpha; `final_alpha` beyond the last timestep, where it is negative.
+
+        The official code lets index -1 wrap around there, which makes sigma NaN; nothing depends
+        on it.
+        """
+        return self.alphas_cumprod[timestep] if timestep >= 0 else self.final_alpha
 
 
 def timesteps(
@@ -39,39 +62,30 @@ def previous(timestep: int, steps: int, train_steps: int = 1000) -> int:
     return timestep - train_steps // steps
 
 
-def alpha_at(alphas_cumprod: Tensor, timestep: int, final: Tensor | None = None) -> Tensor:
-    """Cumulative alpha at `timestep`; `final` (by default alpha_0) beyond the last one.
-
-    The official code lets index -1 wrap around there, which makes sigma NaN; nothing depends on it.
-    """
-    if timestep >= 0:
-        return alphas_cumprod[timestep]
-    return alphas_cumprod[0] if final is None else final
-
-
 def sigma(
     kind: Literal["per_step", "cumulative"],
     eta: float,
-    betas: Tensor,
-    alphas_cumprod: Tensor,
+    schedule: NoiseSchedule,
     timestep: int,
     prev: int,
-    final: Tensor | None = None,
 ) -> Tensor:
     """sigma_t = eta * sqrt((1 - a') / (1 - a) * (1 - a / a')), a' being the previous alpha (eq. 3).
 
     ``cumulative`` reads a as the product of 1 - beta_i up to t, as the paper and DDIM do.
     ``per_step`` reads it as 1 - beta_t alone, as the official code does (switch 1).
 
+    Args:
+        timestep, prev: t, and the timestep that the step leads to, negative at the last one.
+
     Returns:
         () tensor; 0 for ``per_step`` at the last step, where no previous beta exists.
     """
     if kind == "per_step":
         if prev < 0:
-            return torch.zeros_like(betas[0])
-        a, a_prev = 1 - betas[timestep], 1 - betas[prev]
+            return torch.zeros_like(schedule.betas[0])
+        a, a_prev = 1 - schedule.betas[timestep], 1 - schedule.betas[prev]
     else:
-        a, a_prev = alphas_cumprod[timestep], alpha_at(alphas_cumprod, prev, final)
+        a, a_prev = schedule.alpha(timestep), schedule.alpha(prev)
     variance = (1 - a_prev) / (1 - a) * (1 - a / a_prev)
     return eta * variance.clamp_min(0) ** 0.5
 
@@ -79,7 +93,14 @@ def sigma(
 def x0_and_eps(
     kind: Literal["epsilon", "v_prediction"], output: Tensor, x: Tensor, alpha: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The UNet's output as (x0, eps), both (1, 4, h, w)."""
+    """The UNet's output as (x0, eps), both (1, 4, h, w).
+
+    ``v_prediction`` is v = sqrt(a) eps - sqrt(1 - a) x0 (Salimans & Ho 2022).
+
+    Args:
+        output: (1, 4, h, w). x: x_t, (1, 4, h, w).
+        alpha: () cumulative alpha_t.
+    """
     beta = 1 - alpha
     if kind == "v_prediction":
         return alpha**0.5 * x - beta**0.5 * output, alpha**0.5 * output + beta**0.5 * x
@@ -89,7 +110,7 @@ def x0_and_eps(
 def output_from(
     kind: Literal["epsilon", "v_prediction"], x0: Tensor, eps: Tensor, alpha: Tensor
 ) -> Tensor:
-    """The reverse of `x0_and_eps`: what the UNet would have said, (1, 4, h, w)."""
+    """The reverse of `x0_and_eps`: the UNet's output that means x0 and eps, (1, 4, h, w)."""
     return eps if kind == "epsilon" else alpha**0.5 * eps - (1 - alpha) ** 0.5 * x0
 
 
@@ -105,7 +126,12 @@ def ddim_step(
     return x_prev if noise is None else x_prev + sigma_t * noise
 
 
+def deterministic_step(x0: Tensor, eps: Tensor, alpha_prev: Tensor) -> Tensor:
+    """x_{t-1} = sqrt(a') x0 + sqrt(1 - a') eps (eq. 4): eq. 3 with sigma 0."""
+    return alpha_prev**0.5 * x0 + (1 - alpha_prev) ** 0.5 * eps
+
+
 def add_noise(x0: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
-    """x_t = sqrt(a) x0 + sqrt(1 - a) noise: the forward process, for known latents."""
+    """x_t = sqrt(a) x0 + sqrt(1 - a) noise: the forward process (Ho et al. 2020, DDPM)."""
     alpha = alpha.to(device=x0.device, dtype=x0.dtype)
     return alpha**0.5 * x0 + (1 - alpha) ** 0.5 * noise

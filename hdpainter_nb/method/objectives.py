@@ -1,20 +1,21 @@
-"""RASG, Reweighting Attention Score Guidance (sec. 3.4), and what the paper compares it with.
+"""The objective S(x_t) that guidance descends, made of cross-attention scores at H/32 (sec. 3.4).
 
-Objectives (what is descended): eq. 9 and eq. 11. Guidance (how the gradient enters a step): eq. 7
-and eq. 6. Pure tensor functions; the gradient itself is taken in `predict`.
+The gradient of S is taken in `hdpainter_nb.sampling.predict`; how it enters a step is in `rasg`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from hdpainter_nb.settings import Settings
 
-__all__ = ["attend_excite", "bce", "objective"]
+__all__ = ["attend_excite", "bce", "mean_over_layers", "objective"]
 
 
 def objective(
@@ -23,13 +24,23 @@ def objective(
     """S(x_t), the scalar that guidance descends, as `settings.objective` chooses.
 
     Args:
-        scores: Abar^k for the n tokens k in ind(tau): cross-attention scores before softmax at
-            H/32, conditional half, mean over layers and heads.
+        scores: Abar^k (eq. 8) for the n tokens k in ind(tau).
         mask: 1 = fill.
     """
     if settings.objective == "attend_excite":
         return attend_excite(scores, mask)
     return bce(scores, mask, settings.logit_shift, settings.reduction)
+
+
+def mean_over_layers(scores: Sequence[Float[Tensor, "tokens h w"]]) -> Float[Tensor, "tokens h w"]:
+    """Abar^k (eq. 8): cross-attention scores before softmax, mean over layers and heads.
+
+    Args:
+        scores: of each cross-attention at H/32, conditional half, its mean over heads (see
+            `hdpainter_nb.method.attention.mean_scores`). All layers have equally many heads, so the
+            mean of means is the mean.
+    """
+    return torch.stack(list(scores)).mean(0)
 
 
 def bce(

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hdpainter_nb.method.attention import mean_scores, take
+from hdpainter_nb.method.attention import mean_scores, probabilities, take
 from hdpainter_nb.settings import Settings
 
 __all__ = [
@@ -26,13 +26,6 @@ __all__ = [
     "painta_attention",
     "painta_window",
 ]
-
-
-def painta_window(settings: Settings, index: int, total: int, timestep: int) -> bool:
-    """Whether PAIntA acts in this step (switch 12)."""
-    if settings.painta_window == "first_half":
-        return index < total / 2
-    return timestep >= 500 if settings.painta_window == "t>=500" else timestep > 500
 
 
 def c_scores(
@@ -55,19 +48,24 @@ def c_scores(
         kernel: from `gaussian`, where it is at hand; making it takes longer than using it.
 
     Returns:
-        float32 in [0, 1]: ``clip((c - median c) / max c, 0, 1)``.
+        float32 in [0, 1]: ``clip((c - median c) / max c, 0, 1)``; 0 everywhere where max c is 0,
+        of which eq. 5 says nothing.
     """
-    logits = q.float() @ k.float().transpose(-1, -2) * q.shape[-1] ** -0.5  # (heads, hw, L)
-    probabilities = logits.softmax(-1).mean(0)  # (hw, L)
-    c = take(probabilities, indices, -1).sum(-1)  # (hw,)
+    per_token = probabilities(q.float(), k.float()).mean(0)  # (hw, L)
+    c = take(per_token, indices, -1).sum(-1)  # (hw,)
     if smooth:
         kernel = gaussian(c.device) if kernel is None else kernel
         c = F.conv2d(c.view(1, 1, *shape), kernel, padding=1).flatten()
-    return ((c - c.median()) / c.max()).clamp(0, 1)
+    largest = c.max().clamp_min(torch.finfo(c.dtype).tiny)
+    return ((c - c.median()) / largest).clamp(0, 1)
 
 
 def gaussian(device: torch.device) -> Float[Tensor, "1 1 3 3"]:
-    """exp(-(x / (2 * 0.5))^2) in both directions, summing to 1."""
+    """The 3x3 kernel that smooths c: exp(-(x / (2 s))^2) in both directions, summing to 1.
+
+    A Gaussian has 2 s^2 there. The official code has (2 s)^2 with s = 0.5, hence its exponent -x^2;
+    the community pipeline has taken that over (switch 10).
+    """
     g = torch.exp(-(torch.arange(-1.0, 2.0, device=device) ** 2))
     kernel = g[:, None] * g[None]
     return (kernel / kernel.sum())[None, None]
@@ -110,3 +108,10 @@ def mean_similarity(
         In q's dtype.
     """
     return mean_scores(q.mean(1, keepdim=True), k)[:, 0]
+
+
+def painta_window(settings: Settings, index: int, total: int, timestep: int) -> bool:
+    """Whether PAIntA acts in step `index` of `total`, at training step `timestep` (switch 12)."""
+    if settings.painta_window == "first_half":
+        return index < total / 2
+    return timestep >= 500 if settings.painta_window == "t>=500" else timestep > 500

@@ -1,36 +1,49 @@
-"""Ways from x_t to x_{t-1}: schedulers of diffusers as pure functions.
+"""Ways from x_t to x_{t-1} behind one protocol: the paper's DDIM, and schedulers of diffusers.
 
 A scheduler of diffusers changes as it steps: it counts, and a multistep one keeps earlier outputs
-of the UNet. A `DiffusersScheduler` steps a copy and hands back what the copy remembers as a frozen
-`Memory`, so that a step can be made again, or another way, from any point of a run.
+of the UNet. Here a `Scheduler` is pure: what it must remember travels in the `State`, so that a
+step can be made again, or another way, from any point of a run.
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from hdpainter_nb.settings import NOISY
+from hdpainter_nb.method import ddim
+from hdpainter_nb.method.ddim import NoiseSchedule
+from hdpainter_nb.settings import NOISY, BaseSettings, Settings
 
 __all__ = [
+    "DDIM",
     "SCHEDULERS",
     "DiffusersScheduler",
+    "Guided",
     "Memory",
+    "NoiseLevel",
+    "Scheduler",
     "SchedulerSpec",
     "State",
+    "Stepped",
     "from_arrays",
     "mix_noise",
+    "scheduler_for",
     "to_arrays",
 ]
+
+Memory = Mapping[str, Any]
+"""What a scheduler remembers: tensors, numbers and None, or tuples of them, by name."""
+
+PredictionType = Literal["epsilon", "v_prediction"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +54,175 @@ class State:
     """
 
     index: int
-    latents: torch.Tensor  # (1, 4, h, w)
-    rng: torch.Tensor  # state of the noise generator, uint8
-    x0: torch.Tensor | None = None  # (1, 4, h, w): x0 prediction of the step that led here
-    memory: Mapping[str, Any] | None = None  # what a multistep scheduler remembers of earlier steps
+    latents: Tensor  # (1, 4, h, w)
+    rng: Tensor  # state of the noise generator, uint8
+    x0: Tensor | None = None  # (1, 4, h, w): x0 prediction of the step that led here
+    memory: Memory | None = None  # what a multistep scheduler remembers of earlier steps
 
 
-Memory = Mapping[str, Any]
-"""What a scheduler remembers: tensors, numbers and None, or tuples of them, by name."""
-_PLACE = ("_begin_index", "_step_index", "is_scale_input_called")  # follow from the step's number
+@dataclass(frozen=True, eq=False)
+class NoiseLevel:
+    """How noisy x_t is before a step."""
+
+    timestep: float  # t, in training steps; fractional where a scheduler has it so
+    alpha: Tensor  # () cumulative alpha_t
+
+
+@dataclass(frozen=True, eq=False)
+class Guided:
+    """The guided prediction at x_t in the three forms that schedulers read, each (1, 4, h, w)."""
+
+    output: Tensor  # in the UNet's own terms
+    x0: Tensor
+    eps: Tensor
+
+    @classmethod
+    def of(cls, output: Tensor, x: Tensor, level: NoiseLevel, kind: PredictionType) -> Self:
+        """From the UNet's guided output at x (1, 4, h, w)."""
+        return cls(output, *ddim.x0_and_eps(kind, output, x, level.alpha))
+
+    @classmethod
+    def from_eps(cls, eps: Tensor, x: Tensor, level: NoiseLevel, kind: PredictionType) -> Self:
+        """From a noise prediction at x (1, 4, h, w)."""
+        x0, _ = ddim.x0_and_eps("epsilon", eps, x, level.alpha)
+        return cls(ddim.output_from(kind, x0, eps, level.alpha), x0, eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Stepped:
+    """What a scheduler's step gives."""
+
+    latents: Tensor  # (1, 4, h, w): x_{t-1}
+    rng: Tensor  # state of the noise generator afterwards, uint8
+    sigma: float  # standard deviation of the noise, or of what stood in its place
+    memory: Memory | None = None  # of a multistep scheduler
+
+    def state(self, index: int, latents: Tensor, x0: Tensor) -> State:
+        """The state before step `index`; its latents may have been blended since."""
+        return State(index, latents, self.rng, x0, self.memory)
+
+
+class Scheduler(Protocol):
+    """A way from x_t to x_{t-1}. Pure: what it must remember travels in the `State`."""
+
+    @property
+    def timesteps(self) -> Sequence[float]:
+        """T of every step, descending."""
+        ...
+
+    @property
+    def start(self) -> Any:
+        """Standard deviation of the starting noise."""
+        ...
+
+    def at(self, index: int) -> NoiseLevel:
+        """How noisy x_t is before step `index`."""
+        ...
+
+    def scaled(self, x: Tensor, index: int) -> Tensor:
+        """The latent before step `index` as the UNet takes it: sqrt(a) x_0 + sqrt(1 - a) eps."""
+        ...
+
+    def step(self, state: State, guided: Guided, noise: Tensor | None) -> Stepped:
+        """x_t to x_{t-1}.
+
+        Args:
+            noise: (1, 4, h, w) float32, RASG's (eq. 7); None draws ordinary noise, where there is
+                any.
+        """
+        ...
+
+    def noised(self, x0: Tensor, noise: Tensor, index: int) -> Tensor:
+        """Known latents x0 with as much noise as x_t has before step `index`, (1, 4, h, w)."""
+        ...
+
+
+def scheduler_for(
+    settings: BaseSettings, noise_schedule: NoiseSchedule, config: Mapping[str, Any]
+) -> Scheduler:
+    """The scheduler that the settings ask for, with the timesteps of the run.
+
+    Args:
+        noise_schedule: of the model.
+        config: configuration of any scheduler of the model, read by those of diffusers.
+    """
+    if not isinstance(settings, Settings):
+        return DDIM(noise_schedule, settings.steps, settings.grid)
+    if settings.scheduler == "ddim":
+        return DDIM(
+            noise_schedule,
+            settings.steps,
+            settings.grid,
+            kind=settings.sigma,
+            eta=settings.ddim_eta,
+            rasg_eta=settings.eta,
+        )
+    return DiffusersScheduler(settings.scheduler, config, settings.steps, rasg_eta=settings.eta)
+
+
+@dataclass(frozen=True, eq=False)
+class DDIM:
+    """The paper's sampler (eq. 3), of which eq. 4 is the case without noise.
+
+    Args:
+        noise_schedule: of the model.
+        steps: as many as are asked for; the official grid may have one more.
+        grid: switch 13.
+        kind: how sigma_t reads alpha (switch 1).
+        eta: share of ordinary noise; 0 draws none.
+        rasg_eta: the same where the standardised gradient stands in the noise's place (switch 2).
+    """
+
+    noise_schedule: NoiseSchedule
+    steps: int
+    grid: Literal["official", "leading"]
+    kind: Literal["per_step", "cumulative"] = "cumulative"
+    eta: float = 0.0
+    rasg_eta: float = 0.0
+    timesteps: tuple[int, ...] = field(init=False)
+    start: float = field(init=False, default=1.0)
+
+    def __post_init__(self) -> None:
+        grid = ddim.timesteps(self.steps, self.grid, len(self.noise_schedule))
+        object.__setattr__(self, "timesteps", tuple(grid))
+
+    def at(self, index: int) -> NoiseLevel:
+        """How noisy x_t is before step `index`."""
+        t = self.timesteps[index]
+        return NoiseLevel(t, self.noise_schedule.alpha(t))
+
+    def scaled(self, x: Tensor, index: int) -> Tensor:
+        """The latent itself: DDIM's is what the UNet takes."""
+        return x
+
+    def step(self, state: State, guided: Guided, noise: Tensor | None) -> Stepped:
+        """x_{t-1} by eq. 3, with the gradient in the noise's place where there is one (eq. 7)."""
+        t = self.timesteps[state.index]
+        prev = ddim.previous(t, self.steps, len(self.noise_schedule))
+        eta = self.eta if noise is None else self.rasg_eta
+        sigma = ddim.sigma(self.kind, eta, self.noise_schedule, t, prev)
+        rng = state.rng
+        if noise is not None:
+            noise = noise.to(state.latents.dtype)
+        elif sigma > 0:
+            noise, rng = _draw(state.latents, rng)
+        alpha_prev = self.noise_schedule.alpha(prev)
+        if noise is None:
+            x_prev = ddim.deterministic_step(guided.x0, guided.eps, alpha_prev)  # eq. 4
+        else:
+            x_prev = ddim.ddim_step(guided.x0, guided.eps, alpha_prev, sigma, noise)  # eq. 3
+        return Stepped(x_prev, rng, float(sigma))
+
+    def noised(self, x0: Tensor, noise: Tensor, index: int) -> Tensor:
+        """Known latents x0 with as much noise as x_t has before step `index`, (1, 4, h, w)."""
+        return ddim.add_noise(x0, noise, self.at(index).alpha)
+
+
+_COUNTERS = (
+    "_begin_index",
+    "_step_index",
+    "is_scale_input_called",
+)  # follow from the step's number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +275,7 @@ class DiffusersScheduler:
         name: one of `SCHEDULERS`.
         config: configuration of any scheduler of the model.
         steps: as many as are asked for; `timesteps` says how many there are.
+        rasg_eta: share of the standardised gradient in the noise (eq. 7, switch 2).
 
     Attributes:
         timesteps: t of every step, descending; fractional where the scheduler has it so.
@@ -109,7 +283,9 @@ class DiffusersScheduler:
         noisy: whether its steps add noise.
     """
 
-    def __init__(self, name: str, config: Mapping[str, Any], steps: int) -> None:
+    def __init__(
+        self, name: str, config: Mapping[str, Any], steps: int, *, rasg_eta: float = 0.0
+    ) -> None:
         import diffusers
 
         kind = SCHEDULERS[name]
@@ -120,9 +296,14 @@ class DiffusersScheduler:
         self._blank.set_timesteps(steps)
         self.name = name
         self.noisy = name in NOISY
+        self.rasg_eta = rasg_eta
         self.timesteps: tuple[float, ...] = tuple(t.item() for t in self._blank.timesteps)
         self.start: Any = self._blank.init_noise_sigma
         self._seeded = "generator" in inspect.signature(Scheduler.step).parameters
+
+    def at(self, index: int) -> NoiseLevel:
+        """How noisy x_t is before step `index`, as the UNet takes it."""
+        return NoiseLevel(self.timesteps[index], self.alpha(index))
 
     def alpha(self, index: int) -> Tensor:
         """() cumulative alpha of x before step `index`; 1 after the last one."""
@@ -139,7 +320,25 @@ class DiffusersScheduler:
         scaled: Tensor = self._at(index).scale_model_input(x, self._blank.timesteps[index])
         return scaled
 
-    def step(
+    def step(self, state: State, guided: Guided, noise: Tensor | None) -> Stepped:
+        """x_t to x_{t-1}; of the noise that a step adds, the gradient is `rasg_eta` (eq. 7).
+
+        The gradient of S is that with respect to what the UNet takes. Where the scheduler's latent
+        is larger by a factor, so much smaller is the gradient with respect to it; g / std(g) is the
+        same.
+        """
+        x, rng = state.latents, torch.Generator("cpu")
+        rng.set_state(state.rng)
+        if noise is not None:
+            drawn, after = _draw(x, state.rng)
+            rng.set_state(after)
+            noise = mix_noise(noise.to(x.dtype), drawn, self.rasg_eta)
+        x_prev, memory = self._stepped(
+            guided.output, x, state.index, state.memory, rng=rng, noise=noise
+        )
+        return Stepped(x_prev, rng.get_state(), self.sigma(state.index), memory)
+
+    def _stepped(
         self,
         output: Tensor,
         x: Tensor,
@@ -152,7 +351,7 @@ class DiffusersScheduler:
         """The latent after step `index`, and what the scheduler then remembers.
 
         Args:
-            output: (1, 4, h, w), what the UNet said, in its own terms.
+            output: (1, 4, h, w), the UNet's, in its own terms.
             x: (1, 4, h, w).
             memory: after the step before; None before the first.
             rng: draws the noise, if there is any, and `noise` is not given.
@@ -163,7 +362,7 @@ class DiffusersScheduler:
         more = {"generator": rng} if self._seeded else {}
         with _Drawn(noise):
             after: Tensor = scheduler.step(output, t, x, **more, return_dict=False)[0]
-        return after, self._learnt(scheduler)
+        return after, self._memory_of(scheduler)
 
     def sigma(self, index: int) -> float:
         """Standard deviation of the noise that step `index` adds, on the scale of `scaled`.
@@ -174,16 +373,16 @@ class DiffusersScheduler:
         if not self.noisy:
             return 0.0
         nothing = torch.zeros(1, 1, 1, 1)
-        after, _ = self.step(nothing, nothing, index, noise=nothing + 1)
+        after, _ = self._stepped(nothing, nothing, index, noise=nothing + 1)
         if index + 1 < len(self.timesteps):
             after = self.scaled(after, index + 1)
         return float(after)
 
-    def known(self, x0: Tensor, noise: Tensor, index: int) -> Tensor:
-        """Known latents with as much noise as x has before step `index`."""
+    def noised(self, x0: Tensor, noise: Tensor, index: int) -> Tensor:
+        """Known latents x0 with as much noise as x_t has before step `index`, (1, 4, h, w)."""
         t = self._blank.timesteps[index : index + 1]
-        known: Tensor = self._at(index).add_noise(x0, noise, t)
-        return known
+        noised: Tensor = self._at(index).add_noise(x0, noise, t)
+        return noised
 
     def _at(self, index: int, memory: Memory | None = None) -> Any:
         """A scheduler of its own that stands before step `index`."""
@@ -196,13 +395,13 @@ class DiffusersScheduler:
                 own[name] = value
         return scheduler
 
-    def _learnt(self, scheduler: Any) -> Memory:
+    def _memory_of(self, scheduler: Any) -> Memory:
         """What a scheduler remembers that a blank one does not."""
         blank, nothing = vars(self._blank), object()
         learnt = {
             name: tuple(value) if type(value) is list else value
             for name, value in vars(scheduler).items()
-            if name not in _PLACE and (blank.get(name, nothing) is not value)
+            if name not in _COUNTERS and (blank.get(name, nothing) is not value)
         }
         return MappingProxyType(learnt)
 
@@ -223,9 +422,17 @@ class _Drawn(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def mix_noise(push: Tensor, noise: Tensor, eta: float) -> Tensor:
-    """Noise of variance 1 still, eta of it `push`: eta push + sqrt(1 - eta^2) noise."""
-    return eta * push + (1 - eta**2) ** 0.5 * noise
+def mix_noise(gradient: Tensor, noise: Tensor, eta: float) -> Tensor:
+    """Noise of variance 1, eta of it the standardised gradient: eta g + sqrt(1 - eta^2) noise."""
+    return eta * gradient + (1 - eta**2) ** 0.5 * noise
+
+
+def _draw(like: Tensor, rng: Tensor) -> tuple[Tensor, Tensor]:
+    """Standard normal noise from a generator in state `rng`, and its state afterwards."""
+    generator = torch.Generator("cpu")
+    generator.set_state(rng)
+    noise = torch.randn(like.shape, generator=generator)
+    return noise.to(like), generator.get_state()
 
 
 def to_arrays(memory: Memory | None) -> dict[str, Any]:
@@ -245,12 +452,12 @@ def to_arrays(memory: Memory | None) -> dict[str, Any]:
 def from_arrays(arrays: Mapping[str, Any], like: Tensor) -> Memory:
     """The reverse of `to_arrays`; numbers with a point get the device and dtype of `like`."""
 
-    def wake(value: Any) -> Any:
+    def to_tensor(value: Any) -> Any:
         if isinstance(value, tuple):
-            return tuple(map(wake, value))
+            return tuple(map(to_tensor, value))
         if isinstance(value, np.ndarray):
             tensor = torch.from_numpy(value.copy())
             return tensor.to(like) if tensor.is_floating_point() else tensor
         return value
 
-    return MappingProxyType({name: wake(value) for name, value in arrays.items()})
+    return MappingProxyType({name: to_tensor(value) for name, value in arrays.items()})

@@ -52,8 +52,8 @@ def check(stepper: Any, since: int = 0) -> None:
         total=total,
         layers=layers(model.unet, model.factor),
         settings=stepper.settings,
-        words=stepper.cond.words,
-        tokens=stepper.cond.tokens,
+        words=stepper.conditioning.words,
+        tokens=stepper.conditioning.tokens,
     )
     for edit in stepper.edits:
         edit.check(run)

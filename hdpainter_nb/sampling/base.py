@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-import weakref
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 
@@ -25,40 +24,190 @@ from hdpainter_nb.job import BaseJob
 from hdpainter_nb.models.conditioning import TextConditioning
 from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.schedulers import State
-from hdpainter_nb.sampling.active_edits import check
-from hdpainter_nb.sampling.step import BaseStepper
+from hdpainter_nb.sampling import active_edits
+from hdpainter_nb.sampling.cursor import Cursor
+from hdpainter_nb.sampling.step import BaseStep
 from hdpainter_nb.select import LayerInfo
 from hdpainter_nb.settings import BaseSettings
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.tree import Branch, Node
+from hdpainter_nb.utils.turns import Turns
 
 if TYPE_CHECKING:
     from hdpainter_nb.models.model import Model
 
-__all__ = ["BaseSampler", "Standing"]
-
-S = TypeVar("S", bound=BaseSettings)
+__all__ = ["BaseSampler"]
 
 
-class Standing(Generic[S]):
-    """A place on a branch of a trace, and what there is to be read from it."""
+class BaseSampler:
+    """Steps a job, keeps every step in a tree, and goes back and branches in it.
+
+    What a step does is the business of a `BaseStep`; what a job is, that of a `BaseJob`.
+
+    Args:
+        model: what steps.
+        job: what to paint.
+        capture: what to keep of each step; `Capture.standard` by default.
+    """
 
     model: Model
-    job: BaseJob[S] | None
+    job: BaseJob[Any] | None
     prompt: str
-    settings: S
-    timesteps: list[int]
+    settings: BaseSettings
+    cond: TextConditioning
+    capture: Capture
+    edits: tuple[Edit, ...]
     trace: Trace
-    _path: list[Node]  # nodes from the root; may reach beyond the current one after `back`
-    _at: int  # where in it the sampler stands
-    _states: dict[int, State]  # node -> state on the model's device
-    _branch: Branch
+    stepper: BaseStep[Any, Any]
+    timesteps: list[int]
+
+    def __init__(self, model: Model, job: BaseJob[Any], capture: Capture | None = None) -> None:
+        cond, state = self._prepare(model, job)
+        stepper = self._stepper(model, cond, job.settings, capture)
+        trace = self._trace(model, job, cond)
+        root = _root(trace, state)
+        branch = trace.open_branch(job.prompt, job.settings, start=root, parent=None)
+        self._begin(stepper, Cursor(trace, branch, [root]), job=job, states={root.id: state})
+
+    @classmethod
+    def from_cond(
+        cls,
+        model: Model,
+        cond: TextConditioning,
+        state: State,
+        settings: BaseSettings,
+        capture: Capture | None = None,
+    ) -> Self:
+        """A sampler on conditions made elsewhere, without image, text or VAE."""
+        stepper = cls._stepper(model, cond, settings, capture)
+        trace = Trace(words=cond.words, tokens=cond.tokens, model=model.name)
+        root = _root(trace, state)
+        branch = trace.open_branch("", settings, start=root, parent=None)
+        return cls._of(stepper, Cursor(trace, branch, [root]), job=None, states={root.id: state})
+
+    @classmethod
+    def from_trace(
+        cls, model: Model, trace: Trace, branch: int | str = 0, capture: Capture | None = None
+    ) -> Self:
+        """Take up a branch of a saved trace at its last step, to go on, go back or branch.
+
+        Raises:
+            KeyError: there is no such branch.
+            SettingsError: the trace holds no picture, or another kind of run, or was made for
+                another latent size.
+        """
+        cursor = Cursor.at_end_of(trace, branch)
+        job = cls._task(trace, cursor.branch)
+        cond, fresh = cls._prepare(model, job)
+        size, fresh_size = cursor.root.latents.shape, tuple(fresh.latents.shape[1:])
+        if fresh_size != size:
+            raise SettingsError(
+                f"This trace has latents {size}, the model {model.name!r} makes {fresh_size}: load "
+                f"the model it was made with ({trace.model!r})."
+            )
+        stepper = cls._stepper(model, cond, job.settings, capture, edits=cursor.branch.edits)
+        return cls._of(stepper, cursor, job=job, states={})
+
+    @classmethod
+    def _of(
+        cls,
+        stepper: BaseStep[Any, Any],
+        cursor: Cursor,
+        *,
+        job: BaseJob[Any] | None,
+        states: Mapping[int, State],
+    ) -> Self:
+        """A sampler whose parts exist; see `_begin`."""
+        sampler = cls.__new__(cls)
+        sampler._begin(stepper, cursor, job=job, states=states)
+        return sampler
+
+    def _begin(
+        self,
+        stepper: BaseStep[Any, Any],
+        cursor: Cursor,
+        *,
+        job: BaseJob[Any] | None,
+        states: Mapping[int, State],
+    ) -> None:
+        """Put the parts in their places.
+
+        Args:
+            stepper: what makes the steps, as `_stepper` gives it.
+            cursor: where to go on from.
+            job: what is painted; None where the conditions were made elsewhere.
+            states: by node, those that need not be read from the trace.
+        """
+        self.model, self.cond = stepper.model, stepper.conditioning
+        self.settings, self.capture, self.edits = stepper.settings, stepper.capture, stepper.edits
+        self.job, self.prompt, self.trace = job, cursor.branch.prompt, cursor.trace
+        transfer = stepper.capture.shelf(cursor.trace.spool)
+        self.stepper = dataclasses.replace(stepper, transfer=transfer)
+        self.timesteps = stepper.timesteps
+        self._cursor = cursor
+        self._states = dict(states)  # node -> state on the model's device
+        self._cancel = threading.Event()
+        self._turns = Turns.of(stepper.model.unet)
+
+    # --- what each kind of sampler says ----------------------------------------------------------
+
+    _step_type: ClassVar[type[BaseStep[Any, Any]]]
+    """What makes the steps."""
+
+    @staticmethod
+    def _prepare(model: Any, job: Any) -> tuple[Any, State]:
+        """What the UNet is told of a job, and where its first step starts."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _task(trace: Trace, branch: Branch) -> BaseJob[Any]:
+        """The job that a branch of a saved trace was made from.
+
+        Raises:
+            SettingsError: the trace does not hold it.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def _trace(model: Model, job: Any, cond: TextConditioning) -> Trace:
+        """An empty trace for a job."""
+        return Trace(
+            image=job.image,
+            mask=job.mask,
+            words=cond.words,
+            tokens=cond.tokens,
+            model=model.name,
+            crop=cond.crop,
+        )
+
+    @classmethod
+    def _stepper(
+        cls,
+        model: Model,
+        cond: TextConditioning,
+        settings: BaseSettings,
+        capture: Capture | None,
+        *,
+        edits: tuple[Edit, ...] = (),
+    ) -> BaseStep[Any, Any]:
+        """What makes the steps of a branch.
+
+        Raises:
+            SettingsError: the capture names what the run does not have.
+        """
+        capture = capture or Capture.standard()
+        stepper = cls._step_type.of(model, cond, settings, capture, edits=edits)
+        layers = layer_infos(model.unet, settings.factor)
+        capture.check(layers, cond.words, stepper.tokens, len(stepper.timesteps))
+        return stepper
+
+    # --- where it is -----------------------------------------------------------------------------
 
     @property
     def index(self) -> int:
         """Steps made up to where the sampler stands."""
-        return self._at
+        return self._cursor.index
 
     @property
     def total(self) -> int:
@@ -73,42 +222,54 @@ class Standing(Generic[S]):
     @property
     def done(self) -> bool:
         """Whether no step is left."""
-        return self._at >= self.total
+        return self.index >= self.total
 
     @property
     def records(self) -> list[Record]:
         """The records of this branch, from the first step to where the sampler stands."""
-        return [node.record for node in self._path[1 : self._at + 1] if node.record is not None]
+        return self._cursor.records
 
     @property
     def branch_name(self) -> str:
         """``main``, or what makes this branch different from the one it left."""
-        return self._branch.name
+        return self._cursor.branch.name
 
     @property
     def branch_id(self) -> int:
         """The number of this branch in the trace."""
-        return self._branch.id
+        return self._cursor.branch.id
+
+    @property
+    def path(self) -> tuple[Node, ...]:
+        """The nodes of its branch from the root; after `back`, those beyond where it stands too."""
+        return tuple(self._cursor.path)
 
     @property
     def node(self) -> Node:
         """Where the sampler stands in the trace."""
-        return self._path[self._at]
+        return self._cursor.node
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the next step is yet to be made; after `back`, it is read from memory."""
+        return self._cursor.at_end
 
     @property
     def state(self) -> State:
         """The state that the next step starts from."""
-        return self._state(self._path[self._at])
+        return self._state(self.node)
 
     def _state(self, node: Node) -> State:
         if node.id not in self._states:  # from a file
             latents = torch.from_numpy(node.latents)[None].to(self.model.device, self.model.dtype)
-            x0 = None
-            if node.record is not None:
-                x0 = torch.from_numpy(node.record.x0_latents)[None].to(latents)
+            x0 = None if node.record is None else self._x0(node.record)
             rng = torch.from_numpy(node.rng.copy())
             self._states[node.id] = State(node.index, latents, rng, x0)
         return self._states[node.id]
+
+    def _x0(self, record: Record) -> torch.Tensor:
+        """(1, 4, h, w): a record's x0 prediction on the model's device."""
+        return torch.from_numpy(record.x0_latents)[None].to(self.model.device, self.model.dtype)
 
     def _chosen(self) -> torch.Tensor:
         """What there is to decode: the last x0 prediction or, at the end, what switch 14 says.
@@ -120,144 +281,6 @@ class Standing(Generic[S]):
         if state.x0 is None:
             raise SettingsError("No step is made yet: call step() or run() first.")
         return state.latents if self.done and self.settings.decode == "latent" else state.x0
-
-    def _x0(self, record: Record) -> torch.Tensor:
-        """(1, 4, h, w): a record's x0 prediction on the model's device."""
-        return torch.from_numpy(record.x0_latents)[None].to(self.model.device, self.model.dtype)
-
-    def __repr__(self) -> str:
-        what = "" if self.job is None else f" {self.prompt!r},"
-        return (
-            f"{type(self).__name__}({self._branch.name!r},{what} {self.settings.method}, "
-            f"step {self._at} of {self.total}, {self.model.name})"
-        )
-
-
-C = TypeVar("C", bound=TextConditioning)
-_turns: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
-
-
-class BaseSampler(Standing[S], Generic[C, S]):
-    """Steps a job, keeps every step in a tree, and goes back and branches in it.
-
-    What a step does is the business of a `BaseStepper`; what a job is, that of a `BaseJob`.
-
-    Args:
-        model: what steps.
-        job: what to paint.
-        capture: what to keep of each step; `Capture.standard` by default.
-    """
-
-    def __init__(self, model: Model, job: BaseJob[S], capture: Capture | None = None) -> None:
-        cond, state = self._prepare(model, job)
-        trace = self._trace(model, job, cond)
-        self._begin(model, job, job.prompt, job.settings, cond, capture, trace)
-        root = self.trace.root(to_array(state.latents[0]), state.rng.numpy())
-        self._open([root], {root.id: state}, parent=None)
-
-    @classmethod
-    def from_cond(
-        cls,
-        model: Model,
-        cond: C,
-        state: State,
-        settings: S,
-        capture: Capture | None = None,
-    ) -> Self:
-        """A sampler on conditions made elsewhere, without image, text or VAE."""
-        sampler = cls.__new__(cls)
-        trace = Trace(words=cond.words, tokens=cond.tokens, model=model.name)
-        sampler._begin(model, None, "", settings, cond, capture, trace)
-        root = trace.root(to_array(state.latents[0]), state.rng.numpy())
-        sampler._open([root], {root.id: state}, parent=None)
-        return sampler
-
-    @classmethod
-    def from_trace(
-        cls, model: Model, trace: Trace, branch: int | str = 0, capture: Capture | None = None
-    ) -> Self:
-        """Take up a branch of a saved trace at its last step, to go on, go back or branch.
-
-        Raises:
-            SettingsError: the trace holds no picture, or another kind of run, or was made for
-                another latent size.
-        """
-        known = trace.branches[trace._number(branch)]
-        job = cls._task(trace, known)
-        cond, fresh = cls._prepare(model, job)
-        path = trace.path(known.id)
-        if fresh.latents.shape[1:] != path[0].latents.shape:
-            raise SettingsError(
-                f"This trace has latents {path[0].latents.shape}, the model {model.name!r} makes "
-                f"{tuple(fresh.latents.shape[1:])}: load the model it was made with "
-                f"({trace.model!r})."
-            )
-        sampler = cls.__new__(cls)
-        sampler._begin(model, job, job.prompt, job.settings, cond, capture, trace, known.edits)
-        sampler._branch, sampler._path, sampler._at = known, path, len(path) - 1
-        sampler._states = {}
-        return sampler
-
-    def _begin(
-        self,
-        model: Model,
-        job: BaseJob[S] | None,
-        prompt: str,
-        settings: S,
-        cond: C,
-        capture: Capture | None,
-        trace: Trace,
-        edits: tuple[Edit, ...] = (),
-    ) -> None:
-        self.model = model
-        self.job = job
-        self.prompt = prompt
-        self.settings = settings
-        self.cond = cond
-        self.capture = capture or Capture.standard()
-        self.edits = edits
-        self.trace = trace
-        shelf = self.capture.shelf(trace.spool)
-        stepper = self._stepper(model, cond, settings, self.capture)
-        self.stepper = dataclasses.replace(stepper, edits=edits, shelf=shelf)
-        self.timesteps = self.stepper.timesteps
-        self.capture.check(self.layers, cond.words, self.stepper.tokens, len(self.timesteps))
-        self._cancel = threading.Event()
-        self._turn = _turns.setdefault(model.unet, threading.RLock())
-
-    def _open(self, path: list[Node], states: dict[int, State], parent: int | None) -> None:
-        self._path = path
-        self._at = len(path) - 1
-        self._states = states
-        self._branch = self.trace.open_branch(
-            self.prompt, self.settings, path[-1], parent, edits=self.edits
-        )
-
-    # --- what each kind of sampler says ----------------------------------------------------------
-
-    @staticmethod
-    def _prepare(model: Any, job: Any) -> tuple[C, State]:
-        """What the UNet is told of a job, and where its first step starts."""
-        raise NotImplementedError
-
-    @staticmethod
-    def _stepper(model: Any, cond: C, settings: S, capture: Capture) -> BaseStepper[C, S]:
-        """What makes the steps."""
-        raise NotImplementedError
-
-    @staticmethod
-    def _task(trace: Trace, branch: Branch) -> BaseJob[S]:
-        """The job that a branch of a saved trace was made from.
-
-        Raises:
-            SettingsError: the trace does not hold it.
-        """
-        raise NotImplementedError
-
-    @staticmethod
-    def _trace(model: Model, job: BaseJob[S], cond: C) -> Trace:
-        """An empty trace for a job."""
-        return Trace(job.image, job.mask, cond.words, cond.tokens, model.name, cond.crop)
 
     # --- moving ----------------------------------------------------------------------------------
 
@@ -277,48 +300,61 @@ class BaseSampler(Standing[S], Generic[C, S]):
             raise SamplingFinished(
                 f"All {self.total} steps are made. Use back(), branch() or restart()."
             )
-        if self._at + 1 < len(self._path):
-            self._at += 1
-            record = self._path[self._at].record
-            assert record is not None
-            return record
-        size = self.cond.size
-        with self._turn, out_of_memory_explained(self.model, "a step", self.settings, size):
-            state, record = self.stepper.advance(self.state, self._cancel.is_set)
-        return self._keep(state, record)
+        if self.at_end:
+            return self.append(*self._advance())
+        self._cursor.goto(self.index + 1)
+        return self.records[-1]
 
-    def _keep(self, state: State, record: Record) -> Record:
-        """Stand after a step that was just made, and remember it."""
-        node = self.trace.add(
-            self._branch, self.node, to_array(state.latents[0]), state.rng.numpy(), record
-        )
-        first = self._path[0].id  # the states between are read from the trace when asked for
-        self._states = {n: s for n, s in self._states.items() if n == first} | {node.id: state}
-        self._path.append(node)
-        self._at += 1
-        assert node.record is not None
-        return node.record
+    def _advance(self) -> tuple[State, Record]:
+        """Make the next step, in this sampler's turn on the UNet."""
+        explained = out_of_memory_explained(self.model, "a step", self.settings, self.cond.size)
+        with self._turns.take(), explained:
+            return self.stepper(self.state, self._cancel.is_set)
+
+    def append(self, state: State, record: Record) -> Record:
+        """Append a step that was just made, such as a batch's, and move on to it.
+
+        Args:
+            state: after the step.
+            record: of the step.
+
+        Returns:
+            The record as the trace keeps it.
+
+        Raises:
+            SettingsError: it is not the step that follows, or that one was made already.
+        """
+        if not self.at_end or state.index != self.index + 1:
+            raise SettingsError(f"Step {state.index} cannot follow step {self.index} here.")
+        cursor, latents = self._cursor, to_array(state.latents[0])
+        node = self.trace.add(cursor.branch, cursor.node, latents, state.rng.numpy(), record)
+        cursor.append(node)
+        # The states between are read from the trace when asked for.
+        root = {n: s for n, s in self._states.items() if n == cursor.root.id}
+        self._states = {**root, node.id: state}
+        return self.records[-1]
 
     def run(self, steps: int | None = None, *, progress: bool = False) -> Record:
         """Make `steps` steps, or all that are left, and return the last record.
 
         Raises:
             SamplingCancelled: `cancel` was called; the steps made before stay.
+            SamplingFinished: there was no step to make, and none is made yet.
         """
-        left = self.total - self._at
-        count = left if steps is None else min(steps, left)
+        from tqdm.auto import tqdm
+
+        count = len(self) if steps is None else min(steps, len(self))
         self._cancel.clear()
-        bar = _bar(count, progress)
-        record = self.records[-1] if self.records else None
-        for _ in range(count):
-            if self._cancel.is_set():
-                raise SamplingCancelled(f"Cancelled after step {self._at} of {self.total}.")
-            record = self._step()
-            bar.update()
-        bar.close()
-        if record is None:
+        with tqdm(total=count, unit="step", disable=not progress) as bar:
+            for _ in range(count):
+                if self._cancel.is_set():
+                    raise SamplingCancelled(f"Cancelled after step {self.index} of {self.total}.")
+                self._step()
+                bar.update()
+        records = self.records
+        if not records:
             raise SamplingFinished("No step was asked for, and none is made yet.")
-        return record
+        return records[-1]
 
     def __iter__(self) -> Iterator[Record]:
         while not self.done:
@@ -326,25 +362,38 @@ class BaseSampler(Standing[S], Generic[C, S]):
 
     def __len__(self) -> int:
         """Steps left."""
-        return self.total - self._at
+        return self.total - self.index
 
     def __bool__(self) -> bool:
         return True
 
     def back(self, steps: int = 1) -> Self:
-        """Stand `steps` steps earlier. What was made stays, and `step` walks it again at once.
+        """Go `steps` steps back. What was made stays, and `step` reads it again at once.
 
         Raises:
             SettingsError: there are not that many steps to go back.
         """
-        if not 0 <= steps <= self._at:
-            raise SettingsError(f"Cannot go back {steps} steps from step {self._at}.")
-        self._at -= steps
+        self._cursor.back(steps)
+        return self
+
+    def goto(self, place: Node | int) -> Self:
+        """Go to a step that was made, without making any.
+
+        >>> sampler.goto(3)  # after three steps
+        >>> sampler.goto(sampler.trace.path()[3])  # the same on the main branch
+
+        Args:
+            place: a node of `path`, or how many steps are made there.
+
+        Raises:
+            SettingsError: the sampler's path does not lead there.
+        """
+        self._cursor.goto(place)
         return self
 
     def restart(self) -> Self:
-        """Stand before the first step."""
-        return self.back(self._at)
+        """Go back before the first step."""
+        return self.goto(0)
 
     def cancel(self) -> None:
         """Ask the step or run under way, in any thread, to stop at the next attention layer."""
@@ -371,38 +420,46 @@ class BaseSampler(Standing[S], Generic[C, S]):
             SettingsError: unknown setting, or one that cannot change in the middle of a run; an
                 edit of something that the run does not have, or of no step that is left.
         """
-        changed = self.settings.differences(self.settings.replace(**settings))
-        stuck = self.settings.fixed & set(changed)
-        if stuck and self._at:
-            raise SettingsError(
-                f"{', '.join(sorted(stuck))} can change only before the first step: "
-                "restart() and branch there."
-            )
-        new = type(self).__new__(type(self))
-        words = self.prompt if prompt is None else prompt
         chosen = self.settings.replace(**settings)
-        job, cond, state = self.job, self.cond, self.state
-        if prompt is not None or set(changed) & (self.settings.prepared | self.settings.fixed):
+        changed = set(self.settings.differences(chosen))
+        if self.index and changed & self.settings.fixed:
+            raise SettingsError(
+                f"{', '.join(sorted(changed & self.settings.fixed))} can change only before the "
+                "first step: restart() and branch there."
+            )
+        job = None if self.job is None else self.job.replace(prompt=prompt, **settings)
+        cond, fresh = self.cond, None  # another state to start from, where there is one
+        if prompt is not None or changed & (self.settings.prepared | self.settings.fixed):
             if job is None:
                 raise SettingsError("Without a job only settings of the step itself can change.")
-            job = job.replace(prompt=prompt, **settings)
-            cond, fresh = self._prepare(self.model, job)
-            state = state if self._at else fresh
-        elif job is not None:
-            job = job.replace(**settings)
+            cond, state = self._prepare(self.model, job)
+            fresh = None if self.index else state
         edits = self.edits if edit is None else read_edits(edit)
         capture = self.capture.for_words(cond.words, cond.tokens)
-        new._begin(self.model, job, words, chosen, cond, capture, self.trace, edits)
-        check(new.stepper, since=0 if edit is None else self._at)
-        path = self._path[: self._at + 1]
-        if state is not self.state:
-            path = [self.trace.root(to_array(state.latents[0]), state.rng.numpy())]
+        stepper = self._stepper(self.model, cond, chosen, capture, edits=edits)
+        active_edits.check(stepper, since=0 if edit is None else self.index)
+
+        path, state = self._cursor.past, self.state
+        if fresh is not None:
+            path, state = [_root(self.trace, fresh)], fresh
+        branch = self.trace.open_branch(
+            self.prompt if prompt is None else prompt,
+            chosen,
+            start=path[-1],
+            parent=self.branch_id,
+            edits=edits,
+        )
         states = {**self._states, path[-1].id: state}
-        new._open(path, states, parent=self._branch.id)
-        return new
+        return self._of(stepper, Cursor(self.trace, branch, path), job=job, states=states)
+
+    def __repr__(self) -> str:
+        prompt = "" if self.job is None else f" {self.prompt!r},"
+        return (
+            f"{type(self).__name__}({self.branch_name!r},{prompt} {self.settings.method}, "
+            f"step {self.index} of {self.total}, {self.model.name})"
+        )
 
 
-def _bar(total: int, progress: bool) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, unit="step", disable=not progress)
+def _root(trace: Trace, state: State) -> Node:
+    """A new starting point in a trace."""
+    return trace.root(to_array(state.latents[0]), state.rng.numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,10 +16,12 @@ from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.errors import SamplingCancelled, SamplingFinished, SettingsError
 from hdpainter_nb.job import Job
 from hdpainter_nb.models.out_of_memory import out_of_memory_explained
-from hdpainter_nb.sampling.joint import predict_all
+from hdpainter_nb.models.schedulers import State
+from hdpainter_nb.sampling.predict import predict_all
 from hdpainter_nb.sampling.sampler import Paste, Sampler
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.utils import html
+from hdpainter_nb.utils.turns import Turns
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -102,6 +105,7 @@ class SamplerBatch:
         """One for each seed, in their order."""
         self.at_once = at_once or len(samplers)
         self._cancel = threading.Event()
+        self._turns = Turns.of(head.model.unet)
         self._level()
 
     # --- where it stands -------------------------------------------------------------------------
@@ -141,13 +145,13 @@ class SamplerBatch:
         return iter(self.samplers)
 
     def _level(self) -> int:
-        standing = [sampler.index for sampler in self.samplers]
-        if len(set(standing)) > 1:
+        indices = [sampler.index for sampler in self.samplers]
+        if len(set(indices)) > 1:
             raise SettingsError(
-                f"The samples stand at different steps ({', '.join(map(str, standing))}): use "
+                f"The samples stand at different steps ({', '.join(map(str, indices))}): use "
                 "back() or step() on them, or restart() on the batch."
             )
-        return standing[0]
+        return indices[0]
 
     # --- moving ----------------------------------------------------------------------------------
 
@@ -164,40 +168,32 @@ class SamplerBatch:
     def _step(self) -> list[Record]:
         if self.done:
             raise SamplingFinished(f"All {self.total} steps are made. Use back() or restart().")
-        new = [one for one in self.samplers if one.node is one._path[-1]]
-        made: dict[int, Any] = {}
-        first = self.samplers[0]
-        enough = out_of_memory_explained(first.model, "a step", first.settings, first.cond.size)
-        with first._turn, enough:
-            for start in range(0, len(new), self.at_once):
-                group = new[start : start + self.at_once]
-                made.update(zip(map(id, group), self._advance(group), strict=True))
-        return [
-            one._keep(*made[id(one)]) if id(one) in made else one._step() for one in self.samplers
-        ]
+        waiting = [sampler for sampler in self.samplers if sampler.at_end]
+        replaying = [sampler for sampler in self.samplers if not sampler.at_end]
+        starts = range(0, len(waiting), self.at_once)
+        groups = [waiting[start : start + self.at_once] for start in starts]
+        head = self.samplers[0]
+        explained = out_of_memory_explained(head.model, "a step", head.settings, head.cond.size)
+        with self._turns.take(), explained:
+            steps = [step for group in groups for step in self._advance(group)]
+        # Nothing moves before every group is through.
+        for sampler, (state, record) in zip(waiting, steps, strict=True):
+            sampler.append(state, record)
+        for sampler in replaying:
+            sampler.step()
+        return [sampler.records[-1] for sampler in self.samplers]
 
-    def _advance(self, group: Sequence[Sampler]) -> list[Any]:
+    def _advance(self, group: Sequence[Sampler]) -> list[tuple[State, Record]]:
         """The next state and the record of each sample, from one prediction for all."""
-        started, states = time.perf_counter(), [one.state for one in group]
-        steppers, index = [one.stepper for one in group], states[0].index
-        conds = [stepper.conditions(index) for stepper in steppers]
-        here = [stepper.here(state) for stepper, state in zip(steppers, states, strict=True)]
-        said = predict_all(
-            group[0].model.unet,
-            conds,
-            [x for x, _, _ in here],
-            here[0][1],
-            group[0].settings,
-            [
-                stepper.plan(index, self._cancel.is_set, cond)
-                for stepper, cond in zip(steppers, conds, strict=True)
-            ],
-            guided=steppers[0].guided,
-        )
+        started = time.perf_counter()
+        inputs = [s.stepper.inputs(s.state, self._cancel.is_set) for s in group]
+        predictions = predict_all(group[0].model.unet, inputs)
         share = (time.perf_counter() - started) / len(group)
         return [
-            stepper.move(state, one, time.perf_counter() - share, cond)
-            for stepper, state, one, cond in zip(steppers, states, said, conds, strict=True)
+            sampler.stepper.finish(
+                dataclasses.replace(given, started=time.perf_counter() - share), prediction
+            )
+            for sampler, given, prediction in zip(group, inputs, predictions, strict=True)
         ]
 
     def run(self, steps: int | None = None, *, progress: bool = False) -> list[Record]:
@@ -212,10 +208,12 @@ class SamplerBatch:
         left = self.total - self.index
         count = left if steps is None else min(steps, left)
         self._cancel.clear()
-        for _ in tqdm(range(count), unit="step", disable=not progress):
-            if self._cancel.is_set():
-                raise SamplingCancelled(f"Cancelled after step {self.index} of {self.total}.")
-            self._step()
+        with tqdm(total=count, unit="step", disable=not progress) as bar:
+            for _ in range(count):
+                if self._cancel.is_set():
+                    raise SamplingCancelled(f"Cancelled after step {self.index} of {self.total}.")
+                self._step()
+                bar.update()
         last = [sampler.records[-1] for sampler in self.samplers if sampler.records]
         if not last:
             raise SamplingFinished("No step was asked for, and none is made yet.")
@@ -226,7 +224,7 @@ class SamplerBatch:
         self._cancel.set()
 
     def back(self, steps: int = 1) -> Self:
-        """Stand `steps` steps earlier, with every sample.
+        """Go `steps` steps back, with every sample.
 
         Raises:
             SettingsError: there are not that many steps to go back.
@@ -236,7 +234,7 @@ class SamplerBatch:
         return self
 
     def restart(self) -> Self:
-        """Stand before the first step, with every sample."""
+        """Go back before the first step, with every sample."""
         for sampler in self.samplers:
             sampler.restart()
         return self
@@ -247,7 +245,8 @@ class SamplerBatch:
         Raises:
             SettingsError: as `Sampler.branch` does.
         """
-        return self.of([one.branch(**changes) for one in self.samplers], at_once=self.at_once)
+        branches = [sampler.branch(**changes) for sampler in self.samplers]
+        return self.of(branches, at_once=self.at_once)
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -268,20 +267,23 @@ class SamplerBatch:
         return views.grid(self.images(paste=paste), labels, columns, tile=tile)
 
     def __repr__(self) -> str:
-        standing = {sampler.index for sampler in self.samplers}
+        indices = {sampler.index for sampler in self.samplers}
         head = self.samplers[0]
         return (
             f"SamplerBatch({len(self)} samples, {head.prompt!r}, {head.settings.method}, step "
-            f"{'/'.join(map(str, sorted(standing)))} of {self.total}, {head.model.name})"
+            f"{'/'.join(map(str, sorted(indices)))} of {self.total}, {head.model.name})"
         )
 
     def _repr_html_(self) -> str:
         """The linear previews, which cost nothing, each under its seed."""
-        rows = [
-            {"seed": one.settings.seed, "step": f"{one.index} of {one.total}"}
-            | ({"S": one.records[-1].score} if one.records and one.records[-1].score else {})
-            for one in self.samplers
-        ]
-        shown = [one.records[-1].x0_preview for one in self.samplers if one.records]
-        pictures = [html.picture(np.hstack(shown))] if shown else []
+        rows, previews = [], []
+        for sampler in self.samplers:
+            row = {"seed": sampler.settings.seed, "step": f"{sampler.index} of {sampler.total}"}
+            if sampler.records:
+                record = sampler.records[-1]
+                previews.append(record.x0_preview)
+                if record.score:
+                    row["S"] = record.score
+            rows.append(row)
+        pictures = [html.picture(np.hstack(previews))] if previews else []
         return html.card(*pictures, html.table(rows))

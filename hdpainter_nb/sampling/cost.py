@@ -7,7 +7,6 @@ The real modules run, taps and gradient included, on tensors without memory.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,9 +22,9 @@ from hdpainter_nb.capture.transfer import HostTransfer
 from hdpainter_nb.models import vae_memory
 from hdpainter_nb.models.conditioning import TextConditioning
 from hdpainter_nb.models.devices import offload_mode
-from hdpainter_nb.sampling.predict import predict
-from hdpainter_nb.sampling.step import BaseStepper, Stepper
-from hdpainter_nb.upscale.step import UpscaleStepper
+from hdpainter_nb.models.schedulers import NoiseLevel, State
+from hdpainter_nb.sampling.predict import StepInputs, predict
+from hdpainter_nb.sampling.step import BaseStep
 from hdpainter_nb.utils import html
 from hdpainter_nb.utils.memory import Fused, LiveBytes, SavedBytes, meta_twin, weight_bytes
 from hdpainter_nb.utils.nbytes import readable_bytes
@@ -115,26 +114,33 @@ class Estimate:
 
 
 def count(
-    stepper: BaseStepper[Any, Any], *, dtype: torch.dtype | None = None, exact: bool = True
+    step: BaseStep[Any, Any], *, dtype: torch.dtype | None = None, exact: bool = True
 ) -> Estimate:
-    """What the run that a stepper makes will cost. See `Sampler.estimate` and `run_cost`."""
-    model, cond, settings = stepper.model, stepper.cond, stepper.settings
+    """What a run will cost, whose every step is `step` at another index.
+
+    Args:
+        step: its conditioning may be empty tensors on the meta device.
+        dtype: the precision to count for; the model's by default.
+        exact: as for `Model.decode`.
+    """
+    model, cond, settings = step.model, step.conditioning, step.settings
     dtype = dtype or model.dtype
     unet = meta_twin(model.unet, dtype)
-    plans = [_plan(stepper, index) for index in range(len(stepper.timesteps))]
+    plans = [step.plan(index) for index in range(len(step.timesteps))]
+    kinds = {(plan.painta, plan.capture): plan for plan in plans}
     costs = {
-        (plan.painta, plan.capture): step_cost(unet, cond, plan, settings, stepper=stepper)
-        for plan in {(plan.painta, plan.capture): plan for plan in plans}.values()
+        kind: step_cost(unet, cond, plan, settings, guided=step.guided)
+        for kind, plan in kinds.items()
     }
-    nothing = dataclasses.replace(plans[0], painta=False, scores=False, capture=Capture.nothing())
-    plain = step_cost(unet, cond, nothing, settings, stepper=stepper)
+    nothing = dataclasses.replace(plans[0], painta=False, gradient=False, capture=Capture.nothing())
+    plain = step_cost(unet, cond, nothing, settings, guided=step.guided)
 
     latents = model.unet.config.out_channels * _area(cond, model.factor)
     shapes = layer_infos(unet, model.factor)
     kept = sum(
         plan.capture.bytes_per_step(
             shapes,
-            len(stepper.positions),
+            len(step.positions),
             cond.size,
             painta=plan.painta,
             text=cond.context.shape[1],
@@ -145,7 +151,7 @@ def count(
     )
     each = [costs[plan.painta, plan.capture] for plan in plans]
     held = 3 * latents * dtype.itemsize  # the first state, and x_t and x0 of the newest
-    weights, phases, tile = _phases(stepper, max(each, key=_peak_of), held, dtype, exact=exact)
+    weights, phases, tile = _phases(step, max(each, key=_peak_of), held, dtype, exact=exact)
     return Estimate(
         steps=len(plans),
         capture_bytes=kept,
@@ -156,7 +162,7 @@ def count(
         phases=phases,
         tile=tile,
         dtype=str(dtype).removeprefix("torch."),
-        budget=stepper.capture.limit,
+        budget=step.capture.limit,
     )
 
 
@@ -178,13 +184,7 @@ def _peak_of(cost: StepCost) -> int:
 
 
 def step_cost(
-    unet: Any,
-    cond: TextConditioning,
-    plan: HookPlan,
-    settings: Any,
-    *,
-    guided: bool = True,
-    stepper: BaseStepper[Any, Any] | None = None,
+    unet: Any, cond: TextConditioning, plan: HookPlan, settings: Any, *, guided: bool = True
 ) -> StepCost:
     """What one prediction costs.
 
@@ -192,32 +192,43 @@ def step_cost(
         unet: on the meta device, in the precision to count for.
         cond, plan, settings: of the step; tensors on any device.
         guided: whether the unconditional half is needed.
-        stepper: knows it better, where given, and is needed to make pictures larger.
     """
     dtype = next(unet.parameters()).dtype
-    guided = guided if stepper is None else stepper.guided
     control = getattr(cond, "control", None)
-    lead = None if control is None else meta_twin(control.network, dtype)  # no part of the peak
+    network = None if control is None else meta_twin(control.network, dtype)  # not in the peak
     with LiveBytes() as live, Fused() as fused, SavedBytes(unet.parameters()) as saved:
-        there = _to_meta(cond, dtype, lead)
-        rows = {level: r.to("meta") for level, r in plan.rows.items()}
-        shelf = _Gone(plan.capture.device)
-        plan = dataclasses.replace(plan, rows=rows, edits=None, shelf=shelf)
-        size = 1, unet.config.out_channels, *_latent_size(cond, plan.factor)
-        x = torch.empty(size, dtype=dtype, device="meta")
-        if isinstance(stepper, UpscaleStepper):
-            bare = copy.copy(stepper.model)
-            bare.pipe, bare._unet = None, unet
-            quiet = dataclasses.replace(stepper, model=bare, cond=there, shelf=shelf)
-            said = quiet.predict(x, stepper.timesteps[0])
-        else:
-            said = predict(unet, there, x, 999, settings, plan, guided=guided)
-        said.guided(2.0)
+        inputs = _on_meta(unet, cond, plan, settings, network, guided=guided)
+        predict(unet, inputs).guided(2.0)
     return StepCost(
         flops=live.flops + fused.flops,
         peak_bytes=live.peak,
         graph_bytes=saved.total,
         graph_weights=saved.weights,
+    )
+
+
+def _on_meta(
+    unet: Any,
+    cond: TextConditioning,
+    plan: HookPlan,
+    settings: Any,
+    network: Any,
+    *,
+    guided: bool,
+) -> StepInputs[Any, Any]:
+    """What a step is told, without memory."""
+    dtype = next(unet.parameters()).dtype
+    rows = {level: row.to("meta") for level, row in plan.rows.items()}
+    size = 1, unet.config.out_channels, *_latent_size(cond, plan.factor)
+    x = torch.empty(size, dtype=dtype, device="meta")
+    return StepInputs(
+        state=State(0, x, torch.empty(0)),
+        level=NoiseLevel(999, torch.ones(())),
+        x=x,
+        conditioning=_to_meta(cond, dtype, network),
+        settings=settings,
+        plan=dataclasses.replace(plan, rows=rows, edits=None, transfer=_Gone(plan.capture.device)),
+        guided=guided,
     )
 
 
@@ -233,13 +244,6 @@ class _Gone(HostTransfer):
             return x
         cast = x.to(dtype).contiguous()
         return cast if self.place == "model" else None
-
-
-def _plan(stepper: BaseStepper[Any, Any], index: int) -> HookPlan:
-    if isinstance(stepper, UpscaleStepper):
-        return stepper.plan(index=index)
-    assert isinstance(stepper, Stepper)
-    return stepper.plan(index)
 
 
 def _to_meta(cond: TextConditioning, dtype: torch.dtype, network: Any) -> Any:
@@ -267,18 +271,18 @@ def _area(cond: TextConditioning, factor: int) -> int:
 
 
 def _phases(
-    stepper: BaseStepper[Any, Any],
-    step: StepCost,
+    step: BaseStep[Any, Any],
+    cost: StepCost,
     held: int,
     dtype: torch.dtype,
     *,
     exact: bool,
 ) -> tuple[int, dict[str, int], int | None]:
     """Weights that stay, the peak of each phase, and the tile to decode in."""
-    model, size = stepper.model, stepper.cond.size
+    model, size = step.model, step.conditioning.size
     if model.pipe is None:
         weights = weight_bytes([model.unet], dtype)
-        return weights, {"step": weights + step.peak_bytes + held}, None
+        return weights, {"step": weights + cost.peak_bytes + held}, None
     pipe, where = model.pipe, offload_mode(model.pipe)
     parts = {n: p for n, p in pipe.components.items() if isinstance(p, nn.Module)}
     if model.controlnet is not None:
@@ -307,15 +311,15 @@ def _phases(
     decode = vae_memory.peak(pipe.vae, "decode", size, tile, dtype=dtype, float32=upcast) or 0
     phases = {
         "prepare": resident("text_encoder", "text_encoder_2", "vae") + encode,
-        "step": resident("unet", "controlnet", "vae", graph=step.graph_weights)
-        + step.peak_bytes
+        "step": resident("unet", "controlnet", "vae", graph=cost.graph_weights)
+        + cost.peak_bytes
         + held,
-        "decode": resident("vae") + decode + held + _told(stepper.cond, dtype),
+        "decode": resident("vae") + decode + held + _conditioning_bytes(step.conditioning, dtype),
     }
     return stay, phases, tile
 
 
-def _told(cond: TextConditioning, dtype: torch.dtype) -> int:
+def _conditioning_bytes(cond: TextConditioning, dtype: torch.dtype) -> int:
     """Bytes of the conditions, which stay on the device."""
     tensors = [getattr(cond, f.name) for f in dataclasses.fields(cond)]
     return sum(x.numel() * dtype.itemsize for x in tensors if isinstance(x, Tensor))

@@ -1,48 +1,67 @@
-"""One guided noise prediction and, with it, the gradient that RASG needs.
+"""Guided noise predictions and, with them, the gradient of S that RASG needs.
 
 S depends on the conditional half only, on no weight, and on no layer after the last
-cross-attention at H/32. So with guidance the halves run apart: the conditional one with a graph
-that ends there, the unconditional one without any. Without guidance both run as one batch, as the
-stock pipeline has it.
+cross-attention at H/32. So with a gradient the halves run apart: the conditional one with a graph
+that ends there, the unconditional one without any. Otherwise both run as one batch, as the stock
+pipeline has it. Several samples share a call: its rows are the unconditional halves of all samples,
+then the conditional ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from hdpainter_nb.attention.hooks import AttentionHooks
-from hdpainter_nb.attention.observations import Seen
-from hdpainter_nb.attention.plan import HookPlan
+from hdpainter_nb.attention.hooks import AttentionHooks, shared
+from hdpainter_nb.attention.observations import Observations
+from hdpainter_nb.attention.plan import Half, HookPlan
 from hdpainter_nb.errors import HDPainterError
 from hdpainter_nb.method.attention import take
 from hdpainter_nb.method.objectives import objective
-from hdpainter_nb.models.conditioning import Conditioning
-from hdpainter_nb.settings import Settings
+from hdpainter_nb.models.conditioning import Conditioning, TextConditioning, UNetInputs
+from hdpainter_nb.models.schedulers import NoiseLevel, State
+from hdpainter_nb.settings import BaseSettings, Settings
 
-if TYPE_CHECKING:
-    from hdpainter_nb.models.controlnet import Control
+__all__ = ["Prediction", "StepInputs", "call", "frozen", "gradients", "predict", "predict_all"]
 
-__all__ = ["Inputs", "Prediction", "ask", "call", "frozen", "gradients", "inputs", "predict"]
+C_co = TypeVar("C_co", bound=TextConditioning, covariant=True)
+S_co = TypeVar("S_co", bound=BaseSettings, covariant=True)
+
+_HALVES: dict[Half, slice] = {"both": slice(0, 2), "cond": slice(1, 2), "uncond": slice(0, 1)}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StepInputs(Generic[C_co, S_co]):
+    """Everything that one step is told, worked out once."""
+
+    state: State
+    level: NoiseLevel  # of x
+    x: Tensor  # (1, 4, h, w): x_t as the UNet takes it
+    conditioning: C_co  # with the masks as this step's edits leave them
+    settings: S_co
+    plan: HookPlan
+    guided: bool = True  # whether the unconditional half runs
+    started: float = field(default_factory=time.perf_counter)  # seconds
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the UNet said at x_t, each (1, 4, h, w), in its own terms (epsilon or v)."""
+    """The UNet's output at x_t, each (1, 4, h, w), in its own terms (epsilon or v)."""
 
     uncond: Tensor | None  # None without classifier-free guidance
     cond: Tensor
-    seen: Seen
+    observations: Observations
     score: Tensor | None = None  # () float32, S(x_t)
     grad: Tensor | None = None  # (1, 4, h, w) float32, grad_{x_t} S
 
     def guided(self, scale: float) -> Tensor:
-        """Classifier-free guidance."""
+        """Classifier-free guidance (Ho & Salimans 2022): u + scale (c - u)."""
         if self.uncond is None:
             return self.cond
         return self.uncond + scale * (self.cond - self.uncond)
@@ -55,78 +74,69 @@ class Prediction:
         return float((self.cond - self.uncond).float().square().mean() ** 0.5)
 
 
-def predict(
-    unet: nn.Module,
-    cond: Conditioning,
-    x: Tensor,
-    timestep: float,
-    settings: Settings,
-    plan: HookPlan,
-    *,
-    guided: bool = True,
-) -> Prediction:
-    """Run the UNet on x_t under taps.
+def predict(unet: nn.Module, inputs: StepInputs[TextConditioning, BaseSettings]) -> Prediction:
+    """Run the UNet on x_t under this step's hooks; see `predict_all`."""
+    return predict_all(unet, [inputs])[0]
+
+
+def predict_all(
+    unet: nn.Module, inputs: Sequence[StepInputs[TextConditioning, BaseSettings]]
+) -> list[Prediction]:
+    """The prediction of each sample, from one UNet call for all, or from two with a gradient.
 
     Args:
-        x: (1, 4, h, w).
-        plan: what the taps do; ``plan.scores`` asks for the gradient.
-        guided: whether the unconditional half is needed.
+        unet: of all samples.
+        inputs: one for each sample; they agree in the timestep, the settings, the size, and in
+            everything of their plans but ``edits``. ``plan.gradient`` asks for grad S.
 
     Raises:
-        SamplingCancelled: the plan was cancelled while the UNet ran; nothing is left behind.
+        SamplingCancelled: a plan was cancelled while the UNet ran; nothing is left behind.
     """
-    learning = [unet, *networks(cond)] if plan.scores else []
-    with frozen(*learning), AttentionHooks(unet, plan) as taps, torch.no_grad():
-        if not plan.scores:
-            if not guided:
-                taps.half = "cond"
-                return Prediction(None, call(unet, cond, x, timestep, slice(1, 2)), taps.seen)
-            both = call(unet, cond, x, timestep, slice(0, 2))
-            return Prediction(both[:1], both[1:], taps.seen)
+    first = inputs[0]
+    t, gradient = first.level.timestep, first.plan.gradient
+    networks = [unet, *first.conditioning.networks] if gradient else []
+    hooks = [AttentionHooks(unet, one.plan) for one in inputs]
 
-        taps.half = "cond"
+    def run(xs: Sequence[Tensor], half: Half) -> Tensor:
+        for one in hooks:
+            one.half = half
+        rows = [
+            one.conditioning.unet_inputs(x, _HALVES[half])
+            for one, x in zip(inputs, xs, strict=True)
+        ]
+        return call(unet, UNetInputs.together(rows), t)
+
+    with frozen(*networks), shared(hooks), torch.no_grad():
+        xs = [one.x for one in inputs]
+        if not gradient:
+            halves = run(xs, "both" if first.guided else "cond").split(len(inputs))
+            uncond = _each(halves[0], len(inputs)) if first.guided else [None] * len(inputs)
+            each = zip(uncond, _each(halves[-1], len(inputs)), hooks, strict=True)
+            return [Prediction(u, c, one.observations) for u, c, one in each]
+
         with torch.enable_grad():
-            leaf = x.detach().float().requires_grad_()
-            conditional = call(unet, cond, leaf.to(x.dtype), timestep, slice(1, 2)).detach()
-        score, grad = gradient(leaf, taps.seen, cond, settings)
-        taps.seen.scores = [a.detach() for a in taps.seen.scores]  # let the graph go
-        uncond = None
-        if guided:
-            taps.half = "uncond"
-            uncond = call(unet, cond, x, timestep, slice(0, 1))
-        return Prediction(uncond, conditional, taps.seen, score, grad)
+            leaf = _joined(xs).detach().float().requires_grad_()  # (n, 4, h, w)
+            cond = _each(
+                run(_each(leaf.to(xs[0].dtype), len(inputs)), "cond").detach(), len(inputs)
+            )
+        scores, grad = gradients(leaf, [one.observations for one in hooks], inputs)
+        for one in hooks:
+            one.observations.end_graph()
+        uncond = _each(run(xs, "uncond"), len(inputs)) if first.guided else [None] * len(inputs)
+        observations = [one.observations for one in hooks]
+        grads = _each(grad, len(inputs))
+        every = zip(uncond, cond, observations, scores, grads, strict=True)
+        return [Prediction(*one) for one in every]
 
 
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """What the UNet is given, one row for each half of each sample."""
-
-    stacked: Tensor  # (n, 4 or 9, h, w)
-    context: Tensor  # (n, L, d)
-    added: Mapping[str, Tensor]  # (n, ...) each
-    control: Control | None = None
-    images: Tensor | None = None  # (n, 3, H, W), what ControlNet follows
-
-
-def inputs(cond: Conditioning, x: Tensor, halves: slice) -> Inputs:
-    """What the UNet is given for the halves (0 unconditional, 1 conditional) of a sample."""
-    context = cond.context[halves]
-    count = len(context)
-    channels = (
-        [x, cond.latent_mask, cond.masked_image_latents] if cond.known_latents is None else [x]
-    )
-    stacked = torch.cat([channel.expand(count, -1, -1, -1) for channel in channels], dim=1)
-    added = {name: value[halves] for name, value in cond.added.items()}
-    images = None if cond.control is None else cond.control.image.expand(count, -1, -1, -1)
-    return Inputs(stacked, context, added, cond.control, images)
-
-
-def ask(unet: nn.Module, given: Inputs, timestep: float) -> Tensor:
-    """What the UNet says, (n, 4, h, w)."""
+def call(unet: nn.Module, given: UNetInputs, timestep: float) -> Tensor:
+    """The UNet's output (n, 4, h, w), after its control network's where there is one."""
     more: dict[str, Any] = {}
     if given.control is not None and given.images is not None:
         x = given.stacked[:, :4]
         more = given.control.residuals(x, timestep, given.context, given.images)
+    if given.class_labels is not None:
+        more["class_labels"] = given.class_labels
     output: Tensor = unet(
         given.stacked,
         timestep,
@@ -138,21 +148,10 @@ def ask(unet: nn.Module, given: Inputs, timestep: float) -> Tensor:
     return output
 
 
-def call(unet: nn.Module, cond: Conditioning, x: Tensor, timestep: float, halves: slice) -> Tensor:
-    """The UNet on the given halves of one sample."""
-    return ask(unet, inputs(cond, x, halves), timestep)
-
-
-def gradient(
-    leaf: Tensor, seen: Seen, cond: Conditioning, settings: Settings
-) -> tuple[Tensor, Tensor]:
-    """S and grad_{x_t} S of one sample, both float32; see `gradients`."""
-    scores, grad = gradients(leaf, [seen], [cond], settings)
-    return scores[0], grad
-
-
 def gradients(
-    leaf: Tensor, seen: Sequence[Seen], conds: Sequence[Conditioning], settings: Settings
+    leaf: Tensor,
+    observations: Sequence[Observations],
+    inputs: Sequence[StepInputs[TextConditioning, BaseSettings]],
 ) -> tuple[list[Tensor], Tensor]:
     """S of every sample and grad_{x_t} S, all float32; no sample's S depends on another's x_t.
 
@@ -162,43 +161,51 @@ def gradients(
 
     Args:
         leaf: (n, 4, h, w), the x_t that the graph starts from, one row for each sample.
-        seen: each holds the scores of every H/32 layer, with their graph.
+        observations: each holds the scores of every H/32 layer, with their graph.
+        inputs: of each sample.
     """
-    chosen, scores, units, pushes = [], [], [], []
-    for one, cond in zip(seen, conds, strict=True):
+    outputs, scores, units, by_outputs = [], [], [], []
+    for seen, one in zip(observations, inputs, strict=True):
+        assert isinstance(one.conditioning, Conditioning)
+        assert isinstance(one.settings, Settings)
         with torch.enable_grad():
-            abar = take(one.mean_scores(), cond.indices, 0)  # (tokens, H/32, W/32)
+            abar = take(seen.mean_scores(), one.conditioning.indices, 0)  # (tokens, H/32, W/32)
             detached = abar.detach().requires_grad_()
-            score = objective(detached, cond.score_mask.to(detached), settings)
-            (by_score,) = torch.autograd.grad(score, detached)
-        largest = by_score.abs().amax().clamp_min(torch.finfo(torch.float32).tiny)
+            score = objective(detached, one.conditioning.score_mask.to(detached), one.settings)
+            (by_abar,) = torch.autograd.grad(score, detached)
+        largest = by_abar.abs().amax().clamp_min(torch.finfo(torch.float32).tiny)
         unit = torch.exp2(-torch.floor(torch.log2(largest)))
-        chosen.append(abar)
+        outputs.append(abar)
         scores.append(score.detach())
         units.append(unit)
-        pushes.append(by_score * unit)
-    dtype = conds[0].context.dtype
+        by_outputs.append(by_abar * unit)
+    dtype = inputs[0].conditioning.context.dtype
     # bfloat16 reaches as far as float32, so only float16 may need a second attempt.
     scales = (1.0, 2.0**-6, 2.0**-12) if dtype == torch.float16 else (1.0,)
     unit = torch.stack(units).view(-1, 1, 1, 1)
     for scale in scales:
-        pushed = [push * scale for push in pushes]
-        (g,) = torch.autograd.grad(chosen, leaf, pushed, retain_graph=scale != scales[-1])
-        if dtype == torch.float32 or g.is_meta or bool(g.isfinite().all()):
-            return scores, g / (unit * scale)
+        scaled = [by_abar * scale for by_abar in by_outputs]
+        (grad,) = torch.autograd.grad(outputs, leaf, scaled, retain_graph=scale != scales[-1])
+        if dtype == torch.float32 or grad.is_meta or bool(grad.isfinite().all()):
+            return scores, grad / (unit * scale)
     raise HDPainterError(
         "The gradient of S is not finite in this precision. Load the model with "
         "dtype='bfloat16' or 'float32', or use rasg=False."
     )
 
 
-def networks(cond: Conditioning) -> list[nn.Module]:
-    """What runs besides the UNet."""
-    return [] if cond.control is None else [cond.control.network]
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """(n, ...) of n parts (1, ...); one part as it is, without a copy."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _each(x: Tensor, count: int) -> list[Tensor]:
+    """The reverse of `_joined`."""
+    return [x] if count == 1 else list(x.split(1))
 
 
 @contextmanager
-def frozen(*parts: nn.Module) -> Iterator[None]:
+def frozen(*networks: nn.Module) -> Iterator[None]:
     """No weight asks for a gradient inside; those that did ask again afterwards.
 
     Found by their place, since the hooks of an offloaded network put other parameters there. It is
@@ -206,8 +213,8 @@ def frozen(*parts: nn.Module) -> Iterator[None]:
     """
     learning = [
         (module._parameters, name)
-        for part in parts
-        for module in part.modules()
+        for network in networks
+        for module in network.modules()
         for name, p in module._parameters.items()
         if p is not None and p.requires_grad
     ]
@@ -217,8 +224,8 @@ def frozen(*parts: nn.Module) -> Iterator[None]:
             if (parameter := places[name]) is not None:
                 parameter.requires_grad_(wanted)
 
-    learn(False)
     try:
+        learn(False)
         yield
     finally:
         learn(True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -15,13 +15,13 @@ from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.images.compositing import paste as pasted
 from hdpainter_nb.images.compositing import poisson
 from hdpainter_nb.job import Job
-from hdpainter_nb.models.conditioning import Conditioning
+from hdpainter_nb.models.conditioning import Conditioning, TextConditioning
 from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.schedulers import State, from_arrays
 from hdpainter_nb.sampling.base import BaseSampler
 from hdpainter_nb.sampling.cost import Estimate
 from hdpainter_nb.sampling.predict import predict
-from hdpainter_nb.sampling.step import Stepper, stepper
+from hdpainter_nb.sampling.step import InpaintStep
 from hdpainter_nb.settings import Settings
 from hdpainter_nb.trace.attention import Attention
 from hdpainter_nb.trace.record import Record
@@ -36,7 +36,7 @@ __all__ = ["Sampler"]
 Paste = bool | Literal["poisson"]
 
 
-class Sampler(BaseSampler[Conditioning, Settings]):
+class Sampler(BaseSampler):
     """Steps a job from noise to picture, and remembers every step.
 
     >>> sampler = Sampler(model, job)
@@ -52,15 +52,15 @@ class Sampler(BaseSampler[Conditioning, Settings]):
     A step may run in any thread; samplers on one UNet take turns, step by step.
     """
 
-    stepper: Stepper
+    job: Job | None
+    settings: Settings
+    cond: Conditioning
+    stepper: InpaintStep
+    _step_type = InpaintStep
 
     @staticmethod
-    def _prepare(model: Model, job: Any) -> tuple[Conditioning, State]:
+    def _prepare(model: Model, job: Job) -> tuple[Conditioning, State]:
         return model.prepare(job)
-
-    @staticmethod
-    def _stepper(model: Model, cond: Conditioning, settings: Settings, capture: Capture) -> Stepper:
-        return stepper(model, cond, settings, capture)
 
     @staticmethod
     def _task(trace: Trace, branch: Branch) -> Job:
@@ -72,7 +72,7 @@ class Sampler(BaseSampler[Conditioning, Settings]):
         return Job(trace.image, trace.mask, branch.prompt, control=trace.control, **values)
 
     @staticmethod
-    def _trace(model: Model, job: Any, cond: Conditioning) -> Trace:
+    def _trace(model: Model, job: Job, cond: TextConditioning) -> Trace:
         trace = BaseSampler._trace(model, job, cond)
         trace.control = job.control
         return trace
@@ -101,7 +101,7 @@ class Sampler(BaseSampler[Conditioning, Settings]):
             SettingsError: no step is made yet.
         """
         chosen = self._chosen()
-        with self._turn:
+        with self._turns.take():
             picture = self.model.decode(chosen, self.cond)
         if self.settings.decode == "x0" or not self.done:
             self.trace.pictures[self.node.id] = picture
@@ -115,7 +115,7 @@ class Sampler(BaseSampler[Conditioning, Settings]):
             paste: as in `image`.
         """
         x0 = self._x0(record)
-        with self._turn:
+        with self._turns.take():
             picture = self.model.decode(x0, self.cond)
         return self._paste(picture, paste) if paste else picture
 
@@ -155,27 +155,25 @@ class Sampler(BaseSampler[Conditioning, Settings]):
             record = self.records[-1]
         wanted = {layer.name for layer in self.layers if layer.level in levels}
         if not wanted:
-            known = sorted({layer.level for layer in self.layers})
-            raise SettingsError(f"No attention layer is at {[*levels]}; there are {known}.")
+            there_are = sorted({layer.level for layer in self.layers})
+            raise SettingsError(f"No attention layer is at {[*levels]}; there are {there_are}.")
         if wanted <= {*record.self_qk} & {*record.cross_qk} and record.self_qk.heads is None:
             return Attention.of(record)
         settings = record.settings
         assert isinstance(settings, Settings)
-        made = (n.branch for n in self.trace.nodes.values() if n.record is record)
-        edits = next((self.trace.branches[branch].edits for branch in made), ())
+        branches = (node.branch for node in self.trace.nodes.values() if node.record is record)
+        edits = next((self.trace.branches[branch].edits for branch in branches), ())
         capture = Capture.nothing(queries=True, levels=tuple(levels), dtype="float32")
-        steps = stepper(self.model, self.cond, settings, capture)
-        steps = dataclasses.replace(steps, edits=edits)
-        cond = steps.conditions(record.index)
-        plan = dataclasses.replace(steps.plan(record.index, cond=cond), scores=False)
-        unet, t = self.model.unet, record.timestep
+        step = InpaintStep.of(self.model, self.cond, settings, capture, edits=edits)
         ungraded = settings.replace(rasg=False)  # no gradient is computed here, whatever was
-        enough = out_of_memory_explained(self.model, "attention", ungraded, cond.size)
-        with self._turn, enough:
+        explained = out_of_memory_explained(self.model, "attention", ungraded, self.cond.size)
+        with self._turns.take(), explained:
             x = torch.from_numpy(record.latents)[None].to(self.model.device, self.model.dtype)
-            said = predict(unet, cond, x, t, settings, plan, guided=False)
-            shown = steps.seen_of_attention(said.seen)
-        return Attention.of(dataclasses.replace(record, **shown))
+            inputs = step.inputs(State(record.index, x, torch.empty(0)))
+            plan = dataclasses.replace(inputs.plan, gradient=False)
+            asked = dataclasses.replace(inputs, x=x, plan=plan, guided=False)
+            fields = predict(self.model.unet, asked).observations.fields()
+        return Attention.of(dataclasses.replace(record, **fields))
 
     def estimate(self, *, dtype: torch.dtype | None = None) -> Estimate:
         """Bytes and FLOPs of the whole run, counted on the meta device before it starts.

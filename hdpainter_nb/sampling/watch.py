@@ -1,7 +1,7 @@
 """Watch any pipeline of the Stable-Diffusion family while it runs by itself: `watch`.
 
 The pipeline keeps its own loop, scheduler and guidance. For the time of the ``with`` three of its
-methods are listened to and its UNet has two hooks; the attention taps go in for each UNet call and
+methods are listened to and its UNet has two hooks; the attention hooks go in for each UNet call and
 come out after it. Nothing is computed differently, so the picture is the same to the bit.
 """
 
@@ -24,10 +24,10 @@ from torch import Tensor
 
 from hdpainter_nb.attention.hooks import AttentionHooks
 from hdpainter_nb.attention.layers import layer_infos
-from hdpainter_nb.attention.observations import Seen
+from hdpainter_nb.attention.observations import Observations
 from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.capture.capture import ALL_LEVELS, PAINTA_LEVELS, SCORE_LEVEL, Capture
-from hdpainter_nb.capture.transfer import to_array
+from hdpainter_nb.capture.transfer import HostTransfer, to_array
 from hdpainter_nb.edits.codec import read_edits
 from hdpainter_nb.edits.edit import Edit, Run
 from hdpainter_nb.errors import ModelError, SettingsError
@@ -36,8 +36,7 @@ from hdpainter_nb.method import ddim
 from hdpainter_nb.models import vae
 from hdpainter_nb.models.conditioning import TextConditioning
 from hdpainter_nb.models.prompt import Tokens, read_prompt
-from hdpainter_nb.sampling.active_edits import layers, step_edits
-from hdpainter_nb.sampling.step import Stepper
+from hdpainter_nb.sampling import active_edits
 from hdpainter_nb.settings import WatchSettings
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.trace import Trace
@@ -55,7 +54,7 @@ class UNetCall:
     """One call of the UNet."""
 
     x: Tensor  # (1, 4, h, w)
-    seen: Seen
+    observations: Observations
     guided_norm: float
     started: float
 
@@ -72,7 +71,9 @@ class WatchedCall:
     prompt: str
     count: int  # pictures: rows of a half
     row: int  # the one that is watched
-    steps: Any = None  # a `Stepper` that reads what the taps saw
+    conditioning: TextConditioning | None = None
+    transfer: HostTransfer | None = None
+    positions: tuple[int, ...] = ()  # the tokens that are kept
     masked: dict[int, Tensor] = field(default_factory=dict)  # level -> (n,) masked positions
     branch: Branch | None = None
     node: Node | None = None
@@ -117,7 +118,7 @@ class WatchedCall:
         capture.check(layer_infos(pipe.unet), tokens.words, len(tokens.tokens), steps)
         there = Run(
             total=steps,
-            layers=layers(pipe.unet),
+            layers=active_edits.layers(pipe.unet),
             settings=settings,
             words=tokens.words,
             tokens=tokens.tokens,
@@ -125,8 +126,8 @@ class WatchedCall:
         for edit in self.edits:
             edit.check(there)
         shelf = capture.shelf(trace.spool)
-        stepper: Any = Stepper
-        self.steps = stepper(None, cond, settings, capture, self.edits, shelf=shelf)
+        self.capture, self.conditioning, self.transfer = capture, cond, shelf
+        self.positions = capture.positions(tokens.words, len(tokens.tokens))
         if not trace.branches:
             trace.words, trace.tokens = tokens.words, tokens.tokens
         number = len(trace.branches) + 1
@@ -135,18 +136,23 @@ class WatchedCall:
         self.branch = trace.open_branch(self.prompt, settings, self.node, None, name, self.edits)
 
     def plan(self, timestep: int) -> HookPlan:
-        """What the taps do in the next UNet call."""
-        steps = self.steps
+        """What the hooks do in the next UNet call."""
+        cond, branch = self.conditioning, self.branch
+        assert cond is not None
+        assert branch is not None
+        steps = branch.settings.steps
         return HookPlan(
-            size=steps.cond.size,
+            size=cond.size,
             indices=(),
-            tokens=steps.tokens,
+            words=cond.words,
+            tokens=len(cond.tokens),
+            token_texts=cond.tokens,
             rows=self.masked,
-            capture=steps.capture.at(self.made),
-            positions=steps.positions,
-            shelf=steps.shelf,
+            capture=self.capture.at(self.made),
+            positions=self.positions,
+            transfer=self.transfer,
             row=self.row - self.count,
-            edits=step_edits(self.edits, steps.cond, self.made, timestep, steps.settings.steps),
+            edits=active_edits.step_edits(self.edits, cond, self.made, timestep, steps),
         )
 
     def note(self, look: UNetCall, output: Tensor, timestep: Any, after: Tensor) -> None:
@@ -171,7 +177,7 @@ class WatchedCall:
             latents=to_array(x[0]),
             x0_latents=to_array(x0[0]),
             x0_preview=vae.to_rgb(x0, self.preview),
-            **self.steps.seen_of_attention(look.seen),
+            **look.observations.fields(),
             score=None,
             grad=None,
             sigma=0.0,
@@ -310,7 +316,7 @@ class _Watcher:
         self._stack = ExitStack()
         self._heard: list[Any] = []  # schedulers that are listened to
         self._call: WatchedCall | None = None
-        self._taps: AttentionHooks | None = None
+        self._hooks: AttentionHooks | None = None
         self._started = 0.0
         self._look: UNetCall | None = None
 
@@ -367,10 +373,10 @@ class _Watcher:
             self._listen(scheduler, "step", self._stepped)
 
     def _eject(self) -> AttentionHooks | None:
-        taps, self._taps = self._taps, None
-        if taps is not None:
-            taps.eject()
-        return taps
+        hooks, self._hooks = self._hooks, None
+        if hooks is not None:
+            hooks.eject()
+        return hooks
 
     # --- what is heard ---------------------------------------------------------------------------
 
@@ -391,7 +397,7 @@ class _Watcher:
         )
 
     def _before(self, unet: Any, args: Any, kwargs: Any) -> None:
-        """Before the UNet: the taps go in."""
+        """Before the UNet: the hooks go in."""
         self._eject()
         call = self._call
         if call is None:
@@ -407,21 +413,21 @@ class _Watcher:
         if call.branch is None:
             call.begin(sample[call.row - call.count], context)
         self._started = time.perf_counter()
-        self._taps = AttentionHooks(unet, call.plan(round(float(t))))
-        self._taps.half = "both" if len(sample) == 2 * call.count else "cond"
-        self._taps.__enter__()
+        self._hooks = AttentionHooks(unet, call.plan(round(float(t))))
+        self._hooks.half = "both" if len(sample) == 2 * call.count else "cond"
+        self._hooks.__enter__()
 
     def _after(self, unet: Any, args: Any, kwargs: Any, output: Any) -> None:
-        """After the UNet, or after its failure: the taps come out."""
-        taps, call = self._eject(), self._call
-        if taps is None or call is None or output is None:
+        """After the UNet, or after its failure: the hooks come out."""
+        hooks, call = self._eject(), self._call
+        if hooks is None or call is None or output is None:
             return
         sample = _argument(args, kwargs, 0, "sample")
         row, said, norm = call.row - call.count, output[0], 0.0
         if len(said) == 2 * call.count:
             norm = float((said[row] - said[row - call.count]).float().square().mean() ** 0.5)
         x = sample[row, : said.shape[1]][None].detach()
-        self._look = UNetCall(x, taps.seen, norm, self._started)
+        self._look = UNetCall(x, hooks.observations, norm, self._started)
 
     def _stepped(self, args: Any, kwargs: Any, result: Any) -> None:
         """The scheduler's step: a record."""

@@ -1,115 +1,55 @@
-"""One step of the inpainting-specialised upscaler (sec. 3.5): `UpscaleStepper.advance`."""
+"""One step of the inpainting-specialised upscaler (sec. 3.5): `UpscaleStep`."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import dataclasses
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
-from hdpainter_nb.attention.hooks import AttentionHooks
 from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.capture.transfer import to_array
-from hdpainter_nb.method import ddim
-from hdpainter_nb.models.schedulers import State
-from hdpainter_nb.sampling.predict import Prediction
-from hdpainter_nb.sampling.step import BaseStepper, never
+from hdpainter_nb.method.blending import blend_known
+from hdpainter_nb.models.schedulers import Guided, State
+from hdpainter_nb.sampling.predict import Prediction, StepInputs
+from hdpainter_nb.sampling.step import BaseStep, Cancelled, never
 from hdpainter_nb.settings import UpscaleSettings
-from hdpainter_nb.trace.maps import LevelMaps
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.upscale.model import UpscaleConditioning
 
-__all__ = ["UpscaleStepper"]
+__all__ = ["UpscaleStep"]
 
 
 @dataclass(frozen=True, eq=False)
-class UpscaleStepper(BaseStepper[UpscaleConditioning, UpscaleSettings]):
-    """The steps of making a picture four times as large."""
+class UpscaleStep(BaseStep[UpscaleConditioning, UpscaleSettings]):
+    """x_t -> x_{t-1} of making a picture four times as large.
 
-    def plan(self, cancelled: Callable[[], bool] = never, index: int = 0) -> HookPlan:
-        """What the attention taps do in step `index`: watch the words, keep queries and keys."""
-        return HookPlan(
-            size=self.cond.size,
-            indices=self.cond.indices,
-            tokens=self.tokens,
-            rows={},
-            capture=self.capture.at(index).replace(c=False, similarity=False),
-            positions=self.positions,
-            shelf=self.shelf,
-            cancelled=cancelled,
-            factor=self.settings.factor,
-        )
+    The original is blended into the x0 prediction (eq. 10), and DDIM steps from there without noise
+    (eq. 4), with eps as it was predicted.
+    """
 
-    def predict(
+    def plan(
         self,
-        x: Tensor,
-        timestep: int,
-        cancelled: Callable[[], bool] = never,
-        index: int = 0,
-    ) -> Prediction:
-        """The UNet on [x_t, small picture] of 7 channels, both halves in one batch.
+        index: int,
+        conditioning: UpscaleConditioning | None = None,
+        cancelled: Cancelled = never,
+    ) -> HookPlan:
+        """What the attention hooks do in step `index`: watch the words, keep queries and keys."""
+        plan = super().plan(index, conditioning, cancelled)
+        return dataclasses.replace(plan, capture=plan.capture.replace(c=False, similarity=False))
 
-        Args:
-            x: (1, 4, h, w).
-        """
-        cond, unet = self.cond, self.model.unet
-        halves = slice(0 if self.guided else 1, 2)
-        context = cond.context[halves]
-        stacked = torch.cat([x, cond.low], 1).expand(len(context), -1, -1, -1)
-        level = torch.full((len(context),), cond.noise_level, device=x.device)
-        with AttentionHooks(unet, self.plan(cancelled, index)) as taps, torch.no_grad():
-            taps.half = "both" if self.guided else "cond"
-            output = unet(
-                stacked,
-                timestep,
-                encoder_hidden_states=context,
-                class_labels=level,
-                return_dict=False,
-            )[0]
-        return Prediction(output[:1] if self.guided else None, output[-1:], taps.seen)
+    def finish(
+        self, inputs: StepInputs[UpscaleConditioning, UpscaleSettings], unet: Prediction
+    ) -> tuple[State, Record]:
+        """From the UNet's prediction at x_t to x_{t-1}, and the record of the step."""
+        conditioning, model = inputs.conditioning, self.model
+        output = unet.guided(self.guidance_scale)
+        guided = Guided.of(output, inputs.x, inputs.level, model.prediction_type)
 
-    def blended(self, x0: Tensor) -> Tensor:
-        """x0 <- M x0 + (1 - M) E(I): eq. 10."""
-        cond = self.cond
-        mask = cond.soft if self.settings.soft else cond.hard
-        return mask * x0 + (1 - mask) * cond.known
+        x0, unblended = guided.x0, None
+        if self.settings.blend:
+            mask = conditioning.soft if self.settings.soft else conditioning.hard
+            x0, unblended = blend_known(x0, conditioning.known, mask), to_array(x0[0])  # eq. 10
 
-    def advance(self, state: State, cancelled: Callable[[], bool] = never) -> tuple[State, Record]:
-        """x_t to x_{t-1}: DDIM (eq. 4) from the blended x0 prediction, with the noise as predicted.
-
-        Raises:
-            SamplingCancelled: `cancelled` said so while the UNet ran.
-        """
-        started = time.perf_counter()
-        model, settings, x = self.model, self.settings, state.latents
-        t = self.timesteps[state.index]
-        alpha, alpha_prev = self.alphas(t)
-
-        said = self.predict(x, t, cancelled, state.index)
-        output = said.guided(self.guidance_scale)
-        x0, eps = ddim.x0_and_eps(model.prediction_type, output, x, alpha)
-        free, x0 = x0, self.blended(x0) if settings.blend else x0
-        x_prev = ddim.ddim_step(x0, eps, alpha_prev, torch.zeros_like(alpha), None)
-
-        record = Record(
-            index=state.index,
-            timestep=t,
-            latents=to_array(x[0]),
-            x0_latents=to_array(x0[0]),
-            x0_preview=model.preview(x0),
-            x0_unblended=to_array(free[0]) if settings.blend else None,
-            **self.seen_of_text(said.seen),
-            c=LevelMaps({}),
-            similarity=LevelMaps({}),
-            similarity_painta=LevelMaps({}),
-            score=None,
-            grad=None,
-            sigma=0.0,
-            alpha=float(alpha),
-            guided_norm=said.guided_norm,
-            seconds=time.perf_counter() - started,
-            settings=settings,
-        )
-        return State(state.index + 1, x_prev, state.rng, x0), record
+        blended = dataclasses.replace(guided, x0=x0)
+        stepped = self.scheduler.step(inputs.state, blended, None)  # eq. 4
+        record = self.record(inputs, unet, x0, stepped.sigma, x0_unblended=unblended)
+        return stepped.state(inputs.state.index + 1, stepped.latents, x0), record

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.images import compositing, resize
-from hdpainter_nb.job import BaseJob
+from hdpainter_nb.models.conditioning import TextConditioning
+from hdpainter_nb.models.model import Model
 from hdpainter_nb.models.schedulers import State
 from hdpainter_nb.sampling.base import BaseSampler
 from hdpainter_nb.sampling.cost import Estimate
@@ -21,12 +19,12 @@ from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.tree import Branch
 from hdpainter_nb.upscale.job import UpscaleJob
 from hdpainter_nb.upscale.model import UpscaleConditioning, UpscaleModel
-from hdpainter_nb.upscale.step import UpscaleStepper
+from hdpainter_nb.upscale.step import UpscaleStep
 
 __all__ = ["Upscaler"]
 
 
-class Upscaler(BaseSampler[UpscaleConditioning, UpscaleSettings]):
+class Upscaler(BaseSampler):
     """Makes a filled picture four times as large, keeping the original's detail around the hole.
 
     It steps, goes back, branches and remembers exactly as `Sampler` does.
@@ -44,17 +42,14 @@ class Upscaler(BaseSampler[UpscaleConditioning, UpscaleSettings]):
             large picture. PAIntA's maps and self-similarity do not exist here.
     """
 
-    stepper: UpscaleStepper
+    job: UpscaleJob | None
+    settings: UpscaleSettings
+    stepper: UpscaleStep
+    _step_type = UpscaleStep
 
     @staticmethod
-    def _prepare(model: UpscaleModel, job: Any) -> tuple[UpscaleConditioning, State]:
+    def _prepare(model: UpscaleModel, job: UpscaleJob) -> tuple[UpscaleConditioning, State]:
         return model.prepare(job)
-
-    @staticmethod
-    def _stepper(
-        model: UpscaleModel, cond: UpscaleConditioning, settings: UpscaleSettings, capture: Capture
-    ) -> UpscaleStepper:
-        return UpscaleStepper(model, cond, settings, capture)
 
     @staticmethod
     def _task(trace: Trace, branch: Branch) -> UpscaleJob:
@@ -66,10 +61,10 @@ class Upscaler(BaseSampler[UpscaleConditioning, UpscaleSettings]):
         return UpscaleJob(trace.low, trace.image, trace.mask, branch.prompt, **values)
 
     @staticmethod
-    def _trace(model: Any, job: BaseJob[UpscaleSettings], cond: UpscaleConditioning) -> Trace:
-        assert isinstance(job, UpscaleJob)
-        words, tokens = cond.words, cond.tokens
-        return Trace(job.image, job.mask, words, tokens, model.name, cond.crop, job.low)
+    def _trace(model: Model, job: UpscaleJob, cond: TextConditioning) -> Trace:
+        trace = BaseSampler._trace(model, job, cond)
+        trace.low = job.low
+        return trace
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -116,7 +111,7 @@ class Upscaler(BaseSampler[UpscaleConditioning, UpscaleSettings]):
         return count(self.stepper, dtype=dtype, exact=exact)
 
     def _decode(self, latents: torch.Tensor, exact: bool) -> NDArray[np.uint8]:
-        with self._turn:
+        with self._turns.take():
             picture = self.model.decode(latents, self.cond, exact=exact)
         return picture if self.job is None else resize.resize(picture, self.job.mask.shape)
 

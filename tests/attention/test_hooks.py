@@ -194,7 +194,7 @@ def test_rasg_needs_a_level_to_read() -> None:
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
     )
     plan = HookPlan(
-        size=(128, 128), indices=(1,), tokens=3, rows={}, capture=Capture(), scores=True
+        size=(128, 128), indices=(1,), tokens=3, rows={}, capture=Capture(), gradient=True
     )
     with pytest.raises(ModelError, match="rasg=False"):
         AttentionHooks(unet, plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,7 +23,7 @@ from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.method.attention import probabilities
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.sampling.batch import SamplerBatch
-from hdpainter_nb.sampling.predict import predict
+from hdpainter_nb.sampling.predict import Prediction, predict
 from hdpainter_nb.trace.tree import Branch
 from hdpainter_nb.trace.web import branches
 
@@ -85,6 +86,11 @@ def test_a_scaled_word(model: Model, quick: Job, renormalise: bool) -> None:
     shown = sampler.records[0].cross.layers(layer.level)[layer.name]
     kept = edited.mean(0)[:, : len(shown)].T.reshape(shown.shape)
     np.testing.assert_allclose(shown, kept.numpy(), atol=1e-3)  # the map is kept in float16
+
+
+def look(sampler: Sampler) -> Prediction:
+    """The prediction of a sampler's next step, which is not made."""
+    return predict(sampler.model.unet, sampler.stepper.inputs(sampler.state))
 
 
 def test_a_word_replaced_by_another_and_by_a_map(model: Model, quick: Job) -> None:
@@ -167,13 +173,13 @@ def test_a_moved_mask(model: Model, job: Job) -> None:
     other[:64, :64] = True
     sampler = Sampler(model, job.replace(steps=1))
     moved, unet = (sampler.branch(edit=MoveMask(other, unet=unet)) for unet in (False, True))
-    told = moved.stepper.conditions(0)
+    told = moved.stepper.edited(0)
     assert told.painta_masks[16][:4, :4].all()
     assert not told.painta_masks[16][5:].any()
     assert told.score_mask[0, 0] == 1
     assert torch.equal(told.latent_mask, sampler.cond.latent_mask)
-    assert unet.stepper.conditions(0).latent_mask[0, 0, :8, :8].all()
-    assert not unet.stepper.conditions(0).latent_mask[0, 0, 9:].any()
+    assert unet.stepper.edited(0).latent_mask[0, 0, :8, :8].all()
+    assert not unet.stepper.edited(0).latent_mask[0, 0, 9:].any()
     a, b, c = sampler.step(), moved.step(), unet.step()
     assert a.score != b.score
     assert np.abs(a.similarity[16] - b.similarity[16]).max() > 1e-3
@@ -293,14 +299,14 @@ def test_a_layer_that_is_not_there_raises_everywhere(model: Model, quick: Job) -
 
 def test_only_the_half_that_is_asked_for(model: Model, quick: Job) -> None:
     sampler = Sampler(model, quick.replace(painta=False))
-    plain = sampler.stepper.look(sampler.state)
+    plain = look(sampler)
     for half, changed in (
         ("cond", (False, True)),
         ("uncond", (True, False)),
         ("both", (True, True)),
     ):
         edit = ScaleHead("*", None, 0.5, half=half)  # type: ignore[arg-type]
-        said = sampler.branch(edit=edit).stepper.look(sampler.state)
+        said = look(sampler.branch(edit=edit))
         assert said.uncond is not None
         assert plain.uncond is not None
         moved = [(said.uncond - plain.uncond).abs().max(), (said.cond - plain.cond).abs().max()]
@@ -329,10 +335,10 @@ def test_the_gradient_flows_through_edited_attention(model: Model, job: Job) -> 
     edits = [ScaleWord("star", 4.0, layer="down_blocks.[01]*"), ScaleHead("*", 0, 0.3)]
     sampler = Sampler(model, job.replace(painta=False))
     stepper = sampler.branch(edit=edits).stepper
-    x, plan = sampler.state.latents, stepper.plan(0)
+    x, inputs = sampler.state.latents, stepper.inputs(sampler.state)
 
     def ask(at: Tensor) -> Any:
-        return predict(model.unet, stepper.conditions(0), at, 999, stepper.settings, plan)
+        return predict(model.unet, dataclasses.replace(inputs, x=at))
 
     said = ask(x)
     assert said.grad is not None
@@ -340,7 +346,7 @@ def test_the_gradient_flows_through_edited_attention(model: Model, job: Job) -> 
     along = said.grad / length
     rise = ask(x + 0.2 * along).score - ask(x - 0.2 * along).score
     assert float(rise / 0.4) == pytest.approx(float(length), rel=0.03)
-    plain = sampler.stepper.look(sampler.state).grad
+    plain = look(sampler).grad
     assert plain is not None
     assert float((plain - said.grad).norm() / plain.norm()) > 0.05
 

@@ -11,6 +11,7 @@ from hdpainter_nb.settings import Settings
 
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
 ALPHAS = torch.cumprod(1 - BETAS, 0)
+SCHEDULE = ddim.NoiseSchedule(BETAS, ALPHAS, ALPHAS[0])
 
 
 @pytest.mark.parametrize("steps", [1, 4, 7, 30, 50, 333, 1000])
@@ -48,8 +49,8 @@ def test_step_with_cumulative_sigma_is_ddim(eta: float) -> None:
     for t in (951, 451, 1):
         prev = ddim.previous(t, 20)
         theirs = scheduler.step(eps, t, x, eta=eta, variance_noise=noise)
-        alpha, alpha_prev = ALPHAS[t], ddim.alpha_at(ALPHAS, prev)
-        sigma = ddim.sigma("cumulative", eta, BETAS, ALPHAS, t, prev)
+        alpha, alpha_prev = ALPHAS[t], SCHEDULE.alpha(prev)
+        sigma = ddim.sigma("cumulative", eta, SCHEDULE, t, prev)
         x0, e = ddim.x0_and_eps("epsilon", eps, x, alpha)
         ours = ddim.ddim_step(x0, e, alpha_prev, sigma, noise if eta else None)
         torch.testing.assert_close(ours, theirs.prev_sample, atol=1e-5, rtol=1e-5)
@@ -59,19 +60,19 @@ def test_step_with_cumulative_sigma_is_ddim(eta: float) -> None:
 def test_per_step_sigma_is_an_order_smaller() -> None:
     """The disagreement of switch 1: official sigma is 10 to 25 times below the paper's."""
     for t in range(999, 20, -20):
-        wide = ddim.sigma("cumulative", 0.1, BETAS, ALPHAS, t, t - 20)
-        narrow = ddim.sigma("per_step", 0.1, BETAS, ALPHAS, t, t - 20)
+        wide = ddim.sigma("cumulative", 0.1, SCHEDULE, t, t - 20)
+        narrow = ddim.sigma("per_step", 0.1, SCHEDULE, t, t - 20)
         a, b = 1 - BETAS[t], 1 - BETAS[t - 20]
         by_hand = 0.1 * ((1 - b) / (1 - a) * (1 - a / b)).sqrt()
         assert narrow == pytest.approx(by_hand.item(), rel=1e-6)
         assert wide / narrow > 3
-    first = ddim.sigma("cumulative", 0.1, BETAS, ALPHAS, 979, 959)
-    assert 5 < first / ddim.sigma("per_step", 0.1, BETAS, ALPHAS, 979, 959) < 30
+    first = ddim.sigma("cumulative", 0.1, SCHEDULE, 979, 959)
+    assert 5 < first / ddim.sigma("per_step", 0.1, SCHEDULE, 979, 959) < 30
 
 
 def test_sigma_at_the_end_is_finite() -> None:
-    assert ddim.sigma("per_step", 0.1, BETAS, ALPHAS, 9, -24) == 0
-    assert ddim.sigma("cumulative", 0.1, BETAS, ALPHAS, 1, -19).isfinite()
+    assert ddim.sigma("per_step", 0.1, SCHEDULE, 9, -24) == 0
+    assert ddim.sigma("cumulative", 0.1, SCHEDULE, 1, -19).isfinite()
 
 
 def test_v_prediction_says_the_same_as_epsilon() -> None:
@@ -91,3 +92,10 @@ def test_painta_windows() -> None:
     assert painta.painta_window(official, 5, 10, 501)
     assert painta.painta_window(community, 5, 10, 500)
     assert [painta.painta_window(paper, i, 5, 0) for i in range(5)] == [True] * 3 + [False] * 2
+
+
+def test_without_noise_eq_3_is_eq_4() -> None:
+    x0, eps = torch.randn(1, 4, 4, 4), torch.randn(1, 4, 4, 4)
+    alpha = SCHEDULE.alpha(480)
+    noisy = ddim.ddim_step(x0, eps, alpha, torch.zeros(()), torch.randn(1, 4, 4, 4))
+    assert torch.equal(ddim.deterministic_step(x0, eps, alpha), noisy)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hdpainter_nb.errors import ImageError, MaskError, SettingsError
-from hdpainter_nb.images import fit
+from hdpainter_nb.images.fit import Frame
 from hdpainter_nb.method import masks
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "masks.npz")
@@ -229,11 +229,11 @@ def test_dilation_does_not_leak_into_padding():
         (lambda m: masks.to_painta(m, 16, "any"), "painta_mask='any' is not one of"),
         (lambda m: masks.to_score(m, "soft"), "score_mask='soft' is not one of 'bicubic_binary'"),
         (
-            lambda m: fit.fit(np.zeros((*m.shape, 3), np.uint8), m, how="crop", long_side=64),
+            lambda m: Frame.of(m.shape, how="crop", long_side=64),
             "size='crop' is not one of 'pad', 'squash'",
         ),
         (
-            lambda m: fit.fit(np.zeros((*m.shape, 3), np.uint8), m, how="pad", long_side=32),
+            lambda m: Frame.of(m.shape, how="pad", long_side=32),
             "long_side=32 is below 64; sizes are multiples of it",
         ),
     ],

@@ -72,9 +72,15 @@ def test_standardised_gradient_has_unit_deviation_at_any_scale() -> None:
     assert (rasg.standardised(g * 0, "global_std") == 0).all()
 
 
+def test_the_gradient_takes_the_noises_place_and_descends() -> None:
+    g = torch.randn(1, 4, 8, 8)
+    torch.testing.assert_close(rasg.noise(g, Settings()), -g / g.std())
+    torch.testing.assert_close(rasg.noise(g, Settings(direction="ascend")), g / g.std())
+
+
 def test_vanilla_guidance_descends(mask: torch.Tensor) -> None:
     eps, g, alpha = torch.zeros(1, 4, 4, 4), torch.randn(1, 4, 4, 4), torch.tensor(0.36)
-    guided = rasg.vanilla(eps, g, alpha, 10.0)
+    guided = rasg.vanilla(eps, g, alpha, Settings(guidance="vanilla", vanilla_scale=10.0))
     torch.testing.assert_close(guided, 0.8 * 10 * g)
     x = torch.zeros_like(g)
     x0 = (x - (1 - alpha) ** 0.5 * guided) / alpha**0.5

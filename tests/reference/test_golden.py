@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.sampling.predict import predict
-from hdpainter_nb.sampling.sampler import Sampler
-from hdpainter_nb.settings import Settings
-from support.golden_cases import Case, case_files, read_case
+from support.golden_cases import Case, case_files, read_case, sampler_at, step_from_recorded
+from support.steps import step_inputs
 
 
-@pytest.fixture(params=case_files(), ids=lambda file: file.stem)
-def case(request: pytest.FixtureRequest) -> Case:
+# Of the module: the tests of one case follow each other, so the process that has its steps at hand
+# makes them all.
+@pytest.fixture(scope="module", params=case_files(), ids=lambda file: file.stem)
+def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     file: Path = request.param
-    return read_case(file)
-
-
-def sampler_at(case: Case, index: int, settings: Settings | None = None) -> Sampler:
-    chosen = settings or case.settings
-    return Sampler.from_cond(case.model, case.cond, case.state(index), chosen, Capture.standard())
+    yield read_case(file)
+    step_from_recorded.cache_clear()
 
 
 def test_masks_and_timesteps(case: Case) -> None:
@@ -30,15 +27,16 @@ def test_masks_and_timesteps(case: Case) -> None:
     for level in (16, 32):
         recorded = case.tensors[f"mask_h{level}"] > 0.5
         assert torch.equal(case.cond.painta_masks[level], recorded)
-    assert sampler_at(case, 0).timesteps == case.timesteps
+    assert sampler_at(case, case.state(0)).timesteps == case.timesteps
 
 
 def test_each_step_from_its_recorded_latent(case: Case) -> None:
+    """What is predicted at each recorded x_t, and which x_{t-1} follows."""
     d = case.tensors
-    sampler = sampler_at(case, 0)
+    last = len(case.timesteps) - 1
     for index, timestep in enumerate(case.timesteps):
-        plan = sampler.stepper.plan(index)
-        said = predict(case.model.unet, case.cond, d["zt"][index], timestep, case.settings, plan)
+        step = step_from_recorded(case, index)
+        said = step.prediction
         torch.testing.assert_close(said.uncond, d["eps_uncond"][index], atol=1e-5, rtol=0)
         torch.testing.assert_close(said.cond, d["eps_cond"][index], atol=1e-5, rtol=0)
         if case.settings.rasg:
@@ -47,34 +45,30 @@ def test_each_step_from_its_recorded_latent(case: Case) -> None:
             assert worst / largest < 1e-4
             torch.testing.assert_close(-said.score, d["score"][index, 0], atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(
-                said.seen.mean_scores(), d["crossattn16"][index], atol=1e-5, rtol=1e-5
+                said.observations.mean_scores(), d["crossattn16"][index], atol=1e-5, rtol=1e-5
             )
         for level in (16, 32):
             height, width = case.cond.size[0] // level, case.cond.size[1] // level
             recorded = d.get(f"c.step{index}.tokens{height * width}")
             if recorded is not None:
-                assert plan.painta
-                c = torch.stack(list(said.seen.c[level].values()))
+                assert step.painta
+                c = torch.stack(list(said.observations.c[level].values()))
                 torch.testing.assert_close(c, recorded[::2], atol=1e-5, rtol=0)
-
-
-def test_each_next_latent(case: Case) -> None:
-    d = case.tensors
-    last = len(case.timesteps) - 1
-    for index in range(last + 1):
-        after, record = sampler_at(case, index).stepper.advance(case.state(index))
-        assert record.timestep == case.timesteps[index]
+        assert step.record.timestep == timestep
         if index < last:
-            torch.testing.assert_close(after.latents, d["zt"][index + 1], atol=1e-4, rtol=0)
+            torch.testing.assert_close(step.after.latents, d["zt"][index + 1], atol=1e-4, rtol=0)
         else:
-            torch.testing.assert_close(after.x0, d["z0_final"], atol=1e-4, rtol=0)
+            torch.testing.assert_close(step.after.x0, d["z0_final"], atol=1e-4, rtol=0)
 
 
 def test_whole_trajectory(case: Case) -> None:
-    sampler = sampler_at(case, 0)
-    for index, record in enumerate(sampler):
-        recorded = case.tensors["zt"][index, 0]
-        torch.testing.assert_close(torch.from_numpy(record.latents), recorded, atol=1e-3, rtol=0)
+    """From the recorded noise on; the first step is the same as that of the test before."""
+    first = step_from_recorded(case, 0)
+    sampler = sampler_at(case, first.after)
+    records = [first.record, *(sampler.step() for _ in case.timesteps[1:])]
+    for record, recorded in zip(records, case.tensors["zt"], strict=True):
+        latents = torch.from_numpy(record.latents)
+        torch.testing.assert_close(latents, recorded[0], atol=1e-3, rtol=0)
     torch.testing.assert_close(sampler.state.x0, case.tensors["z0_final"], atol=1e-3, rtol=0)
 
 
@@ -94,8 +88,8 @@ def test_gradient_survives_half_precision(dtype: torch.dtype) -> None:
         masked_image_latents=case.cond.masked_image_latents.to(dtype),
     )
     x = case.tensors["zt"][0]
-    plan = sampler_at(case, 0).stepper.plan(0)
-    said = predict(unet, half, x.to(dtype), case.timesteps[0], case.settings, plan)
+    plan = sampler_at(case, case.state(0)).stepper.plan(0)
+    said = predict(unet, step_inputs(half, x.to(dtype), case.timesteps[0], case.settings, plan))
     assert said.grad is not None
     mine, reference = said.grad.flatten(), -case.tensors["grad"][0].flatten()
     assert torch.nn.functional.cosine_similarity(mine, reference, dim=0) > 0.99

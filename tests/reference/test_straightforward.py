@@ -83,8 +83,9 @@ def test_the_library_says_the_same(
     start = State(index, x_t(), torch.Generator().get_state())
     sampler = Sampler.from_cond(model, cond, start, settings, Capture.standard())
     t = sampler.timesteps[index]
-    said = predict(model.unet, cond, x_t(), t, settings, sampler.stepper.plan(index))
-    after, _ = sampler.stepper.advance(start)
+    inputs = sampler.stepper.inputs(start)
+    said = predict(model.unet, inputs)
+    after, _ = sampler.stepper.finish(inputs, said)
 
     betas = model.betas
     by_hand = plainly.step(
@@ -95,7 +96,7 @@ def test_the_library_says_the_same(
     torch.testing.assert_close(said.uncond, by_hand.eps_uncond, atol=1e-5, rtol=0)
     torch.testing.assert_close(said.cond, by_hand.eps_cond, atol=1e-5, rtol=0)
     torch.testing.assert_close(after.latents, by_hand.x_prev, atol=1e-4, rtol=0)
-    ours = {name: c for named in said.seen.c.values() for name, c in named.items()}
+    ours = {name: c for named in said.observations.c.values() for name, c in named.items()}
     assert len(ours) == len(by_hand.seen.c) == (6 if painta and index == 0 else 0)
     for name, c in by_hand.seen.c.items():
         torch.testing.assert_close(ours[name], c, atol=1e-5, rtol=0)

@@ -15,6 +15,7 @@ from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.method import ddim
 from hdpainter_nb.method.blending import soft_mask
 from hdpainter_nb.models.schedulers import State
+from hdpainter_nb.sampling.predict import predict
 from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.upscale.model import UpscaleConditioning, UpscaleModel
 from hdpainter_nb.upscale.upscaler import Upscaler
@@ -72,10 +73,12 @@ def test_each_step_from_its_recorded_latent() -> None:
     last = len(timesteps) - 1
     for index, timestep in enumerate(timesteps):
         one = upscaler(index)
-        said = one.stepper.predict(d["zt"][index], timestep)
+        inputs = one.stepper.inputs(one.state)
+        assert torch.equal(inputs.x, d["zt"][index])
+        said = predict(one.model.unet, inputs)
         torch.testing.assert_close(said.uncond, d["v_uncond"][index], atol=1e-5, rtol=0)
         torch.testing.assert_close(said.cond, d["v_cond"][index], atol=1e-5, rtol=0)
-        after, record = one.stepper.advance(one.state)
+        after, record = one.stepper.finish(inputs, said)
         assert record.timestep == timestep
         assert record.cross.levels == (8, 16, 32)
         if index < last:

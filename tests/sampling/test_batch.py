@@ -154,6 +154,31 @@ def test_going_back_and_on_alone(model: Model, job: Job) -> None:
     assert [s.trace for s in other] == [s.trace for s in batch]
 
 
+def test_some_replay_while_others_step(model: Model, job: Job) -> None:
+    batch = SamplerBatch(model, job.replace(steps=4), 2)
+    batch.run(2)
+    ahead = batch[0].step()
+    batch[0].back()
+    first, second = batch.step()
+    assert first is ahead
+    assert second is batch[1].records[-1]
+    assert [len(sampler.trace.nodes) for sampler in batch] == [4, 4]
+
+
+def test_a_run_that_fails_closes_its_bar(
+    model: Model, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+    monkeypatch.setattr("tqdm.auto.tqdm.close", lambda _: closed.append(True))
+    batch = SamplerBatch(model, job, 2)
+    mend = break_at(model.unet, 1, lambda: ValueError("broken"))
+    with pytest.raises(ValueError, match="broken") as raised:
+        batch.run(2, progress=True)
+    mend()
+    assert closed
+    assert raised.tb is not None  # it holds the frame with the bar: nobody else has closed it
+
+
 def test_a_sheet_shows_every_picture(model: Model, job: Job) -> None:
     batch = SamplerBatch(model, job, [7, 5])
     assert "seed" in batch._repr_html_()

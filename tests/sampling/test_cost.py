@@ -76,7 +76,7 @@ def sd15_step(
         rows={level: m.flatten().nonzero()[:, 0] for level, m in masks.items()},
         capture=Capture.standard() if standard else Capture.nothing(),
         painta=painta,
-        scores=rasg,
+        gradient=rasg,
     )
     return unet, cond, plan, Settings()
 

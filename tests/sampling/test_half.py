@@ -17,6 +17,7 @@ from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.sampling import predict
 from hdpainter_nb.settings import Settings
 from support import builders
+from support.steps import step_inputs
 
 pytestmark = pytest.mark.diffusers
 
@@ -56,7 +57,7 @@ PLAN = HookPlan(
     tokens=5,
     rows={},
     capture=Capture.nothing(),
-    scores=True,
+    gradient=True,
 )
 
 
@@ -73,13 +74,13 @@ def standard(unet: Any, cond: Conditioning, dtype: torch.dtype) -> torch.Tensor:
     network = torch.nn.Module.to(unet, dtype)
     try:
         there = dataclasses.replace(cond, **changed)
-        said = predict.predict(network, there, x_t().to(dtype), 801, Settings(), PLAN)
+        said = predict.predict(network, step_inputs(there, x_t().to(dtype), 801, Settings(), PLAN))
     finally:
         torch.nn.Module.to(unet, torch.float32)
     assert said.grad is not None
     assert said.score is not None
     assert said.grad.dtype == said.score.dtype == torch.float32
-    return rasg.standardise(said.grad, "global_std")
+    return rasg.standardised(said.grad, "global_std")
 
 
 def apart(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -116,12 +117,12 @@ def unscaled(unet: Any, cond: Conditioning, factor: float) -> torch.Tensor:
         masked_image_latents=cond.masked_image_latents.to(half),
     )
     try:
-        with predict.frozen(network), AttentionHooks(network, PLAN) as taps, torch.enable_grad():
-            taps.half = "cond"
+        with predict.frozen(network), AttentionHooks(network, PLAN) as hooks, torch.enable_grad():
+            hooks.half = "cond"
             leaf = x_t().half().requires_grad_()
-            predict.call(network, there, leaf, 801, slice(1, 2))
+            predict.call(network, there.unet_inputs(leaf, slice(1, 2)), 801)
             with torch.enable_grad():  # the graph ends with the scores
-                scores = taps.seen.mean_scores()[list(cond.indices)].half()
+                scores = hooks.observations.mean_scores()[list(cond.indices)].half()
                 s = factor * objectives.objective(scores, cond.score_mask.half(), Settings())
             (g,) = torch.autograd.grad(s, leaf)
     finally:
@@ -134,7 +135,7 @@ def test_unscaled_it_would_underflow(unet: Any, cond: Conditioning) -> None:
     exact = standard(unet, cond, torch.float32)
     small = unscaled(unet, cond, 1e-3)
     assert 0 < small.count_nonzero() < small.numel()
-    assert apart(rasg.standardise(small, "global_std"), exact) > 0.2
+    assert apart(rasg.standardised(small, "global_std"), exact) > 0.2
     assert not unscaled(unet, cond, 1e-9).any()
 
 

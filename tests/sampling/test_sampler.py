@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,14 @@ import torch
 
 from hdpainter_nb import Capture, Job, Sampler
 from hdpainter_nb.attention.layers import attention_layers, heads
+from hdpainter_nb.edits import ScaleWord
 from hdpainter_nb.errors import SamplingFinished, SettingsError
 from hdpainter_nb.images.compositing import grown, poisson
 from hdpainter_nb.method.painta import c_scores
 from hdpainter_nb.models.loading import load
 from hdpainter_nb.models.model import Model
+from hdpainter_nb.utils.turns import Turns
+from support.hook_traces import break_at
 
 
 def test_a_run_steps_to_the_end(model: Model, job: Job) -> None:
@@ -132,6 +136,69 @@ def test_back_and_forward_is_the_same_record(model: Model, job: Job) -> None:
     assert len(sampler.trace.nodes) == sampler.total + 1  # nothing was made twice
     with pytest.raises(SettingsError, match="Cannot go back 8 steps from step 7"):
         sampler.back(8)
+
+
+def test_go_to_any_step_that_was_made(model: Model, job: Job) -> None:
+    sampler = Sampler(model, job)
+    sampler.run(4)
+    path, records = sampler.path, sampler.records
+    assert path == tuple(sampler.trace.path())
+    assert sampler.at_end
+    assert sampler.goto(1) is sampler
+    assert (sampler.index, sampler.node, sampler.at_end) == (1, path[1], False)
+    assert sampler.path == path
+    assert sampler.goto(path[3]).records == records[:3]
+    assert sampler.step() is records[3]
+    assert len(sampler.trace.nodes) == 5  # nothing was made twice
+    with pytest.raises(SettingsError, match="Cannot go to step 5: branch 'main' has 4 steps"):
+        sampler.goto(5)
+    other = sampler.goto(2).branch(painta=False)
+    other.step()
+    assert other.path[:3] == path[:3]
+    with pytest.raises(SettingsError, match="'painta=False' does not lead through node 3"):
+        other.goto(path[3])
+    assert other.index == 3
+
+
+def test_a_step_is_appended_only_where_it_follows(model: Model, job: Job) -> None:
+    sampler = Sampler(model, job)
+    start = sampler.state
+    state, record = sampler.stepper(start)
+    kept = sampler.append(state, record)
+    assert sampler.records == [kept]
+    assert sampler.state is state
+    with pytest.raises(SettingsError, match="Step 1 cannot follow step 1"):
+        sampler.append(state, record)
+    sampler.back()
+    with pytest.raises(SettingsError, match="Step 1 cannot follow step 0"):
+        sampler.append(state, record)  # it was made already
+    assert len(sampler.trace.nodes) == 2
+    assert sampler.step() is kept
+
+
+def test_a_branch_that_cannot_be_made_leaves_nothing_behind(model: Model, job: Job) -> None:
+    sampler = Sampler(model, job)
+    sampler.run(2)
+    with pytest.raises(SettingsError):
+        sampler.branch(edit=ScaleWord("moon", 2.0))
+    with pytest.raises(SettingsError):
+        sampler.branch(prompt="a blue circle", edit=ScaleWord("star", 2.0))
+    assert len(sampler.trace.branches) == 1
+    assert len(sampler.trace.nodes) == 3
+
+
+def test_samplers_on_one_unet_take_turns(model: Model, job: Job) -> None:
+    sampler = Sampler(model, job)
+    turns = Turns.of(model.unet)
+    with turns.take():
+        sampler.step()  # one's own turn is no obstacle
+        thread = threading.Thread(target=sampler.step, daemon=True)
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        assert sampler.index == 1
+    thread.join(60)
+    assert sampler.index == 2
 
 
 def test_a_branch_shares_the_past_and_leaves_its_parent_alone(model: Model, job: Job) -> None:
@@ -286,3 +353,17 @@ def test_running_shows_progress_only_when_asked(
     assert capfd.readouterr() == ("", "")
     Sampler(model, job).run(2, progress=True)
     assert "2/2" in capfd.readouterr().err
+
+
+def test_a_run_that_fails_closes_its_bar(
+    model: Model, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+    monkeypatch.setattr("tqdm.auto.tqdm.close", lambda _: closed.append(True))
+    sampler = Sampler(model, job)
+    mend = break_at(model.unet, 1, lambda: ValueError("broken"))
+    with pytest.raises(ValueError, match="broken") as raised:
+        sampler.run(2, progress=True)
+    mend()
+    assert closed
+    assert raised.tb is not None  # it holds the frame with the bar: nobody else has closed it

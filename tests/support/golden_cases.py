@@ -13,11 +13,15 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 from torch import Tensor
 
+from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.method import masks
 from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.models.schedulers import State
+from hdpainter_nb.sampling.predict import Prediction, predict
+from hdpainter_nb.sampling.sampler import Sampler
 from hdpainter_nb.settings import Settings
+from hdpainter_nb.trace.record import Record
 
 FOLDERS = [
     Path(__file__).parents[1] / "golden",
@@ -44,8 +48,10 @@ def golden_model(folder: Path) -> Model:
     return Model.from_unet(unet)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
+    """One recorded run; equal to itself alone, so that it can be a key."""
+
     name: str
     settings: Settings
     timesteps: list[int]
@@ -84,3 +90,29 @@ def read_case(file: Path) -> Case:
         crop=(0, 0, *size),
     )
     return Case(facts["name"], settings, facts["timesteps"], d, cond, golden_model(file.parent))
+
+
+def sampler_at(case: Case, state: State) -> Sampler:
+    """A sampler of the case, standing before a step."""
+    return Sampler.from_cond(case.model, case.cond, state, case.settings, Capture.standard())
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step, with what it is made of."""
+
+    painta: bool  # whether PAIntA was on
+    prediction: Prediction
+    after: State
+    record: Record
+
+
+@functools.cache
+def step_from_recorded(case: Case, index: int) -> Step:
+    """The step from the recorded x_t; the network runs once for all who ask."""
+    state = case.state(index)
+    step = sampler_at(case, state).stepper
+    inputs = step.inputs(state)
+    prediction = predict(case.model.unet, inputs)
+    after, record = step.finish(inputs, prediction)
+    return Step(inputs.plan.painta, prediction, after, record)

@@ -10,7 +10,7 @@ import pytest
 from hdpainter_nb import Capture, UpscaleJob, Upscaler, load_upscaler, upscale_ablation
 from hdpainter_nb.upscale.ablation import upscale_variants
 from hdpainter_nb.upscale.model import UpscaleModel
-from hdpainter_nb.upscale.step import UpscaleStepper
+from hdpainter_nb.upscale.step import UpscaleStep
 from support import builders
 
 pytestmark = pytest.mark.diffusers
@@ -35,13 +35,13 @@ def test_a_run_that_is_there_spares_one(
     model: UpscaleModel, job: UpscaleJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[Any] = []
-    advance = UpscaleStepper.advance
+    step = UpscaleStep.__call__
 
     def counted(self: Any, *args: Any) -> Any:
         steps.append(self.settings)
-        return advance(self, *args)
+        return step(self, *args)
 
-    monkeypatch.setattr(UpscaleStepper, "advance", counted)
+    monkeypatch.setattr(UpscaleStep, "__call__", counted)
     afresh = upscale_variants(model, job)
     assert len(steps) == 3 * 2, "three runs serve five pictures"
     ours = Upscaler(model, job, Capture.nothing())

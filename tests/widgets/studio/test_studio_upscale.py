@@ -261,8 +261,8 @@ def test_an_upscaler_that_cannot_be_loaded_is_told(studio: Studio) -> None:
 
 
 def test_one_of_the_two_models_works_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hdpainter_nb.sampling.step import Stepper
-    from hdpainter_nb.upscale.step import UpscaleStepper
+    from hdpainter_nb.sampling.step import InpaintStep
+    from hdpainter_nb.upscale.step import UpscaleStep
 
     monkeypatch.setenv("HDPAINTER_SYNC", "0")
     at_work, most = [], []
@@ -278,8 +278,8 @@ def test_one_of_the_two_models_works_at_a_time(make: Make, monkeypatch: pytest.M
 
         return inner
 
-    for kind in (Stepper, UpscaleStepper):
-        monkeypatch.setattr(kind, "advance", watched(kind.advance))
+    for kind in (InpaintStep, UpscaleStep):
+        monkeypatch.setattr(kind, "__call__", watched(kind.__call__))
     studio = make(steps=6)
     studio.step()
     assert studio.wait(LONG)
@@ -292,10 +292,10 @@ def test_one_of_the_two_models_works_at_a_time(make: Make, monkeypatch: pytest.M
 
 
 def test_cancelling_leaves_the_steps_before(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hdpainter_nb.upscale.step import UpscaleStepper
+    from hdpainter_nb.upscale.step import UpscaleStep
 
     monkeypatch.setenv("HDPAINTER_SYNC", "0")
-    entered, gate, advance = threading.Event(), threading.Event(), UpscaleStepper.advance
+    entered, gate, advance = threading.Event(), threading.Event(), UpscaleStep.__call__
 
     def held(self: Any, state: Any, *args: Any) -> Any:
         if state.index == 1:
@@ -303,7 +303,7 @@ def test_cancelling_leaves_the_steps_before(make: Make, monkeypatch: pytest.Monk
             assert gate.wait(LONG)
         return advance(self, state, *args)
 
-    monkeypatch.setattr(UpscaleStepper, "advance", held)
+    monkeypatch.setattr(UpscaleStep, "__call__", held)
     studio = make()
     studio.step()
     assert studio.wait(LONG)
