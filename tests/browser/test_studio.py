@@ -37,7 +37,7 @@ VIEWER = """
 from pathlib import Path
 from time import sleep
 from hdpainter_nb import Job, Sampler, load, mini
-from hdpainter_widgets.heatmap import HeatmapViewer
+from hdpainter_widgets.viewers.heatmap import HeatmapViewer
 
 task = mini.triple(0)
 sampler = Sampler(load("mini"), Job(task.image, task.mask, "a red star", steps=6))

@@ -79,7 +79,7 @@ def test_a_painter_answers_after_an_odd_message(monkeypatch: pytest.MonkeyPatch)
 
 def test_every_widget_that_hears_is_guarded() -> None:
     hearing = set()
-    for found in pkgutil.iter_modules(hdpainter_widgets.__path__, "hdpainter_widgets."):
+    for found in pkgutil.walk_packages(hdpainter_widgets.__path__, "hdpainter_widgets."):
         for value in vars(importlib.import_module(found.name)).values():
             if isinstance(value, type) and issubclass(value, anywidget.AnyWidget):
                 hearing |= {value} if "_heard" in vars(value) else set()

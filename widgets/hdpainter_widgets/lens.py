@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hdpainter_nb import views
 from hdpainter_nb.errors import ImageError, MaskError
 from hdpainter_nb.images.read import read_image, read_mask
-from hdpainter_widgets.notebook import STATIC, guarded, illustrated
+from hdpainter_widgets.notebook import STATIC, NotebookWidget, guarded
 from hdpainter_widgets.pictures import as_png
 
 __all__ = ["Lens"]
@@ -27,7 +27,7 @@ Picture = NDArray[np.uint8]
 Named = Mapping[str, Any] | Iterable[tuple[str, Any]]
 
 
-class Lens(anywidget.AnyWidget):
+class Lens(NotebookWidget, anywidget.AnyWidget):
     """The same part of several pictures beside each other, from all of it down to single pixels.
 
     >>> lens = Lens({"bicubic": bicubic, "ours": ours}, mask=mask)
@@ -56,8 +56,6 @@ class Lens(anywidget.AnyWidget):
 
     _esm = STATIC / "lens.js"
     _css = STATIC / "lens.css"
-
-    _ipython_display_ = None  # ipywidgets 7 would not ask for the mimebundle
 
     _titles = t.List(t.Unicode()).tag(sync=True, echo_update=False)
     _size = t.List(t.Int()).tag(sync=True, echo_update=False)
@@ -154,10 +152,8 @@ class Lens(anywidget.AnyWidget):
 
     # --- for pages that run no widgets -----------------------------------------------------------
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live widget, and a picture of it for pages that run none, such as GitHub's."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        return illustrated(bundle, "image/png", as_png(self.still()))
+    def _still(self) -> bytes:
+        return as_png(self.still())
 
     def still(self, tile: int = _STILL) -> Any:
         """What is on display as a `PIL.Image`: labelled tiles, `tile` pixels on the longer side."""

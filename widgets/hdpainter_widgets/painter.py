@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -14,12 +13,11 @@ from numpy.typing import NDArray
 from hdpainter_nb.errors import ImageError, MaskError
 from hdpainter_nb.images.read import read_image, read_mask
 from hdpainter_widgets import mask_codec
-from hdpainter_widgets.notebook import guarded, illustrated
+from hdpainter_widgets.notebook import STATIC, NotebookWidget, guarded
 from hdpainter_widgets.pictures import as_png, encoded
 
 __all__ = ["MaskPainter"]
 
-_STATIC = Path(__file__).parent / "static"
 _LARGEST = 4096
 _TOOLS = ("brush", "eraser", "rectangle", "ellipse", "lasso", "polygon", "fill")
 _PRESETS = ("official", "paper", "community")
@@ -37,7 +35,7 @@ class _Array(t.Any):
     allow_none = False
 
 
-class MaskPainter(anywidget.AnyWidget):
+class MaskPainter(NotebookWidget, anywidget.AnyWidget):
     """A picture to paint a mask on, and the mask as an array.
 
     >>> painter = MaskPainter("photo.jpg")
@@ -70,10 +68,8 @@ class MaskPainter(anywidget.AnyWidget):
         traitlets.TraitError: an unknown preset or tool, or a value out of range.
     """
 
-    _esm = _STATIC / "painter.js"
-    _css = _STATIC / "painter.css"
-
-    _ipython_display_ = None  # ipywidgets 7 would not ask for the mimebundle
+    _esm = STATIC / "painter.js"
+    _css = STATIC / "painter.css"
 
     _picture = t.Bytes(b"").tag(sync=True, echo_update=False)
     _size = t.List(t.Int(), default_value=[0, 0]).tag(sync=True)
@@ -216,11 +212,6 @@ class MaskPainter(anywidget.AnyWidget):
         )
 
     # --- for pages that run no widgets -----------------------------------------------------------
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live widget, and a picture of it for pages that run none, such as GitHub's."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        return illustrated(bundle, "image/png", self._still())
 
     def _still(self) -> bytes:
         """The picture with the mask over it, as a small PNG."""

@@ -1,17 +1,20 @@
-"""Pictures of viewers for pages that run no widgets, such as GitHub's."""
+"""Arrays as pictures, the way a cell takes them."""
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hdpainter_nb import views
-from hdpainter_nb.trace.trace import Trace
-from hdpainter_nb.trace.tree import Node
 
-__all__ = ["as_png", "blank", "encoded", "picture_of", "placeholder"]
+if TYPE_CHECKING:
+    from hdpainter_nb.trace.record import Record
+    from hdpainter_nb.trace.trace import Trace
+    from hdpainter_nb.trace.tree import Node
+
+__all__ = ["as_png", "blank", "encoded", "picture_of", "placeholder", "preview"]
 
 
 def encoded(picture: Any, quality: int = 92) -> bytes:
@@ -32,23 +35,33 @@ def placeholder(image: Any, mask: Any) -> Any:
     return views.overlay(paled.astype(np.uint8), np.zeros((2, 2)), 0.0, outline=mask)
 
 
+def preview(record: Record, crop: tuple[int, int, int, int] | None = None) -> Any:
+    """The x0 preview at the picture's size: (H, W, 3) uint8.
+
+    Args:
+        record: of a step.
+        crop: top, left, height and width of the picture without padding; None keeps all.
+    """
+    import cv2
+
+    small = record.x0_preview
+    height, width = (record.settings.factor * n for n in small.shape[:2])
+    large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    top, left, height, width = crop or (0, 0, height, width)
+    return large[top : top + height, left : left + width]
+
+
 def picture_of(trace: Trace, node: Node) -> Any:
     """The decoded picture of a step, or its preview at that size: (H, W, 3) uint8.
 
     Raises:
         ValueError: the node is a root, where no picture has been predicted yet.
     """
-    import cv2
-
     if node.id in trace.pictures:
         return trace.pictures[node.id]
     if node.record is None:
         raise ValueError("A root has no picture.")
-    small = node.record.x0_preview
-    height, width = (trace.factor * n for n in small.shape[:2])
-    large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    top, left, height, width = trace.crop or (0, 0, height, width)
-    return large[top : top + height, left : left + width]
+    return preview(node.record, trace.crop)
 
 
 def blank(trace: Trace) -> Any:

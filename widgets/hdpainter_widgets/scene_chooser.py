@@ -9,14 +9,14 @@ import ipywidgets as w
 import numpy as np
 from numpy.typing import NDArray
 
-from hdpainter_widgets.notebook import illustrated
+from hdpainter_widgets.notebook import NotebookWidget
 from hdpainter_widgets.pictures import encoded, placeholder
 from hdpainter_widgets.samples import bundled_pictures, shape_mask
 
 __all__ = ["SceneChooser"]
 
 
-class SceneChooser(w.VBox):
+class SceneChooser(NotebookWidget, w.VBox):
     """A picture, a rectangle or an ellipse on it, and a prompt; the outline follows the sliders.
 
     >>> chooser = SceneChooser(prompt="a red star")
@@ -113,10 +113,8 @@ class SceneChooser(w.VBox):
         height, width = mask.shape
         self.share.value = f"{width} × {height} pixels, {mask.mean():.0%} of them to be painted"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live widget, and its picture for pages that run no widgets."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        return illustrated(bundle, "image/jpeg", self.preview.value)
+    def _still(self) -> bytes:
+        return bytes(self.preview.value)
 
 
 def _width() -> Any:

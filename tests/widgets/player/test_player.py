@@ -234,7 +234,7 @@ def test_decoding_only_when_asked_for(player: Player) -> None:
 
 
 def test_slow_decoding_waits_for_the_pause(player: Player) -> None:
-    player._decode_cost = 100.0
+    player.decoding.cost = 100.0
     player.play()
     assert player.sampler.decoding == 1, "the last step, and no other"
 

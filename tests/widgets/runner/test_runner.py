@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hdpainter_nb.errors import SamplingCancelled, SettingsError
+from hdpainter_nb.errors import OutOfMemoryError, SamplingCancelled, SettingsError
 from hdpainter_nb.utils.turns import Turns
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.runner.runner import Runner, SyncRunner, runner_for
@@ -156,13 +156,13 @@ def test_a_failing_step_keeps_the_earlier_ones(make: Callable[..., BaseRunner]) 
     failures = []
     runner.on_error(failures.append)
     runner.run()
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises(OutOfMemoryError, match="Memory ran out"):
         runner.wait(LONG)
     assert runner.state.status == "error"
     assert len(runner.records) == 2
     assert runner.state.failure is failures[0]
-    assert "long_side" in failures[0].remedy
-    assert "out of memory" in failures[0].message
+    assert "long_side" in failures[0].message
+    assert "steps before are kept" in failures[0].remedy
     runner.run()
     finish(runner)
     assert runner.state.done

@@ -19,7 +19,11 @@ from hdpainter_nb.job import Job
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.upscale.model import UpscaleModel
-from hdpainter_widgets.runner.restarting import Draft, guest_runner, renewing_runner
+from hdpainter_widgets.runner.restarting import (
+    PendingSampler,
+    restarting_runner,
+    shared_turn_runner,
+)
 from hdpainter_widgets.runner.state import Status
 from hdpainter_widgets.studio.settings_form import SettingsForm
 from hdpainter_widgets.studio.studio import Studio
@@ -238,7 +242,7 @@ def test_the_upscaler_is_loaded_at_first_use(
         return upscaler
 
     monkeypatch.setattr("hdpainter_nb.load_upscaler", fake)
-    studio.enlarging._given, studio.enlarging._beside = None, beside
+    studio.enlarging.given, studio.enlarging.beside = None, beside
     studio.step()
     assert asked == []
     studio.upscale()
@@ -248,7 +252,7 @@ def test_the_upscaler_is_loaded_at_first_use(
 
 
 def test_an_upscaler_that_cannot_be_loaded_is_told(studio: Studio) -> None:
-    studio.enlarging._given = "no/such/folder"
+    studio.enlarging.given = "no/such/folder"
     studio.step()
     studio.upscale()
     failure = studio.enlarging.runner.state.failure  # type: ignore[union-attr]
@@ -395,12 +399,12 @@ def test_closing_ends_both_workers(make: Make, monkeypatch: pytest.MonkeyPatch) 
 # --- parts ---------------------------------------------------------------------------------------
 
 
-def test_a_guest_is_of_its_hosts_kind(model: Model, job: Job, make: Make) -> None:
-    draft = Draft(object(), job.image, job.mask, 3)
-    host = renewing_runner(Draft(model, job.image, job.mask, 3))  # without threads, as in `make`
-    guest = guest_runner(draft, host)
-    assert type(guest).__name__ == "GuestSyncRunner"
-    assert guest._host is host
+def test_a_runner_in_anothers_turns_is_of_its_kind(model: Model, job: Job, make: Make) -> None:
+    pending = PendingSampler(model, job.image, job.mask, 3)
+    host = restarting_runner(pending)  # without threads, as in `make`
+    shared = shared_turn_runner(PendingSampler(object(), job.image, job.mask, 3), host)
+    assert type(shared).__name__ == "SharedTurnSyncRunner"
+    assert shared.host is host
 
 
 def test_the_form_serves_settings_without_presets() -> None:

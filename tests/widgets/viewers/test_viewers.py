@@ -19,7 +19,7 @@ from hdpainter_nb import Job, Sampler
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.settings import Settings, UpscaleSettings
 from hdpainter_nb.trace.trace import Trace
-from hdpainter_widgets.player.frames import Looks, preview
+from hdpainter_widgets.pictures import preview
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.runner.runner import SyncRunner
 from hdpainter_widgets.viewers.base import TraceWidget
@@ -500,9 +500,9 @@ def test_pictures_of_two_sizes_are_shown_without_a_difference(
 def test_needs_no_torch() -> None:
     code = (
         "import sys\n"
-        "from hdpainter_nb.trace import Trace\n"
-        "from hdpainter_widgets.compare import Compare\n"
-        "from hdpainter_widgets.heatmap import HeatmapViewer\n"
+        "from hdpainter_nb import Trace\n"
+        "from hdpainter_widgets.viewers.compare import Compare\n"
+        "from hdpainter_widgets.viewers.heatmap import HeatmapViewer\n"
         "HeatmapViewer(Trace()), Compare(Trace())\n"
         "sys.exit('torch' in sys.modules)"
     )
@@ -514,7 +514,7 @@ def test_a_preview_has_the_size_of_its_picture() -> None:
     plain = make_record(2)  # 32 x 32 latents
     larger = dataclasses.replace(plain, settings=UpscaleSettings())
     for record, side in ((plain, 256), (larger, 128)):
-        whole = preview(record, Looks())
+        whole = preview(record)
         assert whole.shape == (side, side, 3)
-        part = preview(record, Looks(crop=(8, 0, side - 28, side - 40)))
+        part = preview(record, (8, 0, side - 28, side - 40))
         np.testing.assert_array_equal(part, whole[8 : side - 20, : side - 40])

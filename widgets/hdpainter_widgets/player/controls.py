@@ -1,9 +1,9 @@
-"""The player's buttons, sliders and pictures: how they look, and how they tell a runner's state."""
+"""The player's stock widgets, as they show a runner's state."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as w
@@ -18,6 +18,38 @@ class Controls:
     """All of the player's widgets. It moves nothing by itself."""
 
     def __init__(self, *, level: int, decode: bool) -> None:
+        self._make_commands()
+        self._make_choices(level, decode)
+        self._make_displays()
+        gap = "6px 0 0 0"
+        words = _row(w.HTML("words"), self.words, self.level, self.alpha, self.shared, margin=gap)
+        shrinks = w.Layout(align_items="flex-start", min_width="0", margin="0 0 0 8px")
+        maps = w.VBox([self.maps, self.maps_note], layout=shrinks)
+        # A column stretches what is in it, which would blow a small picture up.
+        unstretched = w.Layout(align_items="flex-start", margin=gap)
+        self.rows = (
+            _row(
+                self.back,
+                self.play,
+                self.pause,
+                self.step,
+                self.cancel,
+                self.restart,
+                w.HTML("<span style='padding:0 6px'></span>"),
+                self.painta,
+                self.rasg,
+            ),
+            _row(self.progress, self.status),
+            self.failure,
+            _row(self.slider, self.decode),
+            words,
+            w.HBox([self.picture, maps], layout=w.Layout(align_items="flex-start", margin=gap)),
+            w.VBox([self.detail, self.detail_picture, self.detail_note], layout=unstretched),
+            self.messages,
+        )
+
+    def _make_commands(self) -> None:
+        """What moves the run."""
         self.back = _button("step-backward", "Undo one step")
         self.play = _button("play", "Play to the end", "primary")
         self.pause = _button("pause", "Pause after the step under way")
@@ -26,8 +58,9 @@ class Controls:
         self.restart = _button("undo", "Start over")
         self.painta = _toggle("PAIntA", "On or off from here on: the run goes on as a new branch")
         self.rasg = _toggle("RASG", "On or off from here on: the run goes on as a new branch")
-        self.progress = w.IntProgress(min=0, max=1, layout=w.Layout(width="160px"))
-        self.status = w.HTML()
+
+    def _make_choices(self, level: int, decode: bool) -> None:
+        """What is looked at, and how."""
         self.slider = w.IntSlider(
             description="look at step",
             min=0,
@@ -55,58 +88,21 @@ class Controls:
         self.shared = w.Checkbox(
             value=False, description="one scale", indent=False, layout=_narrow("110px")
         )
+        self.detail = _choice("", DETAILS, "c", "104px")
+
+    def _make_displays(self) -> None:
+        """What is shown."""
+        self.progress = w.IntProgress(min=0, max=1, layout=w.Layout(width="160px"))
+        self.status = w.HTML()
         self.picture = w.Image(format="jpeg", layout=w.Layout(width="288px", height="auto"))
         self.maps = w.Image(format="jpeg", layout=w.Layout(max_width="100%", height="auto"))
         self.maps_note = w.HTML()
-        self.detail = _choice("", DETAILS, "c", "104px")
         self.detail_picture = w.Image(layout=w.Layout(max_width="100%", height="auto"))
         self.detail_note = w.HTML()
         self.failure = w.HTML()
         self.messages = w.Output()
-        gap = "6px 0 0 0"
-        shrinks = w.Layout(align_items="flex-start", min_width="0", margin="0 0 0 8px")
-        self.rows = (
-            _row(
-                self.back,
-                self.play,
-                self.pause,
-                self.step,
-                self.cancel,
-                self.restart,
-                w.HTML("<span style='padding:0 6px'></span>"),
-                self.painta,
-                self.rasg,
-            ),
-            _row(self.progress, self.status),
-            self.failure,
-            _row(self.slider, self.decode),
-            _row(w.HTML("words"), self.words, self.level, self.alpha, self.shared, margin=gap),
-            w.HBox(
-                [
-                    self.picture,
-                    w.VBox([self.maps, self.maps_note], layout=shrinks),
-                ],
-                layout=w.Layout(align_items="flex-start", margin=gap),
-            ),
-            w.VBox(
-                [self.detail, self.detail_picture, self.detail_note],
-                # A column stretches what is in it, which would blow a small picture up.
-                layout=w.Layout(align_items="flex-start", margin=gap),
-            ),
-            self.messages,
-        )
 
-    @property
-    def all(self) -> Iterable[Any]:
-        """Every widget, to be closed."""
-        waiting, found = list(self.rows), []
-        while waiting:
-            widget = waiting.pop()
-            found.append(widget)
-            waiting.extend(getattr(widget, "children", ()))
-        return found
-
-    def warn_user(self, state: RunState) -> None:
+    def show_state(self, state: RunState) -> None:
         """Show what the runner is doing."""
         running = state.status is Status.RUNNING
         self.progress.max = max(1, state.total)
@@ -120,7 +116,7 @@ class Controls:
         if state.failure is None and self.failure.value:
             self.failure.value = ""
 
-    def tell_failure(self, failure: Failure) -> None:
+    def show_failure(self, failure: Failure) -> None:
         """Show what went wrong and what to do."""
         text = html.escape(failure.message).replace("\n", "<br>")
         self.failure.value = (

@@ -12,7 +12,7 @@ from hdpainter_widgets.pictures import encoded
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["DETAILS", "Looks", "beside", "detail", "preview", "tiles"]
+__all__ = ["DETAILS", "Looks", "beside", "detail", "tiles"]
 
 DETAILS = (
     ("c of PAIntA", "c"),
@@ -36,19 +36,6 @@ class Looks:
     detail: str = "c"
     mask: Any = None
     crop: tuple[int, int, int, int] | None = None
-
-
-def preview(record: Any, looks: Looks) -> Any:
-    """The x0 preview at the picture's size, without the padding: (H, W, 3) uint8."""
-    import cv2
-
-    small = record.x0_preview
-    height, width = (record.settings.factor * n for n in small.shape[:2])
-    large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    if looks.crop is None:
-        return large
-    top, left, height, width = looks.crop
-    return large[top : top + height, left : left + width]
 
 
 def tiles(record: Any, picture: Any, looks: Looks) -> Any:

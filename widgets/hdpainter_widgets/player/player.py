@@ -1,25 +1,24 @@
-"""A sampler as a player: step, play, pause, go back; picture and maps change with every step.
+"""A sampler as a player, whose display changes with every step.
 
 Made of stock ipywidgets, so it shows wherever they do (JupyterLab, Notebook, VS Code, Colab).
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
 from hdpainter_nb import views
-from hdpainter_widgets import notebook, pictures
-from hdpainter_widgets.notebook import replace_earlier
+from hdpainter_widgets import pictures
+from hdpainter_widgets.notebook import NotebookWidget, OwnChanges, replace_earlier, with_children
 from hdpainter_widgets.player import frames
 from hdpainter_widgets.player.controls import Controls
 from hdpainter_widgets.player.frames import Looks
 from hdpainter_widgets.runner.base import BaseRunner
+from hdpainter_widgets.runner.decoding import DecodeEachStep
 from hdpainter_widgets.runner.runner import runner_for
 from hdpainter_widgets.runner.state import RunState, Status
 from hdpainter_widgets.viewers import sources
@@ -32,7 +31,7 @@ __all__ = ["Player"]
 _KEEP = 64  # decoded pictures kept in memory
 
 
-class Player(w.VBox):
+class Player(NotebookWidget, w.VBox):
     """Buttons, a step slider, the picture, the words' heatmaps and one further view.
 
     >>> player = Player(sampler)
@@ -65,13 +64,13 @@ class Player(w.VBox):
         sources.check_words(sampler, words or ())
         self.runner = runner_for(sampler) if runner is None else runner
         self._own_runner = runner is None
+        self.decoding = DecodeEachStep(self.runner, self._remember)
         self._looks = Looks(level=level)
         self._wanted = words
         self._shown: Any = None  # the record on display
         self._following = True  # whether the display moves on with new records
-        self._setter: int | None = None  # thread that moves the controls itself at this moment
+        self._moving = OwnChanges()  # while the controls are moved from here
         self._decoded: dict[int, tuple[Any, Any]] = {}  # id(record) -> (record, picture)
-        self._decode_cost = 0.0  # seconds
         self.controls = Controls(level=level, decode=decode)
         super().__init__(children=self.controls.rows)
         self._wire()
@@ -80,7 +79,7 @@ class Player(w.VBox):
         self._unsubscribe = [
             self.runner.on_record(self._on_record),
             self.runner.on_state(self._on_state),
-            self.runner.on_error(self.controls.tell_failure),
+            self.runner.on_error(self.controls.show_failure),
         ]
         self._show(sampler.records[-1] if sampler.records else None)
         self._on_state(self.runner.state)
@@ -131,7 +130,7 @@ class Player(w.VBox):
         runner = self.__dict__.get("runner")
         if runner is not None and self._own_runner:
             runner.close()
-        for widget in getattr(self.__dict__.get("controls"), "all", ()):
+        for widget in with_children(getattr(self.__dict__.get("controls"), "rows", ())):
             widget.close()
         super().close()
 
@@ -145,10 +144,8 @@ class Player(w.VBox):
         maps = frames.tiles(record, picture, self._looks)
         return left if maps is None else frames.beside(left, maps)
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live widget, and the snapshot for GitHub, nbviewer and printing."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        return notebook.illustrated(bundle, "image/jpeg", pictures.encoded(self.snapshot()))
+    def _still(self) -> bytes:
+        return pictures.encoded(self.snapshot())
 
     # --- from the page: only commands ------------------------------------------------------------
 
@@ -171,7 +168,7 @@ class Player(w.VBox):
             toggle.observe(partial(self._on_method, name), "value")
 
     def _on_slider(self, change: Any) -> None:
-        if self._setter == threading.get_ident():
+        if self._moving:
             return
         index = change["new"]
         self._following = index >= self.controls.slider.max
@@ -180,12 +177,12 @@ class Player(w.VBox):
             self.runner.post("show", partial(self._show, records[index]))
 
     def _on_looks(self, change: Any) -> None:
-        if self._setter != threading.get_ident():
+        if not self._moving:
             self._read_looks()
             self.runner.post("looks", self._redraw)
 
     def _on_method(self, name: str, change: Any) -> None:
-        if self._setter != threading.get_ident():
+        if not self._moving:
             self.runner.branch(**{name: change["new"]})
 
     def _read_looks(self) -> None:
@@ -199,22 +196,18 @@ class Player(w.VBox):
     # --- from the runner: on the publisher's thread ----------------------------------------------
 
     def _after_step(self, sampler: Any, record: Any) -> None:
-        """On the worker: decode at once when that takes less than half of what a step takes."""
-        pace = self.runner.state.seconds_per_step or 0.0
-        if self.controls.decode.value and (self._decode_cost <= 0.5 * pace or sampler.done):
-            self._decode(record, sampler)
+        """On the worker: decode at once where that is cheap, and the last step always."""
+        if self.controls.decode.value and (self.decoding.cheap or sampler.done):
+            self.decoding.decode(sampler, record)
 
-    def _decode(self, record: Any, sampler: Any) -> Any:
-        """On the worker: the record's picture through the VAE, remembered."""
-        start = time.perf_counter()
-        self._decoded[id(record)] = (record, sampler.decoded(record))
-        self._decode_cost = time.perf_counter() - start
+    def _remember(self, _sampler: Any, record: Any, picture: Any) -> None:
+        """On the worker: keep what was decoded."""
+        self._decoded[id(record)] = (record, picture)
         for key in list(self._decoded)[:-_KEEP]:
             self._decoded.pop(key, None)
-        return record
 
     def _on_record(self, record: Any) -> None:
-        self._set(self._fit_slider)
+        self._fit_slider()
         if self._following or self._shown is None:
             self._show(record)
 
@@ -222,11 +215,12 @@ class Player(w.VBox):
         sampler = self.runner.sampler
         if sampler is not self._sampler:
             self._adopt(sampler)
-        self._set(partial(self.controls.warn_user, state))
+        with self._moving:
+            self.controls.show_state(state)
         records = self.runner.records
         if self._shown is not None and not any(r is self._shown for r in records):
             self._following = True  # what was on display has been undone
-            self._set(self._fit_slider)
+            self._fit_slider()
             self._show(records[-1] if records else None)
         elif state.status is not Status.RUNNING and self._shown is not None:
             self._want_decoded(self._shown)
@@ -238,7 +232,8 @@ class Player(w.VBox):
         self._prompt = job.prompt
         names = sources.words_of(sampler)
         self._looks.mask, self._looks.crop = job.mask, getattr(cond, "crop", None)
-        self._set(partial(self._fill, names, job))
+        with self._moving:
+            self._fill(names, job)
 
     def _fill(self, words: list[str], job: Any) -> None:
         if words:
@@ -250,15 +245,8 @@ class Player(w.VBox):
         self._read_looks()
 
     def _fit_slider(self) -> None:
-        self.controls.fit_slider(len(self.runner.records), follow=self._following)
-
-    def _set(self, change: Callable[[], object]) -> None:
-        """Move controls without taking their echo for a person's doing."""
-        self._setter = threading.get_ident()
-        try:
-            change()
-        finally:
-            self._setter = None
+        with self._moving:
+            self.controls.fit_slider(len(self.runner.records), follow=self._following)
 
     # --- drawing ---------------------------------------------------------------------------------
 
@@ -272,11 +260,11 @@ class Player(w.VBox):
 
     def _want_decoded(self, record: Any) -> None:
         if self.controls.decode.value and id(record) not in self._decoded:
-            self.runner.do(partial(self._decode, record), self._when_decoded, key="decode")
-
-    def _when_decoded(self, record: Any) -> None:
-        if record is self._shown:
-            self._redraw()
+            self.runner.do(
+                lambda sampler: self.decoding.decode(sampler, record),
+                lambda _: self._redraw() if record is self._shown else None,
+                key="decode",
+            )
 
     def _picture(self, record: Any) -> Any:
         job = self._sampler.job
@@ -284,7 +272,7 @@ class Player(w.VBox):
             return pictures.placeholder(job.image, job.mask)
         if self.controls.decode.value and id(record) in self._decoded:
             return self._decoded[id(record)][1]
-        return frames.preview(record, self._looks)
+        return pictures.preview(record, self._looks.crop)
 
     def _redraw(self) -> None:
         record, controls = self._shown, self.controls

@@ -1,4 +1,4 @@
-"""What a runner can be told, and how each command is carried out; `runner` says by which thread."""
+"""The commands that a runner carries out, whichever thread does it: `BaseRunner`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,9 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
-from hdpainter_nb.errors import SamplingCancelled
-from hdpainter_widgets.runner.state import (
-    Failure,
-    Listeners,
-    RunState,
-    SamplerLike,
-    Status,
-    let_go,
-    out_of_memory,
-)
+from hdpainter_nb.errors import HDPainterError, SamplingCancelled
+from hdpainter_nb.utils.turns import Turns
+from hdpainter_widgets.runner.state import Failure, Listeners, RunState, SamplerLike, Status
 from hdpainter_widgets.runner.threads import turns_of
 
 __all__ = ["BaseRunner"]
@@ -71,6 +64,11 @@ class BaseRunner(ABC):
         return self._state
 
     @property
+    def turns(self) -> Turns:
+        """In which the work on the sampler's model is done, one piece at a time."""
+        return self._turns
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called; commands are then ignored."""
         return self._closed
@@ -99,6 +97,10 @@ class BaseRunner(ABC):
     def run(self) -> None:
         """Take steps until the end, or until `pause`."""
         self._enqueue(partial(self._aim, float("inf")))
+
+    def run_to(self, index: int) -> None:
+        """Take or undo steps until `index` are taken, or as many as there are."""
+        self._enqueue(partial(self._run_to, index))
 
     def pause(self) -> None:
         """Stop after the step under way."""
@@ -155,6 +157,21 @@ class BaseRunner(ABC):
             future.cancel()
         return future
 
+    def ask(self, work: Callable[[Any], T]) -> T:
+        """Have `work(sampler)` done as `do` does, and wait for it.
+
+        What the library raises in it, or the file system, is raised here and stops no run.
+        """
+
+        def tried(sampler: Any) -> Callable[[], T]:
+            try:
+                result = work(sampler)
+            except (HDPainterError, OSError) as error:
+                return partial(_raised, error)
+            return lambda: result
+
+        return self.do(tried).result()()
+
     @abstractmethod
     def post(self, key: str, call: Callable[[], object]) -> None:
         """Have `call` made where listeners are called; latest wins under each `key`."""
@@ -185,11 +202,22 @@ class BaseRunner(ABC):
     @abstractmethod
     def _enqueue(self, command: Callable[[], object]) -> bool: ...
 
+    def _carry_out(self, command: Callable[[], object]) -> None:
+        """Every command passes through here, and every step."""
+        command()
+
     def _aim(self, steps: float) -> None:
         self._left = steps
         if steps:
             self._failure = None
         self._tell()
+
+    def _run_to(self, index: int) -> None:
+        missing = index - self._sampler.index  # known only between steps
+        if missing < 0:
+            self._changed(lambda sampler: sampler.back(-missing))
+        else:
+            self._aim(float(missing))
 
     def _cancelled(self) -> None:
         self._stop.clear()
@@ -265,9 +293,7 @@ class BaseRunner(ABC):
 
     def _fail(self, error: Exception) -> None:
         self._left = 0.0
-        if out_of_memory(error):
-            let_go(error)
-        self._failure = Failure.of(error, self._sampler)
+        self._failure = Failure.of(error)
         self._announce("error", self._failure)
         self._tell()
 
@@ -287,4 +313,8 @@ class BaseRunner(ABC):
         self._announce("state", self._state)
 
     def _announce(self, event: str, value: object) -> None:
-        self.post(event, partial(self._listeners.warn_user, event, value))
+        self.post(event, partial(self._listeners.notify, event, value))
+
+
+def _raised(error: Exception) -> Any:
+    raise error

@@ -1,14 +1,12 @@
-"""A runner that begins a new run by itself when another picture, mask or prompt is wanted."""
+"""Runners that begin a new run by themselves when another picture, mask or prompt is wanted."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from functools import partial
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
-from hdpainter_nb.errors import HDPainterError, SettingsError
+from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.runner.runner import Runner, SyncRunner, wants_sync
@@ -16,21 +14,19 @@ from hdpainter_widgets.runner.state import SamplerLike
 from hdpainter_widgets.runner.threads import turns_of
 
 __all__ = [
-    "DecodeEachStep",
-    "Draft",
-    "Guest",
-    "Renewing",
-    "RenewingRunner",
-    "RenewingSyncRunner",
-    "ask",
-    "guest_runner",
-    "renewing_runner",
+    "BaseRestartingRunner",
+    "BaseSharedTurnRunner",
+    "PendingSampler",
+    "RestartingRunner",
+    "RestartingSyncRunner",
+    "SharedTurnRunner",
+    "SharedTurnSyncRunner",
+    "restarting_runner",
+    "shared_turn_runner",
 ]
 
-T = TypeVar("T")
 
-
-class Draft:
+class PendingSampler:
     """Stands where a sampler will: nothing is encoded yet, and no step can be taken.
 
     Args:
@@ -53,29 +49,29 @@ class Draft:
         self.records: tuple[Any, ...] = ()
 
     def step(self) -> Any:
-        """Refuse."""
+        """Raises: no run has begun."""
         raise SettingsError("No run has begun yet: press ▶ to begin one.")
 
-    def back(self, n: int = 1, /) -> Draft:
-        """Stay."""
+    def back(self, n: int = 1, /) -> PendingSampler:
+        """Does nothing; for the sampler's interface."""
         return self
 
-    def restart(self) -> Draft:
-        """Stay."""
+    def restart(self) -> PendingSampler:
+        """Does nothing; for the sampler's interface."""
         return self
 
-    def branch(self, **changes: Any) -> Draft:
-        """Refuse."""
+    def branch(self, **changes: Any) -> PendingSampler:
+        """Raises: no run has begun."""
         raise SettingsError("No run has begun yet: change the settings and press ▶.")
 
     def cancel(self) -> None:
-        """Do nothing: no step is under way."""
+        """Does nothing: no step is under way."""
 
     def __repr__(self) -> str:
-        return f"Draft(not begun, {self.total} steps)"
+        return f"PendingSampler(not begun, {self.total} steps)"
 
 
-class Renewing(BaseRunner):
+class BaseRestartingRunner(BaseRunner):
     """Asks before it steps whether another sampler is wanted, and goes on with that one."""
 
     renew: Callable[[SamplerLike], SamplerLike | None] | None = None
@@ -96,6 +92,7 @@ class Renewing(BaseRunner):
             super()._aim(steps)
 
     def _renewed(self) -> bool:
+        """Whether there is a sampler to go on with."""
         if self.renew is None:
             return True
         try:
@@ -112,15 +109,15 @@ class Renewing(BaseRunner):
         return True
 
 
-class RenewingRunner(Renewing, Runner):
+class RestartingRunner(BaseRestartingRunner, Runner):
     """With threads."""
 
 
-class RenewingSyncRunner(Renewing, SyncRunner):
+class RestartingSyncRunner(BaseRestartingRunner, SyncRunner):
     """In the caller's thread."""
 
 
-class Guest(Renewing):
+class BaseSharedTurnRunner(BaseRestartingRunner):
     """Works in the turns of another runner, though its model is another one.
 
     Two models that work at once share the memory and the processors; in turns, each step has all.
@@ -131,77 +128,28 @@ class Guest(Renewing):
     """
 
     def __init__(self, sampler: SamplerLike, host: BaseRunner) -> None:
-        self._host = host
+        self.host = host
         super().__init__(sampler)
 
-    def _enqueue(self, command: Callable[[], object]) -> bool:
-        hosted = partial(self._hosted, command)
-        return super()._enqueue(hosted)  # type: ignore[safe-super]  # a runner is beside it
-
-    def _advance(self) -> None:
-        self._hosted(super()._advance)
-
-    def _hosted(self, work: Callable[[], object]) -> None:
-        with self._host._turns.take():
-            work()
+    def _carry_out(self, command: Callable[[], object]) -> None:
+        with self.host.turns.take():
+            super()._carry_out(command)
 
 
-class GuestRunner(Guest, RenewingRunner):
+class SharedTurnRunner(BaseSharedTurnRunner, RestartingRunner):
     """With threads."""
 
 
-class GuestSyncRunner(Guest, RenewingSyncRunner):
+class SharedTurnSyncRunner(BaseSharedTurnRunner, RestartingSyncRunner):
     """In the caller's thread."""
 
 
-class DecodeEachStep:
-    """Decodes each step's picture at once, where that takes less than half of what a step takes.
-
-    Serves as a runner's `after_step`.
-
-    Attributes:
-        cost: what the last one took, in seconds; 0 has the next one tried.
-    """
-
-    def __init__(self, runner: BaseRunner) -> None:
-        self._runner = runner
-        self.cost = 0.0
-
-    def __call__(self, sampler: Any, record: Any) -> None:
-        """Called by the worker after a step."""
-        pace = self._runner.state.seconds_per_step or 0.0
-        if self.cost <= 0.5 * pace:
-            start = time.perf_counter()
-            sampler.trace.pictures[sampler.node.id] = sampler.decoded(record)
-            self.cost = time.perf_counter() - start
-
-
-def ask(runner: BaseRunner, work: Callable[[Any], T]) -> T:
-    """Have the worker do ``work(sampler)`` and wait for it.
-
-    What the work raises is raised here, and does not stop the run.
-    """
-
-    def tried(sampler: Any) -> Callable[[], T]:
-        try:
-            found = work(sampler)
-        except (HDPainterError, OSError) as error:
-            refused = error
-
-            def fail() -> T:
-                raise refused
-
-            return fail
-        return lambda: found
-
-    return runner.do(tried).result()()
-
-
-def renewing_runner(sampler: SamplerLike) -> Renewing:
+def restarting_runner(sampler: SamplerLike) -> BaseRestartingRunner:
     """As `runner_for`: with threads unless the environment says ``HDPAINTER_SYNC=1``."""
-    return RenewingSyncRunner(sampler) if wants_sync() else RenewingRunner(sampler)
+    return RestartingSyncRunner(sampler) if wants_sync() else RestartingRunner(sampler)
 
 
-def guest_runner(sampler: SamplerLike, host: BaseRunner) -> Guest:
-    """A `Guest` of `host`: with threads where that has some."""
-    return (GuestSyncRunner if isinstance(host, SyncRunner) else GuestRunner)(sampler, host)
+def shared_turn_runner(sampler: SamplerLike, host: BaseRunner) -> BaseSharedTurnRunner:
+    """In the turns of `host`: with threads where that has some."""
+    kind = SharedTurnSyncRunner if isinstance(host, SyncRunner) else SharedTurnRunner
+    return kind(sampler, host)

@@ -55,7 +55,7 @@ class SyncRunner(BaseRunner):
         self._draining = True
         try:
             while self._commands or self._left:
-                (self._commands.popleft() if self._commands else self._advance)()
+                self._carry_out(self._commands.popleft() if self._commands else self._advance)
         finally:
             self._draining = False
         return True
@@ -138,7 +138,7 @@ class Runner(BaseRunner):
                 pass  # nobody wants anything: go on stepping
             if command is None:
                 break
-            command()
+            self._carry_out(command)
             with self._worked:
                 self._pending -= taken
                 self._worked.notify_all()
@@ -155,8 +155,7 @@ def _close_all() -> None:
 
 def wants_sync() -> bool:
     """Whether the environment says ``HDPAINTER_SYNC=1``: no threads."""
-    here = os.environ.get("HDPAINTER_SYNC", "").strip().lower()
-    return here in ("1", "true", "yes", "on")
+    return os.environ.get("HDPAINTER_SYNC", "").strip().lower() in ("1", "true", "yes", "on")
 
 
 def runner_for(sampler: SamplerLike) -> BaseRunner:

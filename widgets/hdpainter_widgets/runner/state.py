@@ -1,9 +1,8 @@
-"""What a runner works on and what it reports: samplers, states, failures, listeners."""
+"""What a runner tells of its sampler: how far it is, what it does, what went wrong."""
 
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,9 +10,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from hdpainter_nb.errors import HDPainterError
+from hdpainter_nb.trace.trace import Trace
 from hdpainter_widgets.runner.threads import call_safely
 
-__all__ = ["Failure", "Listeners", "RunState", "SamplerLike", "Status", "let_go", "out_of_memory"]
+__all__ = ["Failure", "Listeners", "RunState", "SamplerLike", "Status"]
 
 
 class SamplerLike(Protocol):
@@ -38,6 +38,18 @@ class SamplerLike(Protocol):
     @property
     def records(self) -> Sequence[Any]:
         """The records of the steps taken."""
+
+    @property
+    def trace(self) -> Trace:
+        """Every step taken, over all branches."""
+
+    @property
+    def node(self) -> Any:
+        """Where it stands in the trace."""
+
+    @property
+    def branch_id(self) -> int:
+        """The branch that its next step belongs to."""
 
     def step(self) -> Any:
         """Take one step and give its record."""
@@ -75,72 +87,36 @@ class Failure:
     def message(self) -> str:
         """One text for people: what happened, then the remedy."""
         name = type(self.error).__name__
-        said = str(self.error).strip()
-        return f"{name}: {said}\n{self.remedy}" if said else f"{name}\n{self.remedy}"
+        text = str(self.error).strip()
+        return f"{name}: {text}\n{self.remedy}" if text else f"{name}\n{self.remedy}"
 
     @classmethod
-    def of(cls, error: Exception, sampler: Any = None) -> Failure:
-        """The failure with a remedy that fits it.
-
-        Args:
-            error: what was raised.
-            sampler: what it was raised by; with it the remedy for want of memory has numbers.
-        """
-        kept = "The steps before are kept."
-        if isinstance(error, HDPainterError):  # these say themselves what to do
-            return cls(error, kept)
-        if out_of_memory(error):
-            return cls(error, f"{kept} {_lighter(error, sampler)}")
-        return cls(error, f"{kept} Step again, go back a step, or restart.")
+    def of(cls, error: Exception) -> Failure:
+        """The failure with a remedy that fits it."""
+        error = _explained(error)
+        remedy = "The steps before are kept."
+        if not isinstance(error, HDPainterError):  # these say themselves what to do
+            remedy += " Step again, go back a step, or restart."
+        return cls(error, remedy)
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, in the computer or on its accelerator."""
-    named = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
-    return named or "out of memory" in str(error).lower()
+def _explained(error: Exception) -> Exception:
+    """The error; the library's own where memory ran out in what the library does not watch."""
+    if isinstance(error, HDPainterError):
+        return error
+    from hdpainter_nb.utils.memory import explain_out_of_memory
+
+    try:
+        with explain_out_of_memory(lambda: _LIGHTER):
+            raise error
+    except Exception as explained:
+        return explained
 
 
-def let_go(error: BaseException) -> None:
-    """Empty the frames that the error has come through.
-
-    They hold every tensor of the step that failed; as long as the error is kept to be shown, so
-    would they be, and the next attempt would find as little memory.
-    """
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        traceback.clear_frames(link.__traceback__)
-        link = link.__cause__ or link.__context__
-
-
-_SIDES = (64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096)
-
-
-def _lighter(error: Exception, sampler: Any) -> str:
-    """What to lower when memory has run out, and by how much."""
-    settings = getattr(sampler, "settings", None)
-    side = max(getattr(getattr(sampler, "cond", None), "size", (0, 0)))
-    smaller = [n for n in _SIDES if n <= 0.75 * side]
-    if settings is None or not smaller:
-        return (
-            "Memory ran out: make the picture smaller (long_side=512), keep less "
-            "(a smaller capture), or close other models; then step again."
-        )
-    less = smaller[-1]
-    says = (
-        f"Memory ran out at {side} px: a new run with long_side={less} needs about "
-        f"{(less / side) ** 2:.0%} of the memory for what the layers hold, which grows with the "
-        "picture's area."
-    )
-    if getattr(settings, "rasg", False):
-        says += (
-            " Or go on from here with rasg=False: without its gradient nothing of a step is held "
-            "until its end."
-        )
-    if isinstance(error, MemoryError):
-        says += " Or keep less of each step: capture=Capture.nothing()."
-    return says + " Other models in this kernel take their share too."
+_LIGHTER = (
+    "Memory ran out: make the picture smaller (long_side=512), keep less (a smaller capture), or "
+    "close other models; then step again."
+)
 
 
 @dataclass(frozen=True)
@@ -189,7 +165,7 @@ class Listeners:
 
         return remove
 
-    def warn_user(self, event: str, value: object) -> None:
+    def notify(self, event: str, value: object) -> None:
         """Call the event's listeners, in the order in which they were added."""
         with self._lock:
             listeners = list(self._all.get(event, ()))

@@ -1,4 +1,4 @@
-"""A run as files: the picture, the trace, a page for the browser; and links to download them."""
+"""A run as files to download."""
 
 from __future__ import annotations
 
@@ -158,11 +158,11 @@ class Files:
         name = self.name.value.strip().replace("/", "-").replace("\\", "-").strip(".")
         return name or stem_of(self._prompt)
 
-    def offer_large(self, there: bool) -> None:
+    def offer_large(self, ready: bool) -> None:
         """Offer the large picture, and take it to be what is wanted; or offer it no more."""
-        if there != (self.which.layout.display is None):
-            self.which.layout.display = None if there else "none"
-            self.which.value = "x4" if there else "run"
+        if ready != (self.which.layout.display is None):
+            self.which.layout.display = None if ready else "none"
+            self.which.value = "x4" if ready else "run"
 
     def suggest(self, prompt: str) -> None:
         """Name it after the prompt, unless a person has named it."""
@@ -170,6 +170,6 @@ class Files:
             self.name.value = stem_of(prompt)
         self._prompt = prompt
 
-    def warn_user(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """Show html below the buttons."""
         self.told.value = f"<span class='hdp-note'>{text}</span>" if text else ""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hdpainter_nb.errors import HDPainterError, HDPainterWarning
 from hdpainter_nb.job import Job
 from hdpainter_nb.settings import Preset, Settings
+from hdpainter_widgets.notebook import OwnChanges
 from hdpainter_widgets.painter import MaskPainter
 from hdpainter_widgets.samples import open_sample, sample_names
 from hdpainter_widgets.studio.settings_form import SettingsForm
@@ -80,7 +81,7 @@ class Inputs:
         self.job: Job | None = None
         self.problem: HDPainterError | None = None
         self.remarks: list[str] = []
-        self._ready = False  # while False, controls move without being taken for a person's doing
+        self._moving = OwnChanges()  # while the controls are moved from here
         self._on_change = on_change
         self._native = getattr(model, "native_size", None)
         samples = sample_names()
@@ -92,21 +93,20 @@ class Inputs:
             offers, first = [_GIVEN, *samples], _GIVEN
         self.painter = MaskPainter(image, mask, preset=preset, long_side=self._side(settings))
         self._given = (self.painter.image, self.painter.mask)
-        self.form = SettingsForm(settings, preset=preset, own=_own(model), on_change=self._changed)
-        self._arrange(offers, first, prompt)
+        with self._moving:
+            self.form = SettingsForm(
+                settings, preset=preset, own=_own(model), on_change=self._changed
+            )
+            self._arrange(offers, first, prompt)
         self._wire()
-        self._ready = True
         self._changed()
 
     def show(self, job: Job) -> None:
         """Set the controls to a job's values."""
-        self._ready = False
-        try:
+        with self._moving:
             self._put(job.image, job.mask)
             self.prompt.value = job.prompt
             self.form.write(job.settings)
-        finally:
-            self._ready = True
         self._changed()
 
     @property
@@ -170,7 +170,7 @@ class Inputs:
         self.dice.on_click(self._roll)
 
     def _choose(self, name: str) -> None:
-        if self._ready:
+        if not self._moving:
             self._put(*(self._given if name == _GIVEN else open_sample(name)), keep=True)
 
     def _open(self) -> None:
@@ -186,25 +186,22 @@ class Inputs:
 
     def _put(self, image: Any, mask: NDArray[np.bool_], *, keep: bool = False) -> None:
         """Another picture; with `keep` a mask that fits it stays."""
-        ready, self._ready = self._ready, False
-        try:
+        with self._moving:
             same = self.painter.mask.shape == mask.shape
             if self.painter.image is not image:
                 self.painter.image = image
             if not (keep and same and self.painter.mask.any()):
                 self.painter.mask = mask
-        finally:
-            self._ready = ready
         self._changed()
 
     def _method_chosen(self, change: Any) -> None:
-        if self._ready:
-            painta, rasg = METHODS[change["new"]]
-            self._ready = False
+        if self._moving:
+            return
+        painta, rasg = METHODS[change["new"]]
+        with self._moving:
             self.form.fields["painta"].value = painta
             self.form.fields["rasg"].value = rasg
-            self._ready = True
-            self._changed()
+        self._changed()
 
     def _roll(self, _button: Any) -> None:
         self.form.fields["seed"].value = random.randrange(1, 100_000)
@@ -212,7 +209,7 @@ class Inputs:
     # --- the job ---------------------------------------------------------------------------------
 
     def _changed(self) -> None:
-        if not self._ready:
+        if self._moving:
             return
         try:
             settings = self.form.read()
@@ -237,11 +234,8 @@ class Inputs:
         """Have the other controls agree with the form."""
         chosen = (settings.painta, settings.rasg)
         name = next(name for name, pair in METHODS.items() if pair == chosen)
-        self._ready = False
-        try:
+        with self._moving:
             self.method.value = name
-        finally:
-            self._ready = True
         self.painter.preset = self.form.preset.value
         self.painter.long_side = self._side(settings)
 

@@ -1,23 +1,15 @@
-"""How a studio is laid out, what it says, and its picture for pages that run no widgets."""
+"""How a studio is laid out on the page."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import ipywidgets as w
 
-if TYPE_CHECKING:
-    from hdpainter_widgets.studio.files import Files
-    from hdpainter_widgets.studio.inputs import Inputs
-    from hdpainter_widgets.studio.results import Result, Viewers
-    from hdpainter_widgets.studio.shortcuts import Shortcuts
-    from hdpainter_widgets.studio.upscaling import UpscalePanel
-
 __all__ = ["Page"]
 
-_TABS = ("Watch", "Gradient", "Compare", "Result", "Upscale", "Settings")
 # Colours are JupyterLab's, then VS Code's, then our own, as in the bundles' own style sheets.
 _STYLE = """<style>
 .hdp-studio { max-width: 1400px; overflow: hidden;
@@ -50,21 +42,21 @@ _STYLE = """<style>
 class Page:
     """The containers. It moves nothing by itself.
 
+    Args:
+        inputs: stands above all else.
+        timeline: below what is said about the inputs and the run.
+        painter: below that on the left.
+        tabs: beside it, by title.
+        foot: below all else.
+
     Attributes:
         children: from top to bottom.
         renew, undo: buttons that stand beside what is said about changed inputs.
     """
 
     def __init__(
-        self,
-        inputs: Inputs,
-        viewers: Viewers,
-        result: Result,
-        enlarging: UpscalePanel,
-        files: Files,
-        shortcuts: Shortcuts,
+        self, *, inputs: Any, timeline: Any, painter: Any, tabs: Mapping[str, Any], foot: Any
     ) -> None:
-        self._parts = (inputs, viewers)
         self.saying = w.HTML(layout=w.Layout(flex="1 1 200px", min_width="0"))
         self.alert = w.HTML(layout=w.Layout(display="none"))
         self.remarks = w.HTML(layout=w.Layout(display="none"))
@@ -77,20 +69,13 @@ class Page:
             tooltip="Back to what the run on display began with",
             layout=_button("136px"),
         )
+        self._titles = tuple(tabs)
         self.tabs = w.Tab(
-            children=[
-                viewers.heatmaps,
-                viewers.histogram,
-                viewers.comparison,
-                result.panel,
-                enlarging.panel,
-                inputs.form.panel,
-            ],
-            layout=w.Layout(flex="6 1 420px", min_width="0"),
+            children=list(tabs.values()), layout=w.Layout(flex="6 1 420px", min_width="0")
         )
-        for number, title in enumerate(_TABS):
+        for number, title in enumerate(self._titles):
             self.tabs.set_title(number, title)
-        left = w.Box([inputs.painter], layout=w.Layout(flex="4 1 340px", min_width="0"))
+        left = w.Box([painter], layout=w.Layout(flex="4 1 340px", min_width="0"))
         columns = w.HBox(
             [left, self.tabs],
             layout=w.Layout(
@@ -101,35 +86,14 @@ class Page:
             [self.saying, self.undo, self.renew],
             layout=w.Layout(flex_flow="row wrap", align_items="center", min_height="34px"),
         )
-        self.children = (
-            w.HTML(_STYLE, layout=w.Layout(display="none")),
-            inputs.bar,
-            saying,
-            self.alert,
-            self.remarks,
-            viewers.timeline,
-            columns,
-            files.panel,
-            shortcuts,
-        )
+        style = w.HTML(_STYLE, layout=w.Layout(display="none"))
+        above = (style, inputs, saying, self.alert, self.remarks)
+        self.children = (*above, timeline, columns, *foot)
         self._hide(self.undo, True)
-
-    @property
-    def all(self) -> Iterable[Any]:
-        """Every widget, to be closed."""
-        inputs, viewers = self._parts
-        waiting: list[Any] = [*self.children, *inputs.all, *viewers.all]
-        found: dict[int, Any] = {}
-        while waiting:
-            widget = waiting.pop()
-            if id(widget) not in found:
-                found[id(widget)] = widget
-                waiting.extend(getattr(widget, "children", ()))
-        return found.values()
 
     def turn_to(self, tab: str) -> None:
         """Bring a tab to the front."""
-        self.tabs.selected_index = _TABS.index(tab)
+        self.tabs.selected_index = self._titles.index(tab)
 
     def tell_inputs(
         self, changed: Sequence[str], problem: str | None, remarks: Sequence[str], *, begun: bool

@@ -1,4 +1,4 @@
-"""What a studio shows: the run's viewers, its result, and the files made of it."""
+"""How a studio shows its run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ipywidgets as w
 
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_widgets.pictures import as_png
-from hdpainter_widgets.runner.restarting import Renewing
+from hdpainter_widgets.runner.restarting import BaseRestartingRunner
 from hdpainter_widgets.studio.upscaling_form import enlarge_button
 from hdpainter_widgets.viewers.compare import Compare
 from hdpainter_widgets.viewers.heatmap import HeatmapViewer
@@ -30,7 +30,7 @@ class Viewers:
         beside: chooses what `compare` shows beside the run.
     """
 
-    def __init__(self, runner: Renewing) -> None:
+    def __init__(self, runner: BaseRestartingRunner) -> None:
         self._runner = runner
         self._earlier: dict[str, tuple[Trace, int]] = {}
         sampler = runner.sampler

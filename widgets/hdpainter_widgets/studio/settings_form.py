@@ -18,6 +18,7 @@ import ipywidgets as w
 
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.settings import PRESETS, BaseSettings, Preset, Settings
+from hdpainter_widgets.notebook import OwnChanges
 
 __all__ = ["Meaning", "SettingsForm", "field_docs"]
 
@@ -110,7 +111,7 @@ class SettingsForm:
         self._kind = typing.cast("Any", type(settings))
         self._kinds: dict[str, Any] = typing.get_type_hints(self._kind)
         self._on_change = on_change
-        self._quiet = False
+        self._writing = OwnChanges()
         # In the order of the source, which is that of the switches' numbers.
         order = list(field_docs(self._kind))
         names = [f.name for f in fields(self._kind)]
@@ -155,13 +156,10 @@ class SettingsForm:
 
     def write(self, settings: BaseSettings) -> None:
         """Show these settings."""
-        self._quiet = True
-        try:
+        with self._writing:
             for name, control in self.fields.items():
                 value = getattr(settings, name)
                 control.value = _shown(value) if isinstance(control, w.Text) else value
-        finally:
-            self._quiet = False
         self._changed()
 
     def take(self, name: str, **layout: str) -> Any:
@@ -222,7 +220,7 @@ class SettingsForm:
             raise SettingsError(f"{name}: {text!r} is not {wanted}.") from None
 
     def _changed(self) -> None:
-        if self._quiet:
+        if self._writing:
             return
         try:
             other = self.other()

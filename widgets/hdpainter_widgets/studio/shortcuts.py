@@ -8,12 +8,12 @@ from typing import Any
 import anywidget
 import traitlets as t
 
-from hdpainter_widgets.notebook import STATIC, guarded
+from hdpainter_widgets.notebook import STATIC, NotebookWidget, guarded
 
 __all__ = ["Shortcuts"]
 
 
-class Shortcuts(anywidget.AnyWidget):
+class Shortcuts(NotebookWidget, anywidget.AnyWidget):
     """A line of keys and what they do, for the app that this widget stands in.
 
     The app is the nearest element around it with the class ``hdp-studio``. Keys typed into a text
@@ -26,8 +26,6 @@ class Shortcuts(anywidget.AnyWidget):
 
     _esm = STATIC / "shortcuts.js"
     _css = STATIC / "shortcuts.css"
-
-    _ipython_display_ = None  # ipywidgets 7 would not ask for the mimebundle
 
     _keys = t.List(t.List(t.Unicode())).tag(sync=True)
 

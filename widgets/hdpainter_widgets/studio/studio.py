@@ -1,4 +1,4 @@
-"""The whole of it as one app: a picture, a mask and a prompt; the run, seen from all sides."""
+"""The whole in one app: `Studio`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from hdpainter_nb.errors import HDPainterError, HDPainterWarning, SettingsError
 from hdpainter_nb.job import Job
 from hdpainter_nb.settings import Preset, Settings
 from hdpainter_nb.trace.trace import Trace
-from hdpainter_widgets.notebook import as_widget, illustrated, replace_earlier
-from hdpainter_widgets.pictures import as_png, placeholder
-from hdpainter_widgets.player.frames import Looks, beside, preview, tiles
+from hdpainter_widgets.notebook import NotebookWidget, replace_earlier, with_children
+from hdpainter_widgets.pictures import as_png, placeholder, preview
+from hdpainter_widgets.player.frames import Looks, beside, tiles
 from hdpainter_widgets.runner.base import BaseRunner
+from hdpainter_widgets.runner.decoding import DecodeEachStep
 from hdpainter_widgets.runner.restarting import (
-    DecodeEachStep,
-    Draft,
-    Renewing,
-    ask,
-    renewing_runner,
+    BaseRestartingRunner,
+    PendingSampler,
+    restarting_runner,
 )
 from hdpainter_widgets.runner.state import RunState, Status
 from hdpainter_widgets.studio import files
@@ -36,19 +35,120 @@ from hdpainter_widgets.studio.shortcuts import Shortcuts
 from hdpainter_widgets.studio.upscaling import UpscalePanel, UpscaleSource, original_of
 from hdpainter_widgets.viewers.sources import telling, words_of
 
-__all__ = ["Api", "Studio", "Which", "snapshot"]
+__all__ = ["Studio", "Which"]
 
 Which = Literal["run", "x4"]
+_KEYS = (("U", "upscale ×4", "upscale"), ("S", "save PNG", "save"))
 
 
-class Api(w.VBox):
-    """The commands of `Studio`, which says what its parts are. All of them only fill queues."""
+class Studio(NotebookWidget, w.VBox):
+    """Paint a mask, say what should appear, watch every step, change your mind, save the run.
 
-    inputs: Inputs
-    runner: Renewing
-    enlarging: UpscalePanel
-    files: Files
-    _runs: list[Trace]  # oldest first
+    >>> studio = Studio(load("mini"), "photo.jpg", prompt="a red star")
+    >>> studio                       # shows itself
+    >>> studio.play(); studio.wait()
+    >>> studio.sampler, studio.trace, studio.image()
+    >>> studio.save("star.html")
+    >>> studio.upscale(); studio.wait()          # four times as large, the original's detail kept
+    >>> studio.save("star.png")
+
+    A run belongs to the picture, mask, prompt and settings that it began with. When these change it
+    stays on display, and ▶ begins a new one; earlier runs can be compared with it.
+
+    Args:
+        model: from `hdpainter_nb.load`.
+        image: as `hdpainter_nb.Job` takes it; None is a bundled picture with a hole.
+        mask: (H, W) bool, or what `hdpainter_nb.Job` takes; None is to be painted.
+        prompt: what to paint. May be empty.
+        preset, steps, seed: as `hdpainter_nb.Job` takes them.
+        capture: what to keep of each step; None is `Capture.standard`.
+        upscaler: name, path or pipeline for `hdpainter_nb.load_upscaler`, or what that gives; None
+            is ``mini`` beside the miniature and ``x4`` otherwise. Loaded at first use.
+        runner: from `hdpainter_widgets.runner.restarting.restarting_runner`; None makes one, which
+            `close` ends.
+        settings: any further field of `hdpainter_nb.Settings`, by name.
+
+    Raises:
+        ImageError, MaskError: the picture or mask cannot be used.
+        SettingsError: unknown or impossible setting.
+        TypeError: a runner that cannot begin runs.
+
+    Only the runner's worker touches the model; controls put commands in its queue.
+    """
+
+    runner: BaseRestartingRunner
+
+    def __init__(
+        self,
+        model: Any,
+        image: Any = None,
+        mask: Any = None,
+        prompt: str = "a red star",
+        *,
+        preset: Preset = "official",
+        steps: int = 20,
+        seed: int = 1,
+        capture: Any = None,
+        upscaler: Any = None,
+        runner: BaseRunner | None = None,
+        **settings: Any,
+    ) -> None:
+        chosen = Settings.preset(preset, steps=steps, seed=seed, **settings)
+        if runner is not None and not isinstance(runner, BaseRestartingRunner):
+            kind = type(runner).__name__
+            raise TypeError(f"A studio needs a runner made by restarting_runner, not {kind}.")
+        self._model, self._capture = model, capture
+        self._origin: Job | None = None  # what the run on display began with
+        self._runs: list[Trace] = []  # of this studio, oldest first
+        self._shown_begun = False  # whether the page says that a run has begun
+        self._ready = False
+        self._resulted: tuple[Any, int] | None = None  # trace and node that the result shows
+        self.inputs = Inputs(model, image, mask, prompt, chosen, preset, self._inputs_changed)
+        pending = PendingSampler(model, self.painter.image, self.painter.mask, steps)
+        self.runner = restarting_runner(pending) if runner is None else runner
+        self._own_runner = runner is None
+        self.decoding = DecodeEachStep(self.runner)
+        self.runner.renew, self.runner.after_step = self._renew, self.decoding
+        self.enlarging = UpscalePanel(self.runner, model, upscaler, self._offer_large)
+        self.shortcuts = Shortcuts(_KEYS, self._pressed)
+        self.viewers = Viewers(self.runner)
+        self.result = Result()
+        self.files = Files(self._save)
+        self.page = self._laid_out()
+        super().__init__(children=self.page.children)
+        self.add_class("hdp-studio")
+        self._wire()
+        self._ready = True
+        self._inputs_changed()
+        replace_earlier(self)
+        if self.inputs.job is not None:
+            self.runner.prepare()
+
+    def _laid_out(self) -> Page:
+        tabs = {
+            "Watch": self.viewers.heatmaps,
+            "Gradient": self.viewers.histogram,
+            "Compare": self.viewers.comparison,
+            "Result": self.result.panel,
+            "Upscale": self.enlarging.panel,
+            "Settings": self.inputs.form.panel,
+        }
+        return Page(
+            inputs=self.inputs.bar,
+            timeline=self.viewers.timeline,
+            painter=self.painter,
+            tabs=tabs,
+            foot=(self.files.panel, self.shortcuts),
+        )
+
+    def _wire(self) -> None:
+        self.page.renew.on_click(lambda _button: self.play())
+        self.page.undo.on_click(lambda _button: self._undo())
+        for button in (self.result.enlarge, self.enlarging.options.start):
+            button.on_click(lambda _button: self._upscale())
+        self._unsubscribe = [self.runner.on_state(self._on_state)]
+
+    # --- what is there to see --------------------------------------------------------------------
 
     @property
     def painter(self) -> Any:
@@ -63,13 +163,45 @@ class Api(w.VBox):
     @property
     def trace(self) -> Trace:
         """Every step of the run on display, over all its branches."""
-        found: Trace = self.runner.sampler.trace  # type: ignore[attr-defined]
-        return found
+        return self.runner.sampler.trace
 
     @property
     def runs(self) -> tuple[Trace, ...]:
         """The traces of all runs that made a step, oldest first."""
         return tuple(trace for trace in self._runs if len(trace.nodes) > 1)
+
+    @property
+    def upscaler(self) -> Any:
+        """The `hdpainter_nb.Upscaler` at work: its trace, its steps. None before the first use."""
+        return self.enlarging.upscaler
+
+    def __repr__(self) -> str:
+        return f"Studio({self.runner.sampler!r})"
+
+    def _still(self) -> bytes:
+        """The picture with its hole, and the newest step with its maps."""
+        inputs, sampler = self.inputs, self.sampler
+        if not sampler.records:
+            picture = placeholder(inputs.painter.image, inputs.painter.mask)
+            title = inputs.prompt.value
+            return as_png(
+                views.grid([picture], ["before the first step"], title=title), colours=256
+            )
+        job, record = sampler.job, sampler.records[-1]
+        words = telling(words_of(sampler))
+        looks = Looks(words=tuple(words), mask=job.mask, crop=sampler.cond.crop)
+        shown = sampler.trace.pictures.get(sampler.node.id)
+        shown = preview(record, looks.crop) if shown is None else shown
+        label = f"after {sampler.index} of {sampler.total} steps"
+        hole = placeholder(job.image, job.mask)
+        left = views.grid([hole, shown], ["the hole", label], tile=240, title=job.prompt)
+        maps = tiles(record, shown, looks)
+        sheets = [left, *([] if maps is None else [maps])]
+        if self.enlarging.picture is not None:
+            sheets.append(self.enlarging.lens.still())
+        return as_png(beside(*sheets), colours=256)
+
+    # --- what a cell may call: all of it only fills queues ---------------------------------------
 
     def job(self) -> Job:
         """The picture, mask, prompt and settings as the controls have them.
@@ -117,11 +249,6 @@ class Api(w.VBox):
         self.enlarging.options.write(prompt, settings)
         self._upscale()
 
-    @property
-    def upscaler(self) -> Any:
-        """The `hdpainter_nb.Upscaler` at work: its trace, its steps. None before the first use."""
-        return self.enlarging.upscaler
-
     def image(self, *, paste: bool | str = "poisson", of: Which = "run") -> Any:
         """The picture as it stands, decoded: (H, W, 3) uint8. Waits for the worker.
 
@@ -133,8 +260,8 @@ class Api(w.VBox):
             SettingsError: no step is made yet.
         """
         if of == "x4":
-            return ask(self._worker("x4"), lambda upscaler: upscaler.image(paste=bool(paste)))
-        return ask(self.runner, lambda sampler: sampler.image(paste=paste))
+            return self._worker("x4").ask(lambda upscaler: upscaler.image(paste=bool(paste)))
+        return self.runner.ask(lambda sampler: sampler.image(paste=paste))
 
     def save(self, path: str | Path, *, of: Which | None = None) -> Path:
         """Write the picture (``.png``), the trace (``.hdp``) or a page (``.html``), and wait.
@@ -151,137 +278,7 @@ class Api(w.VBox):
         """
         checked = files.check(path)
         runner = self._worker(self.files.which.value if of is None else of)
-        return ask(runner, lambda sampler: files.write(sampler, checked))
-
-    def _worker(self, which: str) -> BaseRunner:
-        if which == "run":
-            return self.runner
-        if which != "x4":
-            raise SettingsError(f"of={which!r} is not one of 'run', 'x4'.")
-        if self.enlarging.runner is None:
-            raise SettingsError("Nothing is made larger yet: call upscale() first.")
-        return self.enlarging.runner
-
-    def _upscale(self) -> None:
-        raise NotImplementedError
-
-
-def snapshot(studio: Studio) -> bytes:
-    """The studio as a PNG: the picture with its hole, and the newest step with its maps."""
-    inputs, sampler = studio.inputs, studio.sampler
-    if not sampler.records:
-        picture = placeholder(inputs.painter.image, inputs.painter.mask)
-        title = inputs.prompt.value
-        return as_png(views.grid([picture], ["before the first step"], title=title), colours=256)
-    job, record = sampler.job, sampler.records[-1]
-    words = telling(words_of(sampler))
-    looks = Looks(words=tuple(words), mask=job.mask, crop=sampler.cond.crop)
-    shown = sampler.trace.pictures.get(sampler.node.id)
-    shown = preview(record, looks) if shown is None else shown
-    label = f"after {sampler.index} of {sampler.total} steps"
-    hole = placeholder(job.image, job.mask)
-    left = views.grid([hole, shown], ["the hole", label], tile=240, title=job.prompt)
-    maps = tiles(record, shown, looks)
-    sheets = [left, *([] if maps is None else [maps])]
-    if studio.enlarging.picture is not None:
-        sheets.append(studio.enlarging.lens.still())
-    return as_png(beside(*sheets), colours=256)
-
-
-_KEYS = (("U", "upscale ×4", "upscale"), ("S", "save PNG", "save"))
-_MAKES_BUNDLES = hasattr(w.VBox, "_repr_mimebundle_")  # ipywidgets 7 does not
-
-
-class Studio(Api):
-    """Paint a mask, say what should appear, watch every step, change your mind, save the run.
-
-    >>> studio = Studio(load("mini"), "photo.jpg", prompt="a red star")
-    >>> studio                       # shows itself
-    >>> studio.play(); studio.wait()
-    >>> studio.sampler, studio.trace, studio.image()
-    >>> studio.save("star.html")
-    >>> studio.upscale(); studio.wait()          # four times as large, the original's detail kept
-    >>> studio.save("star.png")
-
-    A run belongs to the picture, mask, prompt and settings that it began with. When these change it
-    stays on display, and ▶ begins a new one; earlier runs can be compared with it.
-
-    Args:
-        model: from `hdpainter_nb.load`.
-        image: as `hdpainter_nb.Job` takes it; None is a bundled picture with a hole.
-        mask: (H, W) bool, or what `hdpainter_nb.Job` takes; None is to be painted.
-        prompt: what to paint. May be empty.
-        preset, steps, seed: as `hdpainter_nb.Job` takes them.
-        capture: what to keep of each step; None is `Capture.standard`.
-        upscaler: name, path or pipeline for `hdpainter_nb.load_upscaler`, or what that gives; None
-            is ``mini`` beside the miniature and ``x4`` otherwise. Loaded at first use.
-        runner: from `hdpainter_widgets.runner.restarting.renewing_runner`; None makes one, which
-            `close` ends.
-        settings: any further field of `hdpainter_nb.Settings`, by name.
-
-    Raises:
-        ImageError, MaskError: the picture or mask cannot be used.
-        SettingsError: unknown or impossible setting.
-        TypeError: a runner that cannot begin runs.
-
-    Only the runner's worker touches the model; controls put commands in its queue.
-    """
-
-    _ipython_display_ = None  # ipywidgets 7 would not ask for the mimebundle
-
-    def __init__(
-        self,
-        model: Any,
-        image: Any = None,
-        mask: Any = None,
-        prompt: str = "a red star",
-        *,
-        preset: Preset = "official",
-        steps: int = 20,
-        seed: int = 1,
-        capture: Any = None,
-        upscaler: Any = None,
-        runner: BaseRunner | None = None,
-        **settings: Any,
-    ) -> None:
-        chosen = Settings.preset(preset, steps=steps, seed=seed, **settings)
-        if runner is not None and not isinstance(runner, Renewing):
-            kind = type(runner).__name__
-            raise TypeError(f"A studio needs a runner made by runs.renewing_runner, not {kind}.")
-        self._model, self._capture = model, capture
-        self._origin: Job | None = None  # what the run on display began with
-        self._runs: list[Trace] = []  # of this studio, oldest first
-        self._told_begun = False
-        self._ready = False
-        self._resulted: tuple[Any, int] | None = None  # trace and node that the result shows
-        self.inputs = Inputs(model, image, mask, prompt, chosen, preset, self._inputs_changed)
-        draft = Draft(model, self.painter.image, self.painter.mask, steps)
-        self.runner = renewing_runner(draft) if runner is None else runner
-        self._own_runner = runner is None
-        self._decoding = DecodeEachStep(self.runner)
-        self.runner.renew, self.runner.after_step = self._renew, self._decoding
-        self.enlarging = UpscalePanel(self.runner, model, upscaler, self._offer_large)
-        self.shortcuts = Shortcuts(_KEYS, self._pressed)
-        self.viewers = Viewers(self.runner)
-        self.result = Result()
-        self.files = Files(self._save)
-        self.page = Page(
-            self.inputs, self.viewers, self.result, self.enlarging, self.files, self.shortcuts
-        )
-        super().__init__(children=self.page.children)
-        self.add_class("hdp-studio")
-        self.page.renew.on_click(lambda _button: self.play())
-        self.page.undo.on_click(lambda _button: self._undo())
-        for button in (self.result.enlarge, self.enlarging.options.start):
-            button.on_click(lambda _button: self._upscale())
-        self._unsubscribe = [self.runner.on_state(self._on_state)]
-        self._ready = True
-        self._inputs_changed()
-        replace_earlier(self)
-        if self.inputs.job is not None:
-            self.runner.prepare()
-
-    # --- its end, and what it looks like ---------------------------------------------------------
+        return runner.ask(lambda sampler: files.write(sampler, checked))
 
     def close(self) -> None:
         """Take the studio off the page and end its threads."""
@@ -295,18 +292,20 @@ class Studio(Api):
             runner.renew = runner.after_step = None
             if self._own_runner:
                 runner.close()
-        page = self.__dict__.get("page")
-        for widget in page.all if page is not None else ():
-            widget.close()
+        if "page" in self.__dict__:
+            parts = (*self.page.children, *self.inputs.all, *self.viewers.all)
+            for widget in with_children(parts):
+                widget.close()
         super().close()
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live widget, and its picture for pages that run no widgets, such as GitHub's."""
-        made = super()._repr_mimebundle_(**kwargs) if _MAKES_BUNDLES else as_widget(self)
-        return illustrated(made, "image/png", snapshot(self))
-
-    def __repr__(self) -> str:
-        return f"Studio({self.runner.sampler!r})"
+    def _worker(self, which: str) -> BaseRunner:
+        if which == "run":
+            return self.runner
+        if which != "x4":
+            raise SettingsError(f"of={which!r} is not one of 'run', 'x4'.")
+        if self.enlarging.runner is None:
+            raise SettingsError("Nothing is made larger yet: call upscale() first.")
+        return self.enlarging.runner
 
     # --- from the page: only commands ------------------------------------------------------------
 
@@ -318,9 +317,9 @@ class Studio(Api):
         if named is not None:
             self.files.suggest(named.prompt)
         changed = [] if job is None or self._origin is None else changes(self._origin, job)
-        said = None if problem is None else str(problem)
-        self._told_begun = bool(self.runs)
-        self.page.tell_inputs(changed, said, self.inputs.remarks, begun=self._told_begun)
+        wrong = None if problem is None else str(problem)
+        self._shown_begun = bool(self.runs)
+        self.page.tell_inputs(changed, wrong, self.inputs.remarks, begun=self._shown_begun)
 
     def _undo(self) -> None:
         if self._origin is not None:
@@ -329,14 +328,14 @@ class Studio(Api):
     def _save(self, stem: str, suffix: str) -> None:
         which = self.files.which.value
         path = files.free_path(stem if which == "run" else f"{stem}-x4", suffix)
-        self.files.warn_user(f"Saving {html.escape(path.name)} …")
-        self._worker(which).do(partial(files.offer, path=path), self.files.warn_user)
+        self.files.say(f"Saving {html.escape(path.name)} …")
+        self._worker(which).do(partial(files.offer, path=path), self.files.say)
 
     def _upscale(self) -> None:
         self.page.turn_to("Upscale")
         self.enlarging.open(self.painter.image, self.painter.mask)
         self.runner.pause()
-        self.runner.do(_original, self.enlarging.begin, key="original")
+        self.runner.do(_source, self.enlarging.begin, key="original")
 
     def _pressed(self, name: str) -> None:
         """A key was pressed somewhere in the studio."""
@@ -354,12 +353,12 @@ class Studio(Api):
             return None
         from hdpainter_nb import Sampler
 
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", HDPainterWarning)
             sampler = Sampler(self._model, job, self._capture)
-        self._origin, self._decoding.cost = job, 0.0
+        self._origin, self.decoding.cost = job, 0.0
         self._runs = [*self.runs, sampler.trace]
-        remarks = [str(one.message) for one in told]
+        remarks = [str(one.message) for one in caught]
         self.runner.post("begun", partial(self._on_begun, remarks))
         return sampler
 
@@ -372,9 +371,9 @@ class Studio(Api):
 
     def _on_state(self, state: RunState) -> None:
         failure = state.failure
-        known = failure is not None and failure.error is self.inputs.problem
-        self.page.tell_failure("" if failure is None or known else failure.message)
-        if self._told_begun != bool(self.runs):
+        shown = failure is not None and failure.error is self.inputs.problem  # with the inputs
+        self.page.tell_failure("" if failure is None or shown else failure.message)
+        if self._shown_begun != bool(self.runs):
             self._inputs_changed()
         sampler = self.sampler
         self._offer_large()
@@ -388,10 +387,10 @@ class Studio(Api):
     def _offer_large(self) -> None:
         """Have the controls for the large picture agree with what there is. Asks no worker."""
         sampler = self.sampler
-        there, of = bool(sampler.records), (sampler.trace, sampler.node.id)
-        if self.result.enlarge.disabled == there:
-            self.result.enlarge.disabled = not there
-        self.enlarging.offer(there, of)
+        painted, of = bool(sampler.records), (sampler.trace, sampler.node.id)
+        if self.result.enlarge.disabled == painted:
+            self.result.enlarge.disabled = not painted
+        self.enlarging.offer(painted, of)
         self.files.offer_large(self.enlarging.current(of))
 
     def _finish(self, sampler: Any) -> Any:
@@ -401,17 +400,17 @@ class Studio(Api):
         image = sampler.image(paste="poisson")
         return image, sampler.job, sampler.index, sampler.total, (sampler.trace, sampler.node.id)
 
-    def _on_result(self, found: Any) -> None:
-        if found is None:
+    def _on_result(self, result: Any) -> None:
+        if result is None:
             return
-        image, job, index, total, self._resulted = found
+        image, job, index, total, self._resulted = result
         name = f"“{job.prompt}”, {job.settings.method}, seed {job.settings.seed}"
         when = "finished" if index == total else f"after {index} of {total} steps"
         self.result.show(job.image, image, f"{name}: {when}")
         self.viewers.refresh()
 
 
-def _original(sampler: Any) -> UpscaleSource | str:
+def _source(sampler: Any) -> UpscaleSource | str:
     """On the worker: what is to be made larger, or why there is nothing; that stops no run."""
     try:
         return original_of(sampler)

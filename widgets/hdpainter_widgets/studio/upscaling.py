@@ -1,4 +1,4 @@
-"""Making the studio's picture four times as large: options, a run of its own, and a lens."""
+"""Making the studio's picture four times as large: `UpscalePanel`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.upscale import geometry
 from hdpainter_widgets.lens import Lens
 from hdpainter_widgets.runner.base import BaseRunner
-from hdpainter_widgets.runner.restarting import DecodeEachStep, Draft, Guest, guest_runner
+from hdpainter_widgets.runner.decoding import DecodeEachStep
+from hdpainter_widgets.runner.restarting import (
+    BaseSharedTurnRunner,
+    PendingSampler,
+    shared_turn_runner,
+)
 from hdpainter_widgets.runner.state import RunState, Status
 from hdpainter_widgets.studio.upscaling_form import UpscaleForm
 from hdpainter_widgets.viewers.heatmap import HeatmapViewer
@@ -101,6 +106,7 @@ class UpscalePanel:
     Attributes:
         panel: all of it.
         options: the controls; what their button does is the studio's business.
+        given, beside: the upscaler as it was given, and the name of the studio's model.
         runner, timeline, heatmaps, lens: None before the first use.
         picture: (H, W, 3), the newest result; None before the first.
     """
@@ -108,15 +114,15 @@ class UpscalePanel:
     def __init__(
         self, host: BaseRunner, model: Any, upscaler: Any, on_change: Callable[[], object]
     ) -> None:
-        self._host, self._given, self._on_change = host, upscaler, on_change
-        self._beside = str(getattr(model, "name", ""))
+        self._host, self._on_change = host, on_change
+        self.given, self.beside = upscaler, str(getattr(model, "name", ""))
         self._model: Any = None
-        self._original: UpscaleSource | None = None
+        self._source: UpscaleSource | None = None
         # What the run on display began with.
         self._begun: tuple[UpscaleSource, str, UpscaleSettings] | None = None
         self._results: dict[str, Picture] = {}
         self._resulted: tuple[Any, ...] | None = None
-        self.runner: Guest | None = None
+        self.runner: BaseSharedTurnRunner | None = None
         self.timeline: Any = None
         self.heatmaps: Any = None
         self.lens: Any = None
@@ -128,7 +134,7 @@ class UpscalePanel:
         self.options = UpscaleForm()
         self.views = w.Tab(layout=w.Layout(min_width="0", margin="6px 0 0 0"))
         self.panel = w.VBox(list(self.options.rows))
-        self.options.warn_user("Fills in the detail that the picture has at four times its size.")
+        self.options.say("Fills in the detail that the picture has at four times its size.")
 
     # --- what may be asked and done --------------------------------------------------------------
 
@@ -136,18 +142,19 @@ class UpscalePanel:
     def upscaler(self) -> Any:
         """The `Upscaler` at work, or None."""
         sampler = self.runner.sampler if self.runner is not None else None
-        return None if isinstance(sampler, Draft) else sampler
+        return None if isinstance(sampler, PendingSampler) else sampler
 
     def open(self, image: Picture, mask: NDArray[np.bool_]) -> None:
         """Make the runner and the viewers, unless they are there."""
         if self.runner is not None:
             return
-        draft = Draft(object(), image, mask, self.options.form.fields["steps"].value)
-        runner = guest_runner(draft, self._host)
+        steps = self.options.form.fields["steps"].value
+        pending = PendingSampler(object(), image, mask, steps)
+        runner = shared_turn_runner(pending, self._host)
         self._decoding = DecodeEachStep(runner)
         self.runner, runner.renew, runner.after_step = runner, self._renew, self._decoding
         self.timeline = Timeline(runner)
-        self.heatmaps = HeatmapViewer(draft, runner=runner)
+        self.heatmaps = HeatmapViewer(pending, runner=runner)
         self.lens = Lens({_FIRST: image}, mask=mask)
         self._links = [
             w.jslink((self.timeline, name), (self.heatmaps, name)) for name in ("step", "branch")
@@ -158,40 +165,40 @@ class UpscalePanel:
         self.panel.children = (*self.options.rows, self.timeline, self.views)
         self._unsubscribe = runner.on_state(self._on_state)
 
-    def begin(self, found: UpscaleSource | str) -> None:
+    def begin(self, source: UpscaleSource | str) -> None:
         """Make a picture larger, or say why there is none. On the host's publisher thread."""
-        if isinstance(found, str):
-            self.options.warn_user(found, wrong=True)
+        if isinstance(source, str):
+            self.options.say(source, wrong=True)
             return
         assert self.runner is not None
-        if self._original is None or self._original.of != found.of:
-            self._original, self._results, self.picture = found, {}, None
+        if self._source is None or self._source.of != source.of:
+            self._source, self._results, self.picture = source, {}, None
             self._on_change()
         upscaler = self.upscaler
         ready = upscaler is not None and upscaler.done and self._resulted is not None
         try:
-            same = self._begun == self._wanted(self._original)
+            same = self._begun == self._wanted(self._source)
         except SettingsError:
             same = False  # the runner will say so
         self.views.selected_index = 0 if ready and same else 1
-        self.options.warn_user(self._original.about)
+        self.options.say(self._source.about)
         self.runner.run()
 
-    def offer(self, there: bool, of: tuple[Any, int]) -> None:
+    def offer(self, painted: bool, of: tuple[Any, int]) -> None:
         """Say whether there is a picture to make larger, and which."""
-        if self.options.start.disabled == there:
-            self.options.start.disabled = not there
-        known = self._original
-        stale = known is not None and self.picture is not None and known.of != of
-        if known is not None and stale != self._stale:
+        if self.options.start.disabled == painted:
+            self.options.start.disabled = not painted
+        source = self._source
+        stale = source is not None and self.picture is not None and source.of != of
+        if source is not None and stale != self._stale:
             changed = "The picture has changed since: Upscale ×4 takes the new one."
-            self.options.warn_user(changed if stale else known.about)
+            self.options.say(changed if stale else source.about)
         self._stale = stale
 
     def current(self, of: tuple[Any, int]) -> bool:
         """Whether there is a finished result of this very picture."""
-        upscaler, original = self.upscaler, self._original
-        if upscaler is None or original is None or original.of != of:
+        upscaler, source = self.upscaler, self._source
+        if upscaler is None or source is None or source.of != of:
             return False
         return bool(upscaler.done and self._resulted == _place(upscaler))
 
@@ -207,41 +214,41 @@ class UpscalePanel:
 
     def _renew(self, sampler: Any) -> Any:
         """An upscaler for the picture that is wanted, or a branch where only settings differ."""
-        original = self._original
-        if original is None:
+        source = self._source
+        if source is None:
             raise SettingsError("There is no picture to make larger yet: press Upscale ×4.")
-        wanted = self._wanted(original)
+        wanted = self._wanted(source)
         if self._begun == wanted:
             return None
         _, prompt, settings = wanted
         old, self._begun = self._begun, wanted
         try:
-            if old is not None and old[0] is original:
+            if old is not None and old[0] is source:
                 return _branched(sampler, prompt, settings)
-            return self._fresh(original, prompt, settings)
+            return self._fresh(source, prompt, settings)
         except Exception:
             self._begun = old
             raise
 
-    def _wanted(self, original: UpscaleSource) -> tuple[UpscaleSource, str, UpscaleSettings]:
+    def _wanted(self, source: UpscaleSource) -> tuple[UpscaleSource, str, UpscaleSettings]:
         prompt, settings = self.options.read()
-        return original, prompt or original.prompt, settings
+        return source, prompt or source.prompt, settings
 
-    def _fresh(self, original: UpscaleSource, prompt: str, settings: UpscaleSettings) -> Any:
+    def _fresh(self, source: UpscaleSource, prompt: str, settings: UpscaleSettings) -> Any:
         from hdpainter_nb import UpscaleJob, Upscaler
 
-        model = self._loaded(original.about)
-        mask = original.mask if original.detailed else None
-        with warnings.catch_warnings(record=True) as told:
+        model = self._loaded(source.about)
+        mask = source.mask if source.detailed else None
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", HDPainterWarning)
-            job = UpscaleJob(original.low, original.image, mask, prompt, **settings.to_dict())
+            job = UpscaleJob(source.low, source.image, mask, prompt, **settings.to_dict())
             upscaler = Upscaler(model, job)
-        self._remarks = "".join(f" {one.message}" for one in told)
-        pictures = {_FIRST: original.image, _SECOND: original.bicubic()}
+        self._remarks = "".join(f" {one.message}" for one in caught)
+        pictures = {_FIRST: source.image, _SECOND: source.bicubic()}
         assert self.runner is not None
         self._decoding.cost = 0.0
-        self.runner.post("lens", partial(self._show, original, pictures))
-        self.runner.post("note", partial(self.options.warn_user, original.about + self._remarks))
+        self.runner.post("lens", partial(self._show, source, pictures))
+        self.runner.post("note", partial(self.options.say, source.about + self._remarks))
         return upscaler
 
     def _loaded(self, about: str) -> Any:
@@ -250,46 +257,46 @@ class UpscalePanel:
             from hdpainter_nb import load_upscaler
             from hdpainter_nb.upscale.model import UpscaleModel
 
-            given = self._given
+            given = self.given
             if given is None:
-                given = "mini" if self._beside == "mini" else "x4"
+                given = "mini" if self.beside == "mini" else "x4"
             assert self.runner is not None
             if isinstance(given, str):
                 says = f"{about} Loading the upscaler {given!r} …"
-                self.runner.post("note", partial(self.options.warn_user, says))
+                self.runner.post("note", partial(self.options.say, says))
             self._model = given if isinstance(given, UpscaleModel) else load_upscaler(given)
         return self._model
 
     def _finish(self, upscaler: Any) -> Any:
         """The picture as it stands."""
-        if isinstance(upscaler, Draft) or not upscaler.records or self._begun is None:
+        if isinstance(upscaler, PendingSampler) or not upscaler.records or self._begun is None:
             return None
         picture = upscaler.image(paste=True)
         return self._begun[0], picture, _label(upscaler), _place(upscaler)
 
     # --- on the publisher's thread ---------------------------------------------------------------
 
-    def _show(self, original: UpscaleSource, pictures: dict[str, Picture]) -> None:
-        mask = original.mask if original.detailed else None
-        if original is self._original:
+    def _show(self, source: UpscaleSource, pictures: dict[str, Picture]) -> None:
+        mask = source.mask if source.detailed else None
+        if source is self._source:
             self.lens.show(pictures, mask=mask)
 
     def _on_state(self, state: RunState) -> None:
         upscaler = self.upscaler
         if upscaler is None or state.status in (Status.RUNNING, Status.ERROR):
             if state.failure is not None:
-                self.options.warn_user("")  # the timeline says it
+                self.options.say("")  # the timeline says it
             return
         if upscaler.records and self._resulted != _place(upscaler):
             assert self.runner is not None
             self.runner.do(self._finish, self._on_result, key="result")
 
-    def _on_result(self, found: Any) -> None:
-        if found is None:
+    def _on_result(self, result: Any) -> None:
+        if result is None:
             return
-        original: UpscaleSource
-        original, picture, label, self._resulted = found
-        if original is not self._original:
+        source: UpscaleSource
+        source, picture, label, self._resulted = result
+        if source is not self._source:
             return
         self.picture = picture
         self._results = {
@@ -298,10 +305,10 @@ class UpscalePanel:
         }
         newest = list(self._results.items())[-_KEPT:]
         first = {name: self.lens.pictures[name] for name in (_FIRST, _SECOND)}
-        self._show(original, {**first, **dict(newest)})
+        self._show(source, {**first, **dict(newest)})
         if self.upscaler is not None and self.upscaler.done:
             self.views.selected_index = 0
-            self.options.warn_user(f"Finished: {original.about}{self._remarks}")
+            self.options.say(f"Finished: {source.about}{self._remarks}")
         self.heatmaps.refresh()
         self._on_change()
 

@@ -1,4 +1,4 @@
-"""The controls of a studio's upscaler."""
+"""The form of a studio's upscaler: a prompt, settings, a button."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class UpscaleForm:
     Attributes:
         start: the button.
         form: those settings that have no place in the rows.
-        rows: from top to bottom; the last one is what `warn_user` writes into.
+        rows: from top to bottom; the last one is what `say` writes into.
     """
 
     def __init__(self) -> None:
@@ -60,25 +60,25 @@ class UpscaleForm:
         if prompt is not None:
             self._prompt.value = prompt
 
-    def warn_user(self, text: str, *, wrong: bool = False) -> None:
+    def say(self, text: str, *, wrong: bool = False) -> None:
         """Say something below the controls."""
         kind, role = ("hdp-wrong", "alert") if wrong else ("hdp-note", "status")
-        said = f"<div class='{kind}' role='{role}'>{html.escape(text)}</div>" if text else ""
-        if self._note.value != said:
-            self._note.value = said
+        note = f"<div class='{kind}' role='{role}'>{html.escape(text)}</div>" if text else ""
+        if self._note.value != note:
+            self._note.value = note
 
     def _settings(self) -> list[Any]:
         take = self.form.take
-        found = [take("steps", width="98px"), take("noise_level", width="132px")]
-        found[1].description = "noise level"
+        controls = [take("steps", width="98px"), take("noise_level", width="132px")]
+        controls[1].description = "noise level"
         named = {"blend": "latent blend", "soft": "soft mask", "poisson": "Poisson"}
         for name, text in named.items():
             switch = take(name, width="auto", margin="0 0 0 12px")
             switch.description, switch.indent = text, False
-            found.append(switch)
-        for control, name in zip(found, ("steps", "noise_level", *named), strict=True):
+            controls.append(switch)
+        for control, name in zip(controls, ("steps", "noise_level", *named), strict=True):
             control.tooltip = self.form.meaning(name)
-        return found
+        return controls
 
 
 def enlarge_button() -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any, ClassVar
 
 import anywidget
@@ -11,7 +10,7 @@ import traitlets as t
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.tree import Node
-from hdpainter_widgets.notebook import guarded, illustrated, replace_earlier
+from hdpainter_widgets.notebook import NotebookWidget, OwnChanges, guarded, replace_earlier
 from hdpainter_widgets.pictures import as_png, blank
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.runner.state import RunState
@@ -22,7 +21,7 @@ from hdpainter_widgets.viewers.stream import PacedSender, TraceStream
 __all__ = ["BranchWidget", "TraceWidget"]
 
 
-class TraceWidget(anywidget.AnyWidget):
+class TraceWidget(NotebookWidget, anywidget.AnyWidget):
     """Shows traces in the browser, which get there step by step as they grow.
 
     Args:
@@ -41,8 +40,6 @@ class TraceWidget(anywidget.AnyWidget):
     """Whether attention maps and previews are sent."""
     pictures: ClassVar[bool] = True
     """Whether decoded pictures are sent."""
-
-    _ipython_display_ = None  # ipywidgets 7 would not ask for the mimebundle
 
     step = t.Int(-1, min=-1, help="position in the branch, from 0; -1 before the first step").tag(
         sync=True
@@ -95,12 +92,10 @@ class TraceWidget(anywidget.AnyWidget):
 
     # --- for pages that run no widgets -----------------------------------------------------------
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live widget, and a picture of it for pages that run none, such as GitHub's."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        return illustrated(bundle, "image/png", as_png(self._still()))
+    def _still(self) -> bytes:
+        return as_png(self._drawn())
 
-    def _still(self) -> Any:
+    def _drawn(self) -> Any:
         """What is on display, as an array, an image or a plot."""
         return blank(self.trace)
 
@@ -166,7 +161,6 @@ class BranchWidget(TraceWidget):
     branch = t.Int(0, min=0, help="number of the branch on display").tag(sync=True)
 
     _led = True  # whether what is looked at is where the sampler stands
-    _setter: int | None = None  # thread that sets the step itself at this moment
 
     def __init__(
         self,
@@ -176,6 +170,7 @@ class BranchWidget(TraceWidget):
         branch: int | str | None = None,
         **traits: Any,
     ) -> None:
+        self._leading = OwnChanges()
         trace = trace_of(source)
         number = first_branch(source, runner, branch)
         length = len(trace.records(number)) if trace.branches else 0
@@ -214,15 +209,12 @@ class BranchWidget(TraceWidget):
             self._led = True
 
     def _lead(self, step: int) -> None:
-        self._setter = threading.get_ident()
-        try:
+        with self._leading:
             self.step = step
-        finally:
-            self._setter = None
 
     @t.observe("step")
     def _looked(self, change: Any) -> None:
-        if self._setter != threading.get_ident():  # a person's doing, or the page's
+        if not self._leading:  # a person's doing, or the page's
             self._led = change["new"] == self._stood
 
     def _follows(self) -> bool:

@@ -131,7 +131,7 @@ class Compare(TraceWidget):
 
     # --- for pages that run no widgets -----------------------------------------------------------
 
-    def _still(self) -> Any:
+    def _drawn(self) -> Any:
         traces = self._traces[0], self._traces[-1]
         pictures, labels = [], []
         for trace, number in zip(traces, self.branches, strict=True):

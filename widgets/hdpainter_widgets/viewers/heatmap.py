@@ -162,7 +162,7 @@ class HeatmapViewer(BranchWidget):
 
     # --- for pages that run no widgets -----------------------------------------------------------
 
-    def _still(self) -> Any:
+    def _drawn(self) -> Any:
         node = self._shown()
         if node is None or node.record is None:
             return blank(self.trace)

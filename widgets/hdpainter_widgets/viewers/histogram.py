@@ -36,7 +36,7 @@ class GradientHistogram(BranchWidget):
     ) -> None:
         super().__init__(source, runner=runner, branch=branch)
 
-    def _still(self) -> Any:
+    def _drawn(self) -> Any:
         node = self._shown()
         if node is None or node.record is None:
             return blank(self.trace)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.web import encode_map
+from hdpainter_widgets.notebook import whole_number
 from hdpainter_widgets.viewers.branches import BranchSamplers
 
 __all__ = ["Question", "Regions", "answer"]
@@ -36,8 +37,8 @@ def answer(
         for value in (key, node)
     )
     buffers: list[bytes] = []
-    found = None if values is None else encode_map(values, buffers)
-    return {"type": "region", "key": key, "node": node, "map": found, "error": error}, buffers
+    encoded = None if values is None else encode_map(values, buffers)
+    return {"type": "region", "key": key, "node": node, "map": encoded, "error": error}, buffers
 
 
 @dataclass(frozen=True)
@@ -62,30 +63,23 @@ class Question:
         key = content.get("key")
         if not isinstance(key, str | int) or len(str(key)) > _LONGEST:
             raise ValueError(f"key must be a number or a text of up to {_LONGEST} characters.")
-        number = _integer("node", content.get("node"))
+        number = whole_number("node", content.get("node"))
         node = trace.nodes.get(number)
         if node is None or node.record is None:
             raise ValueError(f"There is no step with the number {number}.")
-        level = _integer("level", content.get("level"))
-        if not 1 <= level <= _COARSEST:  # which of them were kept, the attention itself knows
-            raise ValueError(f"level must lie in 1 .. {_COARSEST}, not be {level}.")
+        # Which levels were kept, the attention itself knows.
+        level = whole_number("level", content.get("level"), least=1, most=_COARSEST)
         layer, head = content.get("layer"), content.get("head")
         if not (layer is None or isinstance(layer, str)):
             raise ValueError("layer must be a text or null.")
         if head is not None:
-            head = _integer("head", head)
+            head = whole_number("head", head)
         painta = content.get("painta", True)
         if not isinstance(painta, bool):
             raise ValueError("painta must be true or false.")
         height, width = (trace.factor * n // level for n in node.latents.shape[-2:])
         region = _region(content.get("cells"), height, width)
         return cls(key, number, level, layer, head, painta, region)
-
-
-def _integer(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{name} must be a whole number, not {str(value)[:40]!r}.")
-    return value
 
 
 def _region(cells: object, height: int, width: int) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ import traitlets as t
 
 from hdpainter_nb import views
 from hdpainter_nb.errors import SettingsError
-from hdpainter_widgets.notebook import STATIC
+from hdpainter_widgets.notebook import STATIC, whole_number
 from hdpainter_widgets.pictures import blank, picture_of
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.runner.state import RunState
@@ -60,33 +60,25 @@ class Timeline(BranchWidget):
             return
         runner, name = self.runner, content.get("name")
         if name == "step":
-            runner.step(_integer(content.get("n", 1), 1))
+            runner.step(_number(content.get("n", 1), 1))
         elif name == "back":
-            runner.back(_integer(content.get("n", 1), 1))
+            runner.back(_number(content.get("n", 1), 1))
         elif name == "play":
             runner.run()
         elif name in ("pause", "cancel", "restart"):
             getattr(runner, name)()
         elif name == "run_to":
-            runner._enqueue(partial(self._run_to, _integer(content.get("step"), -1)))
+            runner.run_to(_number(content.get("step"), -1) + 1)
         elif name == "goto":
-            branch, step = _integer(content.get("branch"), 0), _integer(content.get("step"), -1)
+            branch, step = _number(content.get("branch"), 0), _number(content.get("step"), -1)
             runner.change(lambda sampler: self._lines.stand(sampler, branch, step))
         elif name == "branch":
-            node, on = _integer(content.get("node"), 0), content.get("branch")
+            node, on = _number(content.get("node"), 0), content.get("branch")
             changes = _changes(content.get("changes", {}))
-            on = None if on is None else _integer(on, 0)
+            on = None if on is None else _number(on, 0)
             runner.change(partial(self._branched, node, on, changes))
         else:
             raise ValueError(f"There is no command {str(name)[:40]!r}.")
-
-    def _run_to(self, step: int) -> None:
-        """On the worker, between steps: it alone knows how many are missing."""
-        missing = step + 1 - self.runner.sampler.index
-        if missing < 0:
-            self.runner._changed(lambda sampler: sampler.back(-missing))
-        else:
-            self.runner._aim(float(missing))
 
     def _branched(self, node: int, on: int | None, changes: dict[str, Any], sampler: Any) -> Any:
         """On the worker. Where it fails, the sampler stands where it stood."""
@@ -107,7 +99,7 @@ class Timeline(BranchWidget):
 
     # --- for pages that run no widgets -----------------------------------------------------------
 
-    def _still(self) -> Any:
+    def _drawn(self) -> Any:
         nodes = {id(node.record): node for node in self._path()}
         records = [node.record for node in nodes.values() if node.record is not None]
         if not records:
@@ -133,10 +125,8 @@ def _mirrored(state: RunState, sampler: Any) -> dict[str, Any]:
     }
 
 
-def _integer(value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _FAR:
-        raise ValueError(f"{str(value)[:40]!r} is not a whole number from {least} to {_FAR}.")
-    return value
+def _number(value: object, least: int) -> int:
+    return whole_number("The command's number", value, least=least, most=_FAR)
 
 
 def _changes(changes: object) -> dict[str, Any]:
