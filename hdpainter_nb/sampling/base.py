@@ -7,7 +7,6 @@ samplers on one model may alternate without noticing each other.
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -64,8 +63,8 @@ class BaseSampler:
 
     def __init__(self, model: Model, job: BaseJob[Any], capture: Capture | None = None) -> None:
         cond, state = self._prepare(model, job)
-        stepper = self._stepper(model, cond, job.settings, capture)
         trace = self._trace(model, job, cond)
+        stepper = self._stepper(trace, model, cond, job.settings, capture)
         root = _root(trace, state)
         branch = trace.open_branch(job.prompt, job.settings, start=root, parent=None)
         self._begin(stepper, Cursor(trace, branch, [root]), job=job, states={root.id: state})
@@ -80,8 +79,8 @@ class BaseSampler:
         capture: Capture | None = None,
     ) -> Self:
         """A sampler on conditions made elsewhere, without image, text or VAE."""
-        stepper = cls._stepper(model, cond, settings, capture)
         trace = Trace(words=cond.words, tokens=cond.tokens, model=model.name)
+        stepper = cls._stepper(trace, model, cond, settings, capture)
         root = _root(trace, state)
         branch = trace.open_branch("", settings, start=root, parent=None)
         return cls._of(stepper, Cursor(trace, branch, [root]), job=None, states={root.id: state})
@@ -106,7 +105,8 @@ class BaseSampler:
                 f"This trace has latents {size}, the model {model.name!r} makes {fresh_size}: load "
                 f"the model it was made with ({trace.model!r})."
             )
-        stepper = cls._stepper(model, cond, job.settings, capture, edits=cursor.branch.edits)
+        edits = cursor.branch.edits
+        stepper = cls._stepper(trace, model, cond, job.settings, capture, edits=edits)
         return cls._of(stepper, cursor, job=job, states={})
 
     @classmethod
@@ -142,9 +142,7 @@ class BaseSampler:
         self.model, self.cond = stepper.model, stepper.conditioning
         self.settings, self.capture, self.edits = stepper.settings, stepper.capture, stepper.edits
         self.job, self.prompt, self.trace = job, cursor.branch.prompt, cursor.trace
-        transfer = stepper.capture.shelf(cursor.trace.spool)
-        self.stepper = dataclasses.replace(stepper, transfer=transfer)
-        self.timesteps = stepper.timesteps
+        self.stepper, self.timesteps = stepper, stepper.timesteps
         self._cursor = cursor
         self._states = dict(states)  # node -> state on the model's device
         self._cancel = threading.Event()
@@ -184,6 +182,7 @@ class BaseSampler:
     @classmethod
     def _stepper(
         cls,
+        trace: Trace,
         model: Model,
         cond: TextConditioning,
         settings: BaseSettings,
@@ -191,13 +190,14 @@ class BaseSampler:
         *,
         edits: tuple[Edit, ...] = (),
     ) -> BaseStep[Any, Any]:
-        """What makes the steps of a branch.
+        """What makes the steps of a branch; from here on the trace keeps to the capture's budget.
 
         Raises:
             SettingsError: the capture names what the run does not have.
         """
         capture = capture or Capture.standard()
-        stepper = cls._step_type.of(model, cond, settings, capture, edits=edits)
+        transfer = capture.shelf(trace.spool)
+        stepper = cls._step_type.of(model, cond, settings, capture, edits=edits, transfer=transfer)
         layers = layer_infos(model.unet, settings.factor)
         capture.check(layers, cond.words, stepper.tokens, len(stepper.timesteps))
         return stepper
@@ -436,7 +436,7 @@ class BaseSampler:
             fresh = None if self.index else state
         edits = self.edits if edit is None else read_edits(edit)
         capture = self.capture.for_words(cond.words, cond.tokens)
-        stepper = self._stepper(self.model, cond, chosen, capture, edits=edits)
+        stepper = self._stepper(self.trace, self.model, cond, chosen, capture, edits=edits)
         active_edits.check(stepper, since=0 if edit is None else self.index)
 
         path, state = self._cursor.past, self.state
