@@ -31,7 +31,7 @@ BROWSER_FLAG = $(if $(filter no 0 false,$(BROWSER)),--no-browser)
 .DELETE_ON_ERROR:
 .PHONY: help lab install install-dev test test-fast test-slow test-lowest test-notebooks \
 	test-long-notebooks test-js \
-	lint lint-style lint-format lint-types lint-floors format bench wheel clean distclean
+	lint lint-style lint-format lint-types lint-layers format bench wheel clean distclean
 
 help: ## Say what there is
 	@echo "make TARGET, where TARGET is one of"
@@ -49,7 +49,7 @@ install-dev: $(READY_DEV) ## The same, with the tools for developing
 
 # --- checking it -----------------------------------------------------------------------------------
 
-test: lint test-js test-notebooks test-fast ## Everything but the slow tests: lint, types, floors, first notebooks, pytest
+test: lint test-js test-notebooks test-fast ## Everything but the slow tests: lint, types, layers, first notebooks, pytest
 
 test-fast: $(READY_DEV) ## The fast tests alone (PYTEST_ARGS="-k masks" narrows them; WORKERS=0: one process)
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) \
@@ -79,7 +79,7 @@ test-js: ## Check the widgets' JavaScript (skipped where there is no npm)
 		&& npm run --if-present check && npm test --if-present; \
 	fi
 
-lint: lint-style lint-format lint-types lint-floors ## Style, types and floors: ruff, mypy, import-linter
+lint: lint-style lint-format lint-types lint-layers ## Style, types and layers: ruff, mypy, import-linter
 
 lint-style: $(READY_DEV)
 	$(BIN)/ruff check
@@ -90,7 +90,7 @@ lint-format: $(READY_DEV)
 lint-types: $(READY_DEV)
 	$(BIN)/mypy
 
-lint-floors: $(READY_DEV)
+lint-layers: $(READY_DEV)
 	$(BIN)/lint-imports
 
 format: $(READY_DEV) ## Let ruff put things right
