@@ -288,11 +288,11 @@ class DiffusersScheduler:
     ) -> None:
         import diffusers
 
-        kind = SCHEDULERS[name]
-        Scheduler: Any = getattr(diffusers, kind.scheduler)
-        known = inspect.signature(Scheduler.__init__).parameters
-        options = {key: value for key, value in _COMMON.items() if key in known}
-        self._blank: Any = Scheduler.from_config(dict(config), **{**options, **kind.options})
+        spec = SCHEDULERS[name]
+        Scheduler: Any = getattr(diffusers, spec.scheduler)
+        parameters = inspect.signature(Scheduler.__init__).parameters
+        options = {key: value for key, value in _COMMON.items() if key in parameters}
+        self._blank: Any = Scheduler.from_config(dict(config), **{**options, **spec.options})
         self._blank.set_timesteps(steps)
         self.name = name
         self.noisy = name in NOISY
@@ -387,12 +387,16 @@ class DiffusersScheduler:
     def _at(self, index: int, memory: Memory | None = None) -> Any:
         """A scheduler of its own that stands before step `index`."""
         scheduler = copy.copy(self._blank)
-        own = vars(scheduler)
-        own.update((name, list(v)) for name, v in vars(self._blank).items() if type(v) is list)
-        own.update((n, list(v) if type(v) is tuple else v) for n, v in (memory or {}).items())
+        attributes = vars(scheduler)
+        attributes.update(
+            (name, list(v)) for name, v in vars(self._blank).items() if type(v) is list
+        )
+        attributes.update(
+            (n, list(v) if type(v) is tuple else v) for n, v in (memory or {}).items()
+        )
         for name, value in (("_begin_index", 0), ("_step_index", index)):
-            if name in own:
-                own[name] = value
+            if name in attributes:
+                attributes[name] = value
         return scheduler
 
     def _memory_of(self, scheduler: Any) -> Memory:

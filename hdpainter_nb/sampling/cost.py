@@ -2,7 +2,7 @@
 
 FLOPs are those of matrix products and convolutions. Bytes are those of tensors, with fused
 attention: what the gradient graph saves, and the most that is held at once in each phase of a run.
-The real modules run, taps and gradient included, on tensors without memory.
+The real modules run, hooks and gradient included, on tensors without memory.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def count(
 
     latents = model.unet.config.out_channels * _area(cond, model.factor)
     shapes = layer_infos(unet, model.factor)
-    kept = sum(
+    capture_bytes = sum(
         plan.capture.bytes_per_step(
             shapes,
             len(step.positions),
@@ -154,7 +154,7 @@ def count(
     weights, phases, tile = _phases(step, max(each, key=_peak_of), held, dtype, exact=exact)
     return Estimate(
         steps=len(plans),
-        capture_bytes=kept,
+        capture_bytes=capture_bytes,
         graph_bytes=max(cost.graph_bytes for cost in each),
         flops=sum(cost.flops for cost in each),
         plain_flops=plain.flops * len(plans),

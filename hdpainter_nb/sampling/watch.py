@@ -116,7 +116,7 @@ class WatchedCall:
             shape = (size[0] // level, size[1] // level)
             self.masked[level] = _area(trace.mask, shape).flatten().nonzero()[:, 0].to(row.device)
         capture.check(layer_infos(pipe.unet), tokens.words, len(tokens.tokens), steps)
-        there = Run(
+        run = Run(
             total=steps,
             layers=active_edits.layers(pipe.unet),
             settings=settings,
@@ -124,7 +124,7 @@ class WatchedCall:
             tokens=tokens.tokens,
         )
         for edit in self.edits:
-            edit.check(there)
+            edit.check(run)
         shelf = capture.shelf(trace.spool)
         self.capture, self.conditioning, self.transfer = capture, cond, shelf
         self.positions = capture.positions(tokens.words, len(tokens.tokens))
@@ -345,8 +345,8 @@ class _Watcher:
 
     def _listen(self, owner: Any, name: str, heard: Callable[[Any, Any, Any], None]) -> None:
         """Hear of each call of a method: its arguments, and its result."""
-        original, own = getattr(owner, name), vars(owner)
-        before = own.get(name)
+        original, attributes = getattr(owner, name), vars(owner)
+        before = attributes.get(name)
 
         @functools.wraps(original)  # keeps the signature, which pipelines look at
         def listening(*args: Any, **kwargs: Any) -> Any:
@@ -355,20 +355,20 @@ class _Watcher:
             return result
 
         def restore() -> None:
-            if own.get(name) is not listening:  # somebody replaced it meanwhile
+            if attributes.get(name) is not listening:  # somebody replaced it meanwhile
                 return
             if before is None:
-                del own[name]
+                del attributes[name]
             else:
-                own[name] = before
+                attributes[name] = before
 
-        own[name] = listening
+        attributes[name] = listening
         self._stack.callback(restore)
 
     def _follow(self) -> None:
         """Listen to the scheduler, which may be another one in each call."""
         scheduler = self.pipe.scheduler
-        if not any(scheduler is known for known in self._heard):
+        if not any(scheduler is one for one in self._heard):
             self._heard.append(scheduler)
             self._listen(scheduler, "step", self._stepped)
 
@@ -423,10 +423,11 @@ class _Watcher:
         if hooks is None or call is None or output is None:
             return
         sample = _argument(args, kwargs, 0, "sample")
-        row, said, norm = call.row - call.count, output[0], 0.0
-        if len(said) == 2 * call.count:
-            norm = float((said[row] - said[row - call.count]).float().square().mean() ** 0.5)
-        x = sample[row, : said.shape[1]][None].detach()
+        row, prediction, norm = call.row - call.count, output[0], 0.0
+        if len(prediction) == 2 * call.count:
+            difference = prediction[row] - prediction[row - call.count]
+            norm = float(difference.float().square().mean() ** 0.5)
+        x = sample[row, : prediction.shape[1]][None].detach()
         self._look = UNetCall(x, hooks.observations, norm, self._started)
 
     def _stepped(self, args: Any, kwargs: Any, result: Any) -> None:
