@@ -387,13 +387,12 @@ class DiffusersScheduler:
     def _at(self, index: int, memory: Memory | None = None) -> Any:
         """A scheduler of its own that stands before step `index`."""
         scheduler = copy.copy(self._blank)
-        attributes = vars(scheduler)
+        attributes, blank = vars(scheduler), vars(self._blank)
         attributes.update(
-            (name, list(v)) for name, v in vars(self._blank).items() if type(v) is list
+            {name: list(value) for name, value in blank.items() if type(value) is list}
         )
-        attributes.update(
-            (n, list(v) if type(v) is tuple else v) for n, v in (memory or {}).items()
-        )
+        for name, value in (memory or {}).items():
+            attributes[name] = list(value) if type(value) is tuple else value
         for name, value in (("_begin_index", 0), ("_step_index", index)):
             if name in attributes:
                 attributes[name] = value
