@@ -293,12 +293,12 @@ class Capture:
             warn_user(f"{sentence} It is left out.", HDPainterWarning)
         return self.replace(tokens=there)
 
-    def shelf(self, spool: ArrayStore) -> HostTransfer:
+    def transfer(self, store: ArrayStore) -> HostTransfer:
         """Where a sampler puts what is kept, within the budget."""
         from hdpainter_nb.capture.transfer import HostTransfer
 
-        spool.limit, spool.folder = self.limit, self.folder
-        return HostTransfer(spool, self.device)
+        store.limit, store.folder = self.limit, self.folder
+        return HostTransfer(store, self.device)
 
     def check(
         self, layers: Sequence[LayerInfo], words: Sequence[Word], count: int, steps: int

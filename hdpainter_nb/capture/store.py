@@ -65,7 +65,7 @@ class ArrayStore:
         """Bytes written to the file."""
         return self._written
 
-    def keep(self, array: NDArray[Any], *, copy: bool = False) -> NDArray[Any]:
+    def add(self, array: NDArray[Any], *, copy: bool = False) -> NDArray[Any]:
         """The array itself or, where it no longer fits the budget, its twin in the file.
 
         Args:
@@ -92,10 +92,10 @@ class ArrayStore:
         key, count = id(array), array.nbytes
         if key in self._arrays and self._arrays[key]() is array:
             return  # taken in before
-        spool = weakref.ref(self)
+        this = weakref.ref(self)
 
         def release(gone: weakref.ref[NDArray[Any]]) -> None:
-            owner = spool()
+            owner = this()
             if owner is not None:
                 with owner._lock:
                     owner._held -= count

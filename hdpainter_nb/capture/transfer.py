@@ -25,17 +25,17 @@ _streams: dict[torch.device, Any] = {}
 
 
 class HostTransfer:
-    """Takes tensors of a step into main memory, within the budget of a `ArrayStore`.
+    """Takes tensors of a step into main memory, within the budget of an `ArrayStore`.
 
     Args:
-        spool: what counts the bytes; one without a limit by default.
+        store: what counts the bytes; one without a limit by default.
         place: ``cpu`` moves tensors at once, ``model`` leaves them where they are until read.
     """
 
-    def __init__(self, spool: ArrayStore | None = None, place: Place = "cpu") -> None:
-        self.spool = ArrayStore() if spool is None else spool
+    def __init__(self, store: ArrayStore | None = None, place: Place = "cpu") -> None:
+        self.store = ArrayStore() if store is None else store
         self.place = place
-        self._flights: deque[PendingArray] = deque()
+        self._pending: deque[PendingArray] = deque()
         self._staged = 0  # bytes in pinned memory
         self._lock = threading.Lock()
 
@@ -50,26 +50,26 @@ class HostTransfer:
         if x.is_meta:
             return x.new_empty(0) if self.place == "cpu" else x
         if self.place == "model" and _elsewhere(x):
-            return PendingArray(self.spool, x.to(dtype, copy=True))
+            return PendingArray(self.store, x.to(dtype, copy=True))
         if not _beside(x):
-            return self.spool.keep(_copy(x, dtype))
-        (flight,) = self._fly(*_take_off(x[None], dtype))
-        return flight
+            return self.store.add(_copy(x, dtype))
+        (array,) = self._begin(*_copy_aside(x[None], dtype))
+        return array
 
     def put_rows(self, x: Tensor, dtype: torch.dtype = torch.float32) -> list[Any]:
         """As `put` of every row, each for itself; they leave CUDA in one copy."""
         if not _beside(x) or self.place == "model":
             return [self.put(row, dtype) for row in x]
-        return self._fly(*_take_off(x.detach(), dtype))
+        return self._begin(*_copy_aside(x.detach(), dtype))
 
-    def _fly(self, host: Tensor, event: Any) -> list[PendingArray]:
-        """One flight for each row of a pinned tensor."""
-        flights = [PendingArray(self.spool, row, event, self._landed) for row in host]
-        self._flights += flights
+    def _begin(self, host: Tensor, event: Any) -> list[PendingArray]:
+        """A `PendingArray` for each row of a pinned tensor."""
+        arrays = [PendingArray(self.store, row, event, self._landed) for row in host]
+        self._pending += arrays
         self._landed(-host.nbytes)
-        while self._flights and (self._staged > _STAGED or self._flights[0].has_landed):
-            self._flights.popleft().land()  # the oldest: its copy has long arrived
-        return flights
+        while self._pending and (self._staged > _STAGED or self._pending[0].ready):
+            self._pending.popleft().wait()  # the oldest: its copy has long arrived
+        return arrays
 
     def _landed(self, count: int) -> None:
         with self._lock:
@@ -80,7 +80,7 @@ class PendingArray:
     """A tensor on its way to main memory.
 
     Args:
-        spool: where it lands.
+        store: where it lands.
         tensor: pinned and being written to, or on the model's device.
         event: after which it is complete; None where there is nothing to wait for.
         landed: is told its bytes once it has landed.
@@ -88,7 +88,7 @@ class PendingArray:
 
     def __init__(
         self,
-        spool: ArrayStore,
+        store: ArrayStore,
         tensor: Tensor,
         event: Any = None,
         landed: Callable[[int], None] = lambda _: None,
@@ -96,7 +96,7 @@ class PendingArray:
         self.nbytes = tensor.nbytes
         """Of the array, known before it is there."""
         self.ndim = tensor.ndim
-        self._spool = spool
+        self._store = store
         self._tensor: Tensor | None = tensor
         self._event = event
         self._landed = landed
@@ -104,21 +104,21 @@ class PendingArray:
         self._lock = threading.Lock()
 
     @property
-    def has_landed(self) -> bool:
+    def ready(self) -> bool:
         """Whether the array is there."""
         return self._array is not None
 
-    def land(self) -> NDArray[Any]:
+    def wait(self) -> NDArray[Any]:
         """The array; waits for the copy the first time."""
         with self._lock:
             if self._array is None:
                 assert self._tensor is not None
                 if self._event is None:
-                    self._array = self._spool.keep(_copy(self._tensor, self._tensor.dtype))
+                    self._array = self._store.add(_copy(self._tensor, self._tensor.dtype))
                 else:
                     self._event.synchronize()
                     # The pinned block goes back to torch, which hands it to the next copy.
-                    self._array = self._spool.keep(self._tensor.numpy(), copy=True)
+                    self._array = self._store.add(self._tensor.numpy(), copy=True)
                 self._landed(self._tensor.nbytes)
                 self._tensor = self._event = None
             return self._array
@@ -141,7 +141,7 @@ def _copy(x: Tensor, dtype: torch.dtype) -> NDArray[Any]:
     return array
 
 
-def _take_off(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Any]:
+def _copy_aside(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Any]:
     """Start copying a CUDA tensor into pinned memory, beside the work that goes on."""
     x = x.to(dtype).contiguous()
     host = torch.empty(x.shape, dtype=dtype, pin_memory=True)

@@ -196,7 +196,7 @@ class BaseSampler:
             SettingsError: the capture names what the run does not have.
         """
         capture = capture or Capture.standard()
-        transfer = capture.shelf(trace.spool)
+        transfer = capture.transfer(trace.store)
         stepper = cls._step_type.of(model, cond, settings, capture, edits=edits, transfer=transfer)
         layers = layer_infos(model.unet, settings.factor)
         capture.check(layers, cond.words, stepper.tokens, len(stepper.timesteps))

@@ -125,7 +125,7 @@ class WatchedCall:
         )
         for edit in self.edits:
             edit.check(run)
-        shelf = capture.shelf(trace.spool)
+        shelf = capture.transfer(trace.store)
         self.capture, self.conditioning, self.transfer = capture, cond, shelf
         self.positions = capture.positions(tokens.words, len(tokens.tokens))
         if not trace.branches:

@@ -63,32 +63,32 @@ def write_arrays(
             write_all(file, arrays[name])
 
 
-def read_arrays(path: Path, spool: ArrayStore) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, store: ArrayStore) -> dict[str, NDArray[Any]]:
     """The arrays of a file: in memory as far as the budget goes, the rest mapped where they lie.
 
     A mapped array can be changed in memory, never in the file.
 
     Args:
         path: a file that safetensors has opened before, so that it is known to be whole.
-        spool: counts the bytes.
+        store: counts the bytes.
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
     header.pop("__metadata__", None)
     data: Any = None
-    found: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     with path.open("rb") as file:
         for name, about in header.items():
             start, end = (8 + length + place for place in about["data_offsets"])
             dtype = np.dtype(_NAMES[about["dtype"]])
-            if spool.fits(end - start):
+            if store.fits(end - start):
                 file.seek(start)
                 flat = np.empty(end - start, np.uint8)
                 file.readinto(flat)  # type: ignore[arg-type]
                 array: NDArray[Any] = flat.view(dtype).reshape(about["shape"])
-                found[name] = spool.keep(array)
+                arrays[name] = store.add(array)
             else:
                 data = np.memmap(path, np.uint8, mode="c") if data is None else data
-                found[name] = data[start:end].view(dtype).reshape(about["shape"])
-    return found
+                arrays[name] = data[start:end].view(dtype).reshape(about["shape"])
+    return arrays

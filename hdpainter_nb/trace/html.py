@@ -13,13 +13,11 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hdpainter_nb.trace import web
+from hdpainter_nb.trace.tree import Tree
 from hdpainter_nb.utils.files import replacing
-
-if TYPE_CHECKING:
-    from hdpainter_nb.trace.trace import Trace
 
 __all__ = ["write_page"]
 
@@ -52,7 +50,7 @@ _PAGE = """<!DOCTYPE html>
 
 def write_page(
     path: str | Path,
-    traces: Sequence[Trace],
+    traces: Sequence[Tree],
     *,
     title: str | None = None,
     maps: bool = True,
@@ -82,9 +80,9 @@ def write_page(
     films, parts = [], []
     for number, trace in enumerate(traces):
         buffers: list[bytes] = []
-        opening = web.opening(trace, buffers)
+        opening = web.run_message(trace, buffers)
         frames = [
-            web.frame(node, buffers, maps=maps, picture=trace.pictures.get(node.id))
+            web.step_message(node, buffers, maps=maps, picture=trace.pictures.get(node.id))
             for node in sorted(trace.nodes.values(), key=lambda node: node.id)
             if node.record is not None
         ]
@@ -119,7 +117,7 @@ def _read(name: str) -> str:
     return (_STATIC / name).read_text(encoding="utf-8")
 
 
-def _picture(trace: Trace) -> str:
+def _picture(trace: Tree) -> str:
     """An <img> of the newest picture, for browsers that run no scripts."""
     found = None
     for branch in reversed(trace.branches):
@@ -134,7 +132,7 @@ def _picture(trace: Trace) -> str:
     if found is None:
         return ""
     buffers: list[bytes] = []
-    still = web.still(found, buffers)
+    still = web.encode_image(found, buffers)
     code = base64.b64encode(buffers[0]).decode()
     return f'<img alt="The newest picture" src="data:{still["mime"]};base64,{code}">'
 

@@ -27,18 +27,14 @@ class Pending(Protocol):
         """Of the array."""
 
     @property
-    def has_landed(self) -> bool:
-        """Whether `land` gives the array at once."""
+    def ready(self) -> bool:
+        """Whether `wait` gives the array at once."""
 
-    def land(self) -> Float:
-        """The array; waits until it is there."""
+    def wait(self) -> Float:
+        """The array, once it is there."""
 
 
 Value = Float | Pending
-
-
-def _landed(value: Value) -> Float:
-    return value if isinstance(value, np.ndarray) else value.land()
 
 
 class LevelMaps(Mapping[int, Float]):
@@ -57,7 +53,7 @@ class LevelMaps(Mapping[int, Float]):
         """``{level: {layer name: (..., h, w)}}``; waits for what is still being copied."""
         for named in self._layers.values():
             for name, value in named.items():
-                named[name] = _landed(value)
+                named[name] = _arrived(value)
         return self._layers
 
     @property
@@ -128,7 +124,7 @@ class QueryKeys(Mapping[str, tuple[Float, Float]]):
         for named in self._layers.values():
             if layer in named:
                 q, k = named[layer]
-                named[layer] = (_landed(q), _landed(k))
+                named[layer] = (_arrived(q), _arrived(k))
                 return named[layer]
         raise KeyError(f"no queries and keys of layer {layer!r}; kept layers: {list(self)}")
 
@@ -141,12 +137,6 @@ class QueryKeys(Mapping[str, tuple[Float, Float]]):
     def __repr__(self) -> str:
         inside = ", ".join(f"{level}: {len(named)} layers" for level, named in self._layers.items())
         return f"{type(self).__name__}({{{inside}}})"
-
-
-def _preferred(levels: Iterable[int]) -> int:
-    """H/16 where it is there, else the finest."""
-    found = {*levels}
-    return 16 if 16 in found else min(found, default=16)
 
 
 class CrossMaps:
@@ -280,3 +270,13 @@ class CrossMaps:
 
     def __repr__(self) -> str:
         return f"CrossMaps(words={[w.text for w in self.words]}, levels={list(self.levels)})"
+
+
+def _arrived(value: Value) -> Float:
+    return value if isinstance(value, np.ndarray) else value.wait()
+
+
+def _preferred(levels: Iterable[int]) -> int:
+    """H/16 where it is there, else the finest."""
+    choice = {*levels}
+    return 16 if 16 in choice else min(choice, default=16)

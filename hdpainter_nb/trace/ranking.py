@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.select import matches
 from hdpainter_nb.trace.maps import Float
+from hdpainter_nb.trace.record import Record
+from hdpainter_nb.trace.tree import Tree
 from hdpainter_nb.utils import html
 from hdpainter_nb.utils.check import as_tuple
-
-if TYPE_CHECKING:
-    from hdpainter_nb.trace.record import Record
-    from hdpainter_nb.trace.trace import Trace
 
 __all__ = [
     "AGREEMENT",
@@ -306,7 +304,7 @@ class WordRanking:
         return html.table(rows) + rest
 
 
-def screen(trace: Trace, word: str | int, branch: int | str = 0) -> WordRanking:
+def screen(trace: Tree, word: str | int, branch: int | str = 0) -> WordRanking:
     """See `Trace.screen`."""
     records = tuple(r for r in trace.records(branch) if r.cross.levels)
     if not records:

@@ -1,4 +1,4 @@
-"""What was seen in one step: `Record`. NumPy arrays only, so whatever draws one needs no torch."""
+"""The record of one step: everything that was seen of it, in NumPy arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,27 @@ from hdpainter_nb.settings import BaseSettings
 from hdpainter_nb.trace.maps import CrossMaps, Float, LevelMaps, Pending, QueryKeys
 from hdpainter_nb.utils import html
 
-__all__ = ["GradStats", "Record", "arrays_of", "describe", "gradient_stats", "spooled"]
+__all__ = [
+    "ARRAY_FIELDS",
+    "MAP_FIELDS",
+    "PLAIN_FIELDS",
+    "QUERY_FIELDS",
+    "GradStats",
+    "Record",
+    "arrays_of",
+    "describe",
+    "gradient_stats",
+    "stored",
+]
+
+PLAIN_FIELDS = ("index", "timestep", "score", "sigma", "alpha", "guided_norm", "seconds")
+"""The fields of a `Record` that are numbers."""
+ARRAY_FIELDS = ("latents", "x0_latents", "x0_preview", "scores", "x0_unblended")
+"""Those that are one array, or None."""
+MAP_FIELDS = ("c", "similarity", "similarity_painta")
+"""Those that are `LevelMaps` of (h, w)."""
+QUERY_FIELDS = ("self_qk", "cross_qk")
+"""Those that are `QueryKeys`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,30 +149,25 @@ def gradient_stats(g: NDArray[Any], standard: NDArray[Any], bins: int = 61) -> G
     )
 
 
-_MAPS = ("c", "similarity", "similarity_painta")
-_ARRAYS = ("latents", "x0_latents", "x0_preview", "scores", "x0_unblended")
-_QUERIES = ("self_qk", "cross_qk")
-
-
-def spooled(record: Record, spool: ArrayStore) -> Record:
+def stored(record: Record, store: ArrayStore) -> Record:
     """The record with all its arrays within the budget; its maps, q and k are already."""
 
-    def keep(value: Any) -> Any:
+    def added(value: Any) -> Any:
         if isinstance(value, np.ndarray):
-            return spool.keep(np.ascontiguousarray(value))
+            return store.add(np.ascontiguousarray(value))
         if isinstance(value, Mapping):
-            return {name: keep(part) for name, part in value.items()}
-        return tuple(map(keep, value)) if isinstance(value, tuple) else value
+            return {name: added(part) for name, part in value.items()}
+        return tuple(map(added, value)) if isinstance(value, tuple) else value
 
-    names = (*_ARRAYS, "holes", "memory")
-    changes = {name: keep(getattr(record, name)) for name in names}
+    names = (*ARRAY_FIELDS, "holes", "memory")
+    changes = {name: added(getattr(record, name)) for name in names}
     if record.grad is not None:
-        changes["grad"] = GradStats(**keep(vars(record.grad)))
+        changes["grad"] = GradStats(**added(vars(record.grad)))
     return dataclasses.replace(record, **changes)
 
 
 def arrays_of(record: Record) -> Iterator[NDArray[Any] | Pending]:
-    """The arrays that `pack_record` would pack; waits for none, so some may be on their way."""
+    """Every array of a record; waits for none, so some may be on their way."""
 
     def inside(value: Any) -> Iterator[NDArray[Any] | Pending]:
         if isinstance(value, CrossMaps):
@@ -164,7 +179,7 @@ def arrays_of(record: Record) -> Iterator[NDArray[Any] | Pending]:
         if isinstance(value, Mapping | tuple):
             for part in value.values() if isinstance(value, Mapping) else value:
                 yield from inside(part)
-        elif isinstance(value, np.ndarray) or hasattr(value, "land"):
+        elif isinstance(value, np.ndarray) or hasattr(value, "wait"):
             yield value
 
     return inside(vars(record))
@@ -180,8 +195,8 @@ def describe(records: Sequence[Record]) -> str:
             detail = "per head" if any(a.ndim == 4 for a in named.values()) else detail
             cross.setdefault(f"cross-attention {detail}", set()).add(level)
         maps = {"c": record.c, "similarity": record.similarity, "scores": record.scores}
-        rest |= {name: None for name, kept in maps.items() if kept is not None and len(kept)}
-        for kind, name in zip(_QUERIES, ("self", "cross"), strict=True):
+        rest |= {name: None for name, held in maps.items() if held is not None and len(held)}
+        for kind, name in zip(QUERY_FIELDS, ("self", "cross"), strict=True):
             if count := len(getattr(record, kind)):
                 rest[f"q and k of {count} {name}-attention layers"] = None
     parts = [

@@ -4,42 +4,38 @@ One form for two uses: widgets get it in messages while a run goes on, and a sav
 it. Every map is kept as bytes between its own lowest and highest value, so a word's heatmap at
 32 x 32 takes 1 kB; colours, opacity, sums of words and the choice of a step are the browser's.
 
-`opening` is what belongs to the run, `frame` what belongs to one step. Both give json values that
-name buffers by their number; the caller's list of buffers grows.
+`run_message` is what belongs to the run, `step_message` what belongs to one step. Both give json
+values that name buffers by their number; the caller's list of buffers grows.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb.capture.capture import SCORE_LEVEL
 from hdpainter_nb.trace.maps import CrossMaps, LevelMaps
+from hdpainter_nb.trace.record import PLAIN_FIELDS, GradStats, Record
+from hdpainter_nb.trace.tree import Branch, Node, Tree
 
-if TYPE_CHECKING:
-    from hdpainter_nb.trace.record import GradStats, Record
-    from hdpainter_nb.trace.trace import Trace
-    from hdpainter_nb.trace.tree import Branch, Node
-
-__all__ = ["FILM_VERSION", "branches", "encode_map", "frame", "opening", "still"]
+__all__ = ["FILM_VERSION", "branches", "encode_image", "encode_map", "run_message", "step_message"]
 
 FILM_VERSION = 1
 _LONGEST = 1024  # pixels: larger originals travel scaled down
-_PLAIN = ("index", "timestep", "seconds", "score", "sigma", "alpha", "guided_norm")
 Buffers = list[bytes]
 Json = dict[str, Any]
 
 
-def opening(trace: Trace, buffers: Buffers) -> Json:
+def run_message(trace: Tree, buffers: Buffers) -> Json:
     """The run itself: its picture, mask, size and branches.
 
     Keys: version, model, size (H, W of the given picture), frame (H, W of the padded picture that
     the maps cover) and crop (top, left, height, width of the picture inside it), image and mask
-    (stills; null without a picture), branches.
+    (images; null without a picture), branches.
     """
     found: Json = {"version": FILM_VERSION, "model": trace.model, "branches": branches(trace)}
     root = next((node for node in trace.nodes.values() if node.record is None), None)
@@ -50,17 +46,17 @@ def opening(trace: Trace, buffers: Buffers) -> Json:
         found["crop"] = list(trace.crop)
     if trace.image is not None and trace.mask is not None:
         found["size"] = list(trace.mask.shape)
-        found["image"] = still(trace.image, buffers)
-        found["mask"] = still(trace.mask.astype(np.uint8) * 255, buffers, lossless=True)
+        found["image"] = encode_image(trace.image, buffers)
+        found["mask"] = encode_image(trace.mask.astype(np.uint8) * 255, buffers, lossless=True)
     return found
 
 
-def branches(trace: Trace) -> list[Json]:
+def branches(trace: Tree) -> list[Json]:
     """The lines of steps: id, name, prompt, method, parent (branch), start and tip (nodes)."""
     return [_branch(trace, branch) for branch in trace.branches.values()]
 
 
-def _branch(trace: Trace, branch: Branch) -> Json:
+def _branch(trace: Tree, branch: Branch) -> Json:
     return {
         "id": branch.id,
         "name": branch.name,
@@ -74,7 +70,7 @@ def _branch(trace: Trace, branch: Branch) -> Json:
     }
 
 
-def frame(
+def step_message(
     node: Node,
     buffers: Buffers,
     *,
@@ -92,7 +88,7 @@ def frame(
     record = node.record
     if record is None:
         raise ValueError("A root has no record, so it makes no frame.")
-    found: Json = {name: _number(getattr(record, name)) for name in _PLAIN}
+    found: Json = {name: _number(getattr(record, name)) for name in PLAIN_FIELDS}
     found |= {
         "node": node.id,
         "parent": node.parent,
@@ -101,14 +97,14 @@ def frame(
         "words": [[word.text, list(word.tokens)] for word in record.cross.words],
         "tokens": list(record.cross.tokens),
         "grad": None if record.grad is None else _gradient(record.grad),
-        "preview": still(record.x0_preview, buffers, lossless=True) if maps else None,
-        "picture": still(picture, buffers) if picture is not None else None,
+        "preview": encode_image(record.x0_preview, buffers, lossless=True) if maps else None,
+        "picture": encode_image(picture, buffers) if picture is not None else None,
         "maps": _maps(record, buffers) if maps else [],
     }
     return found
 
 
-def still(array: NDArray[np.uint8], buffers: Buffers, *, lossless: bool = False) -> Json:
+def encode_image(array: NDArray[np.uint8], buffers: Buffers, *, lossless: bool = False) -> Json:
     """A picture (H, W, 3), or a mask (H, W), as an encoded file in `buffers`."""
     from PIL import Image
 

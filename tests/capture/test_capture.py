@@ -23,7 +23,7 @@ from hdpainter_nb.models.loading import load
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.sampling.cost import step_cost
 from hdpainter_nb.settings import Settings
-from hdpainter_nb.trace.file import pack_trace
+from hdpainter_nb.trace.file import pack_tree
 from hdpainter_nb.utils.nbytes import byte_count
 
 UP = "up_blocks.2"  # H/16 in the tiny UNet
@@ -31,7 +31,7 @@ UP = "up_blocks.2"  # H/16 in the tiny UNet
 
 def arrays_of(trace: Trace) -> dict[str, np.ndarray]:
     """Every array of the steps, without what was given (picture, mask)."""
-    return {n: a for n, a in pack_trace(trace)[0].items() if n.startswith("node.")}
+    return {n: a for n, a in pack_tree(trace)[0].items() if n.startswith("node.")}
 
 
 def in_memory(trace: Trace) -> int:
@@ -54,14 +54,14 @@ def test_fifty_steps_stay_within_a_small_budget(model: Model, job: Job, tmp_path
     sampler = Sampler(model, long, capture)
     highest = 0
     for _ in sampler:
-        highest = max(highest, sampler.trace.spool.in_memory)
+        highest = max(highest, sampler.trace.store.in_memory)
     trace = sampler.trace
     assert len(trace) >= 50
     assert trace.nbytes > 10 * budget
     assert highest <= budget
     assert in_memory(trace) <= budget
     assert trace.nbytes_on_disk >= trace.nbytes - budget - trace.image.nbytes - trace.mask.nbytes
-    assert trace.spool.on_disk == trace.nbytes_on_disk
+    assert trace.store.on_disk == trace.nbytes_on_disk
     assert "on disk" in repr(trace)
     assert "MB in memory" in repr(trace) or "kB in memory" in repr(trace)
     # the states on the model's device are read from the trace too
@@ -76,7 +76,7 @@ def test_fifty_steps_stay_within_a_small_budget(model: Model, job: Job, tmp_path
     assert whole.trace.nbytes_on_disk == 0
 
 
-def test_going_back_and_branching_over_spooled_steps(model: Model, job: Job) -> None:
+def test_going_back_and_branching_over_steps_on_disk(model: Model, job: Job) -> None:
     runs = []
     for budget in (0, None):
         sampler = Sampler(model, job, Capture.standard(budget=budget))
@@ -85,14 +85,14 @@ def test_going_back_and_branching_over_spooled_steps(model: Model, job: Job) -> 
         sampler.restart()
         assert sampler.run() is last
         other = sampler.back(3).branch(painta=False)
-        assert other.trace.spool is sampler.trace.spool
+        assert other.trace.store is sampler.trace.store
         runs.append((last.x0_latents, other.run().x0_latents, sampler.image()))
         assert (in_memory(sampler.trace) == 0) == (budget == 0)
-    for spooled, held in zip(*runs, strict=True):
-        np.testing.assert_array_equal(spooled, held)
+    for on_disk, held in zip(*runs, strict=True):
+        np.testing.assert_array_equal(on_disk, held)
 
 
-def test_a_spooled_trace_is_saved_and_loaded(model: Model, plain: Job, tmp_path: Path) -> None:
+def test_a_trace_on_disk_is_saved_and_loaded(model: Model, plain: Job, tmp_path: Path) -> None:
     sampler = Sampler(model, plain, Capture.everything(budget=0))
     sampler.run()
     file = sampler.trace.save(tmp_path / "run.hdp")
@@ -109,12 +109,12 @@ def test_the_file_goes_when_the_trace_goes(model: Model, plain: Job, tmp_path: P
     sampler = Sampler(model, plain, Capture.standard(budget=0, folder=tmp_path))
     sampler.run(1)
     record = sampler.records[0]
-    spool = weakref.ref(sampler.trace.spool)
-    file = sampler.trace.spool._file
+    store = weakref.ref(sampler.trace.store)
+    file = sampler.trace.store._file
     assert not file.closed
     del sampler
     gc.collect()
-    assert spool() is None
+    assert store() is None
     assert file.closed
     assert list(tmp_path.iterdir()) == []  # it had no name, or has lost it
     assert np.isfinite(record.latents).all()  # what is still held can still be read
@@ -135,20 +135,20 @@ def test_a_full_disk_is_an_error_that_says_what_to_do(
 
 
 def test_bytes_are_counted_while_arrays_live() -> None:
-    spool = ArrayStore(1000)
-    first = spool.keep(np.ones(100, np.uint8))
-    assert spool.keep(first) is first
-    assert spool.in_memory == 100
-    second = spool.keep(np.ones(950, np.uint8))
+    store = ArrayStore(1000)
+    first = store.add(np.ones(100, np.uint8))
+    assert store.add(first) is first
+    assert store.in_memory == 100
+    second = store.add(np.ones(950, np.uint8))
     assert is_mapped(second)
     assert second.sum() == 950
     assert not is_mapped(first)
     del first
-    assert spool.in_memory == 0
-    assert not is_mapped(spool.keep(np.ones(950, np.uint8)))
-    assert spool.on_disk == 950
+    assert store.in_memory == 0
+    assert not is_mapped(store.add(np.ones(950, np.uint8)))
+    assert store.on_disk == 950
     borrowed = np.ones(4)
-    assert spool.keep(borrowed, copy=True) is not borrowed
+    assert store.add(borrowed, copy=True) is not borrowed
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ class Copies:
 @pytest.fixture
 def copies(monkeypatch: pytest.MonkeyPatch) -> Copies:
     made = Copies()
-    monkeypatch.setattr(transfer, "_take_off", made)
+    monkeypatch.setattr(transfer, "_copy_aside", made)
     monkeypatch.setattr(transfer, "_beside", lambda _: True)
     return made
 
@@ -196,36 +196,36 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> Copies:
 def test_a_copy_is_waited_for_when_it_is_read(copies: Copies) -> None:
     from hdpainter_nb.trace.maps import LevelMaps
 
-    shelf = HostTransfer()
-    maps = LevelMaps({16: {"a": shelf.put(torch.full((2, 2), 1.0))}})
-    both = [shelf.put(torch.full((2, 2), float(n))) for n in (2, 3)]
-    assert all(isinstance(flight, PendingArray) for flight in both)
+    host = HostTransfer()
+    maps = LevelMaps({16: {"a": host.put(torch.full((2, 2), 1.0))}})
+    both = [host.put(torch.full((2, 2), float(n))) for n in (2, 3)]
+    assert all(isinstance(array, PendingArray) for array in both)
     assert list(maps) == [16]
     assert copies.waited == []
     np.testing.assert_array_equal(maps[16], np.ones((2, 2)))
     assert copies.waited == [1]
     assert maps.layers[16]["a"] is maps.layers[16]["a"]
     assert copies.waited == [1]
-    assert shelf.spool.in_memory == 16
+    assert host.store.in_memory == 16
 
 
 def test_maps_of_one_shape_travel_together(copies: Copies) -> None:
-    shelf = HostTransfer()
-    flights = shelf.put_rows(torch.stack([torch.full((2, 2), float(n)) for n in (5, 6, 7)]))
-    assert [int(flight.land()[0, 0]) for flight in flights] == [5, 6, 7]
+    host = HostTransfer()
+    arrays = host.put_rows(torch.stack([torch.full((2, 2), float(n)) for n in (5, 6, 7)]))
+    assert [int(array.wait()[0, 0]) for array in arrays] == [5, 6, 7]
     assert copies.waited == [5, 5, 5]  # one copy, which begins with the first
-    assert all(flight.land().base is None for flight in flights)  # none keeps the others alive
+    assert all(array.wait().base is None for array in arrays)  # none keeps the others alive
 
 
 def test_pinned_memory_stays_small(copies: Copies, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "_STAGED", 3 * 16)
-    shelf = HostTransfer(ArrayStore(32))
-    flights = [shelf.put(torch.full((2, 2), float(n))) for n in range(8)]
+    host = HostTransfer(ArrayStore(32))
+    arrays = [host.put(torch.full((2, 2), float(n))) for n in range(8)]
     assert copies.waited == [0, 1, 2, 3, 4]  # the oldest first, the newest three in flight
-    values = [int(flight.land()[0, 0]) for flight in flights]
+    values = [int(array.wait()[0, 0]) for array in arrays]
     assert values == list(range(8))
-    assert shelf.spool.in_memory == 32
-    assert [is_mapped(flight.land()) for flight in flights] == [False] * 2 + [True] * 6
+    assert host.store.in_memory == 32
+    assert [is_mapped(array.wait()) for array in arrays] == [False] * 2 + [True] * 6
 
 
 def test_maps_may_stay_on_the_device_until_read(
@@ -252,12 +252,12 @@ def test_printing_a_trace_waits_for_no_copy(
     held: list[Any] = [x for named in record.cross.maps.waiting.values() for x in named.values()]
     for named in record.self_qk.waiting.values():
         held += [x for pair in named.values() for x in pair]
-    assert all(isinstance(flight, PendingArray) for flight in held)
+    assert all(isinstance(array, PendingArray) for array in held)
     before, on_disk = trace.nbytes, trace.nbytes_on_disk
     assert "per head" in repr(trace)
     assert "q and k" in trace._repr_html_()
-    assert not any(flight.has_landed for flight in held)
-    arrays = pack_trace(trace)[0].values()
+    assert not any(array.ready for array in held)
+    arrays = pack_tree(trace)[0].values()
     assert before == trace.nbytes == sum(array.nbytes for array in arrays)
     assert trace.nbytes_on_disk == sum(array.nbytes for array in arrays if is_mapped(array))
     assert (trace.nbytes_on_disk > on_disk) == (budget == 0)
@@ -393,7 +393,7 @@ def test_a_browser_gets_zeros_for_tokens_that_were_not_kept(model: Model, job: J
     sampler = Sampler(model, job, Capture.where(tokens="star", heads=2))
     sampler.step()
     buffers: list[bytes] = []
-    frame = web.frame(sampler.node, buffers)
+    frame = web.step_message(sampler.node, buffers)
     star = dict(frame["words"])["star"]
     for described in frame["maps"]:
         if described["kind"] in ("cross", "scores"):

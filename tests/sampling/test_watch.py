@@ -18,7 +18,7 @@ from hdpainter_nb.errors import ModelError, SettingsError
 from hdpainter_nb.models.loading import load
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.sampling.watch import watch
-from hdpainter_nb.trace.web import frame, opening
+from hdpainter_nb.trace.web import run_message, step_message
 
 pytestmark = pytest.mark.diffusers
 RNG = np.random.default_rng(0)
@@ -296,8 +296,8 @@ def test_several_calls_are_several_branches(parts: dict[str, Any], tmp_path: Pat
     page = trace.to_html(tmp_path / "run.html")
     assert "a red star" in page.read_text()
     buffers: list[bytes] = []
-    assert opening(trace, buffers)["frame"] == [128, 128]
-    assert frame(trace.path()[1], buffers)["maps"]
+    assert run_message(trace, buffers)["frame"] == [128, 128]
+    assert step_message(trace.path()[1], buffers)["maps"]
     with pytest.raises(SettingsError, match="no picture and mask"):
         Sampler.from_trace(load(pipe), loaded)
 

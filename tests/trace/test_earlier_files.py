@@ -14,7 +14,7 @@ import pytest
 
 from hdpainter_nb import Trace
 from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.trace.file import pack_trace
+from hdpainter_nb.trace.file import pack_tree
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.tree import Branch
 
@@ -104,8 +104,8 @@ def test_every_branch_and_step_reads_as_before(name: str, trace: Trace) -> None:
 
 
 def test_it_can_be_saved_again_without_a_loss(name: str, trace: Trace, tmp_path: Path) -> None:
-    arrays, header = pack_trace(trace)
-    again, same = pack_trace(Trace.load(trace.save(tmp_path / "again.hdp")))
+    arrays, header = pack_tree(trace)
+    again, same = pack_tree(Trace.load(trace.save(tmp_path / "again.hdp")))
     assert same == header
     assert again.keys() == arrays.keys()
     for key, array in arrays.items():

@@ -91,10 +91,10 @@ def test_the_page_holds_the_whole_film(tmp_path: Path) -> None:
     (one,) = content["films"]
     assert [frame["node"] for frame in one["frames"]] == [1, 2, 3]
     expected: list[bytes] = []
-    assert one["opening"] == web.opening(trace, expected)
+    assert one["opening"] == web.run_message(trace, expected)
     for frame in one["frames"]:
         node = trace.nodes[frame["node"]]
-        assert frame == web.frame(node, expected, picture=trace.pictures[node.id])
+        assert frame == web.step_message(node, expected, picture=trace.pictures[node.id])
     assert buffers == expected
     with Image.open(io.BytesIO(buffers[one["frames"][2]["picture"]["buffer"]])) as shown:
         assert abs(int(np.asarray(shown).mean()) - 80) <= 1
@@ -109,7 +109,7 @@ def test_two_traces_keep_their_own_buffers(tmp_path: Path) -> None:
     assert [len(one["frames"]) for one in content["films"]] == [3, 2]
     for trace, one, buffers in zip((first, second), content["films"], cut, strict=True):
         expected: list[bytes] = []
-        assert one["opening"] == web.opening(trace, expected)
+        assert one["opening"] == web.run_message(trace, expected)
         assert buffers[: len(expected)] == expected
 
 

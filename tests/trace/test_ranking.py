@@ -237,5 +237,5 @@ def test_needles_are_drawn_best_first() -> None:
 
 
 def test_no_torch_is_needed() -> None:
-    code = "import sys, hdpainter_nb.screen; assert 'torch' not in sys.modules"
+    code = "import sys, hdpainter_nb.trace.ranking; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import dataclasses
 import json
 import pickle
 import subprocess
@@ -19,7 +21,7 @@ from hdpainter_nb.capture.store import is_mapped
 from hdpainter_nb.errors import SettingsError, TraceError
 from hdpainter_nb.models.loading import load
 from hdpainter_nb.models.model import Model
-from hdpainter_nb.trace.file import pack_trace
+from hdpainter_nb.trace.file import pack_tree
 from hdpainter_nb.trace.record import Record
 
 
@@ -75,7 +77,7 @@ def test_what_is_loaded_is_what_was_saved(sampler: Sampler, file: Path) -> None:
             assert_same(vars(a), vars(b))
     ours, theirs = ({**vars(trace)} for trace in (sampler.trace, loaded))
     for values in (ours, theirs):
-        del values["spool"]  # counts bytes, holds none
+        del values["store"]  # counts bytes, holds none
     assert_same(ours, theirs)
     assert loaded.nbytes == sampler.trace.nbytes
 
@@ -92,9 +94,7 @@ def test_a_loaded_run_goes_on_to_the_bit(sampler: Sampler, file: Path, model: Mo
 
 def test_a_trace_of_another_size_is_refused(file: Path, folders: dict[str, str]) -> None:
     trace = Trace.load(file)
-    trace.nodes[0] = type(trace.nodes[0])(
-        0, None, -1, np.zeros((4, 8, 8), "f4"), trace.nodes[0].rng, None
-    )
+    trace.nodes[0] = dataclasses.replace(trace.nodes[0], latents=np.zeros((4, 8, 8), "f4"))
     with pytest.raises(SettingsError, match="load the model it was made with"):
         Sampler.from_trace(load(folders["sd15"]), trace)
 
@@ -124,7 +124,7 @@ def test_saving_over_a_file_keeps_the_old_one_until_done(
         file.write(b"half an array")
         raise OSError("disk full")
 
-    monkeypatch.setattr("hdpainter_nb.capture.store.write_all", fail)
+    monkeypatch.setattr("hdpainter_nb.trace.array_file.write_all", fail)
     with pytest.raises(OSError, match="disk full"):
         sampler.trace.save(file)
     assert file.read_bytes() == before
@@ -142,7 +142,7 @@ def test_printing_packs_nothing_and_counts_as_packing_does(
     traces = [sampler.trace, detailed.trace, Trace(), *loaded]
     expected = []
     for trace in traces:
-        arrays = pack_trace(trace)[0].values()
+        arrays = pack_tree(trace)[0].values()
         on_disk = sum(array.nbytes for array in arrays if is_mapped(array))
         expected.append((sum(array.nbytes for array in arrays), on_disk))
     assert detailed.records[-1].memory
@@ -150,9 +150,8 @@ def test_printing_packs_nothing_and_counts_as_packing_does(
     def refuse(*_: Any) -> None:
         raise AssertionError("it was packed")
 
-    for name in ("filing.pack_trace", "filing.pack_record", "maps._landed"):
-        monkeypatch.setattr(f"hdpainter_nb.{name}", refuse)
-    monkeypatch.setattr("hdpainter_nb.trace.trace.pack_trace", refuse, raising=False)
+    for name in ("file.pack_tree", "file.pack_record", "maps._arrived"):
+        monkeypatch.setattr(f"hdpainter_nb.trace.{name}", refuse)
     assert [(trace.nbytes, trace.nbytes_on_disk) for trace in traces] == expected
     for trace, (_, on_disk) in zip(traces, expected, strict=True):
         assert ("on disk" in repr(trace)) == (on_disk > 0)
@@ -164,10 +163,10 @@ def test_it_is_the_file_that_safetensors_would_write(sampler: Sampler, file: Pat
     with safe_open(file, framework="np") as f:
         meta = f.metadata()
         theirs = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
-    ours, _ = pack_trace(sampler.trace)
+    ours, _ = pack_tree(sampler.trace)
     assert_same(theirs, ours)
     save_file({name: np.ascontiguousarray(array) for name, array in ours.items()}, file, meta)
-    again, _ = pack_trace(Trace.load(file))
+    again, _ = pack_tree(Trace.load(file))
     assert_same(again, ours)
 
 
@@ -176,17 +175,17 @@ def test_a_file_beyond_the_budget_is_read_where_it_lies(sampler: Sampler, file: 
     assert whole.nbytes_on_disk == 0
     part = Trace.load(file, budget="50 kB")
     assert part.nbytes - part.nbytes_on_disk <= 50_000
-    assert part.spool.in_memory <= 50_000
+    assert part.store.in_memory <= 50_000
     assert "on disk" in repr(part)
-    ours, _ = pack_trace(sampler.trace)
-    theirs, _ = pack_trace(part)
+    ours, _ = pack_tree(sampler.trace)
+    theirs, _ = pack_tree(part)
     assert_same(ours, theirs)
     before = file.read_bytes()
     part[0].latents[:] = 0  # a copy of the page, never the file
     assert file.read_bytes() == before
     part = Trace.load(file, budget=0)
     part.save(file)  # onto itself
-    assert_same(pack_trace(Trace.load(file))[0], ours)
+    assert_same(pack_tree(Trace.load(file))[0], ours)
 
 
 def newer(file: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_step_has_every_map_of_its_record(trace: Trace) -> None:
     record = node.record
     assert record is not None
     buffers: list[bytes] = []
-    frame = web.frame(node, buffers)
+    frame = web.step_message(node, buffers)
     assert (frame["node"], frame["parent"], frame["branch"]) == (node.id, node.parent, 0)
     assert frame["words"] == [["a", [1]], ["red", [2]], ["star", [3, 4]], ["<eot>", [5]]]
     kinds = {"cross": record.cross.maps, "c": record.c, "similarity": record.similarity}
@@ -110,7 +110,7 @@ def test_scores_are_maps_too(trace: Trace) -> None:
     scores = np.random.default_rng(0).normal(size=(6, 8, 8)).astype(np.float32)
     record = dataclasses.replace(node.record, scores=scores)
     buffers: list[bytes] = []
-    frame = web.frame(dataclasses.replace(node, record=record), buffers)
+    frame = web.step_message(dataclasses.replace(node, record=record), buffers)
     found = [described for described in frame["maps"] if described["kind"] == "scores"]
     assert [(f["level"], f["shape"]) for f in found] == [(32, [6, 8, 8])]
     np.testing.assert_allclose(
@@ -120,12 +120,12 @@ def test_scores_are_maps_too(trace: Trace) -> None:
 
 def test_without_maps_only_numbers_travel(trace: Trace) -> None:
     buffers: list[bytes] = []
-    frame = web.frame(trace.path(0)[1], buffers, maps=False)
+    frame = web.step_message(trace.path(0)[1], buffers, maps=False)
     assert (buffers, frame["maps"], frame["preview"], frame["picture"]) == ([], [], None, None)
     grad = frame["grad"]
     assert sum(grad["hist"]) == 4096
     assert grad["standard_edges"] == [-5, 5]
-    assert web.frame(trace.path(1)[-1], buffers, maps=False)["grad"] is None
+    assert web.step_message(trace.path(1)[-1], buffers, maps=False)["grad"] is None
 
 
 def test_previews_are_exact_and_pictures_small(trace: Trace) -> None:
@@ -133,7 +133,7 @@ def test_previews_are_exact_and_pictures_small(trace: Trace) -> None:
     assert node.record is not None
     picture = np.random.default_rng(0).integers(0, 255, (1300, 650, 3), dtype=np.uint8)
     buffers: list[bytes] = []
-    frame = web.frame(node, buffers, picture=picture)
+    frame = web.step_message(node, buffers, picture=picture)
     with Image.open(io.BytesIO(buffers[frame["preview"]["buffer"]])) as preview:
         np.testing.assert_array_equal(np.asarray(preview), node.record.x0_preview)
     with Image.open(io.BytesIO(buffers[frame["picture"]["buffer"]])) as shown:
@@ -143,7 +143,7 @@ def test_previews_are_exact_and_pictures_small(trace: Trace) -> None:
 
 def test_the_opening_says_what_belongs_to_the_run(trace: Trace) -> None:
     buffers: list[bytes] = []
-    opening = web.opening(trace, buffers)
+    opening = web.run_message(trace, buffers)
     assert (opening["size"], opening["frame"]) == ([256, 256], [256, 256])
     assert opening["crop"] == [0, 0, 256, 256]
     with Image.open(io.BytesIO(buffers[opening["mask"]["buffer"]])) as mask:
@@ -162,12 +162,12 @@ def test_the_opening_says_what_belongs_to_the_run(trace: Trace) -> None:
 
 def test_a_trace_without_a_picture_opens() -> None:
     trace = Trace()
-    assert web.opening(trace, [])["branches"] == []
+    assert web.run_message(trace, [])["branches"] == []
     trace.root(np.zeros((4, 16, 24), np.float32), np.zeros(8, np.uint8))
-    opening = web.opening(trace, [])
+    opening = web.run_message(trace, [])
     assert (opening["frame"], opening["image"], opening["mask"]) == ([128, 192], None, None)
 
 
 def test_a_root_makes_no_frame(trace: Trace) -> None:
     with pytest.raises(ValueError, match="root"):
-        web.frame(trace.nodes[0], [])
+        web.step_message(trace.nodes[0], [])

@@ -274,10 +274,10 @@ def test_a_trace_of_it_is_saved_and_taken_up(
 
 def test_a_film_of_it_has_frames_of_its_size(done: Upscaler) -> None:
     buffers: list[bytes] = []
-    opening = web.opening(done.trace, buffers)
+    opening = web.run_message(done.trace, buffers)
     assert opening["frame"] == [256, 256]
     assert opening["crop"] == [0, 0, 256, 256]
-    assert web.frame(done.trace.path()[1], buffers)["method"] == "x4+blend+soft+poisson"
+    assert web.step_message(done.trace.path()[1], buffers)["method"] == "x4+blend+soft+poisson"
 
 
 # --- sizes ---------------------------------------------------------------------------------------

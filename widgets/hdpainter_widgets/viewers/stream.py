@@ -90,7 +90,7 @@ class TraceStream:
 
     def _opening(self, shot: Trace) -> Message:
         buffers: list[bytes] = []
-        opening = web.opening(shot, buffers)
+        opening = web.run_message(shot, buffers)
         opening["branches"] = self._branches(shot)
         self._opened = True
         return {"type": "film", "film": self.number, "opening": opening}, buffers
@@ -108,7 +108,7 @@ class TraceStream:
         for number in new[:_MOST]:
             picture = shot.pictures.get(number) if self._with_pictures else None
             frames.append(
-                web.frame(shot.nodes[number], buffers, maps=self._with_maps, picture=picture)
+                web.step_message(shot.nodes[number], buffers, maps=self._with_maps, picture=picture)
             )
             self._sent.add(number)
             if picture is not None:
@@ -128,7 +128,7 @@ class TraceStream:
         buffers: list[bytes] = []
         pictures = []
         for number in new:
-            still = web.still(shot.pictures[number], buffers)
+            still = web.encode_image(shot.pictures[number], buffers)
             pictures.append({"node": number, "picture": still})
             self._pictured.add(number)
             if sum(map(len, buffers)) >= self._batch:
