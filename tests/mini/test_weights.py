@@ -74,7 +74,7 @@ def test_it_hears_its_prompt() -> None:
     model = load("mini")
     tasks = [triple(300 + k) for k in range(6)]  # easy ones, not among those of the model card
     jobs = [
-        Job(t.image, t.mask, t.prompt, steps=15, seed=k, painta=False, rasg=False)
+        Job(t.image, t.mask, t.prompt, steps=6, seed=k, painta=False, rasg=False)
         for k, t in enumerate(tasks)
     ]
     batch = SamplerBatch.of([Sampler(model, job, Capture.nothing()) for job in jobs])
