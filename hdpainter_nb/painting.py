@@ -16,10 +16,9 @@ from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.images import compositing, resize
 from hdpainter_nb.job import Job
 from hdpainter_nb.models.model import Model
-from hdpainter_nb.sampling import blueprint
 from hdpainter_nb.sampling.cost import Estimate, count
 from hdpainter_nb.sampling.sampler import Sampler
-from hdpainter_nb.sampling.step import InpaintStep
+from hdpainter_nb.sampling.step import BaseStep, InpaintStep
 from hdpainter_nb.upscale.job import UpscaleJob
 from hdpainter_nb.upscale.model import UpscaleModel
 from hdpainter_nb.upscale.step import UpscaleStep
@@ -109,15 +108,13 @@ def run_cost(
         ModelError: this is a bare UNet; make a sampler and call its `estimate`.
     """
     kept = Capture.standard() if capture is None else capture
+    step: BaseStep[Any, Any]
     if isinstance(job, UpscaleJob):
         assert isinstance(model, UpscaleModel)
-        larger = UpscaleStep.of(model, blueprint.upscaled(model, job), job.settings, kept)
-        return count(larger, dtype=dtype, exact=exact)
-    return count(
-        InpaintStep.of(model, blueprint.painted(model, job), job.settings, kept),
-        dtype=dtype,
-        exact=exact,
-    )
+        step = UpscaleStep.of(model, model.empty_conditioning(job), job.settings, kept)
+    else:
+        step = InpaintStep.of(model, model.empty_conditioning(job), job.settings, kept)
+    return count(step, dtype=dtype, exact=exact)
 
 
 Box = tuple[int, int, int, int]  # top, left, height, width
@@ -195,7 +192,7 @@ def paint_cost(
     whole = Job(image, mask, prompt, **settings)
     job = whole.part(_part(whole, model, crop, context))
     first = run_cost(model, job, Capture.nothing(), exact=exact)
-    _, _, *low = blueprint.painted(model, job).crop
+    _, _, *low = model.layout(job).mask.crop
     if upscaler is None or low[0] * low[1] >= job.mask.size:
         return PaintEstimate(first, None)
     small = np.zeros((*low, 3), np.uint8)

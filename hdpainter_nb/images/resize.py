@@ -1,9 +1,4 @@
-"""Sizes on the way up: a small picture, one four times as large, and the frames that hold them.
-
-The frame of the large picture is always exactly four times that of the small one, whatever the two
-were rounded to on the way down. (The official code pads each by itself and then asserts it, which
-fails for one size in a hundred.)
-"""
+"""A picture at another size: enlarged, shrunk, or continued by reflection."""
 
 from __future__ import annotations
 
@@ -12,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["pad_to", "resize"]
+__all__ = ["Size", "pad_to", "resize"]
 
-Size = tuple[int, int]  # height, width
+Size = tuple[int, int]
+"""Height and width in pixels."""
 
 
 def pad_to(array: NDArray[Any], size: Size) -> NDArray[Any]:

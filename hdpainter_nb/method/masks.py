@@ -1,4 +1,4 @@
-"""Masks on their way down: dilate, the three named ways to H/8, H/16 and H/32, and the frame.
+"""One mask at the resolution of each of its readers: the UNet, PAIntA, the score, the VAE.
 
 Which pixels are masked at which level is one of the points where the sources disagree (switches
 7 to 9): the paper samples the nearest pixel; the official code dilates by one pixel and resizes
@@ -8,19 +8,76 @@ Which pixels are masked at which level is one of the points where the sources di
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.images.fit import Crop, Mask
+from hdpainter_nb.images.fit import Crop, Frame, Mask
+from hdpainter_nb.utils.check import one_of
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["dilate", "to_painta", "to_pixels", "to_score", "to_unet", "vanished"]
+__all__ = [
+    "FittedMask",
+    "covered",
+    "dilate",
+    "to_painta",
+    "to_pixels",
+    "to_score",
+    "to_unet",
+    "vanished",
+]
+
+UNetMask = Literal["dilate_any", "nearest"]  # switch 8
+PAIntAMask = Literal["dilate_bicubic", "nearest", "bicubic"]  # switch 9
+ScoreMask = Literal["bicubic_binary", "nearest", "bicubic"]  # switch 7
+
+
+@dataclass(frozen=True, eq=False)
+class FittedMask:
+    """A mask at the size that the model works at, and at the resolution of each of its readers.
+
+    >>> frame = Frame.of(mask.shape, how="pad", long_side=512)
+    >>> FittedMask.of(mask, frame).for_painta(16, settings.painta_mask)
+    """
+
+    pixels: Mask  # (H, W); padding counts as known
+    crop: Crop  # where the picture lies in it; dilation stays inside
+
+    @classmethod
+    def of(cls, mask: Mask, frame: Frame) -> FittedMask:
+        """From a mask of the picture's own size.
+
+        Raises:
+            MaskError: it is not of the size that the frame was made for.
+        """
+        return cls(frame.fit_mask(mask), frame.crop)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels, padding included."""
+        height, width = self.pixels.shape
+        return height, width
+
+    def for_pixels(self, how: UNetMask) -> Mask:
+        """What is blanked before the VAE sees the picture, (H, W) bool: `to_pixels`."""
+        return to_pixels(self.pixels, how, crop=self.crop)
+
+    def for_unet(self, how: UNetMask, factor: int = 8) -> torch.Tensor:
+        """The UNet's mask channel, (1, 1, H / factor, W / factor) float32: `to_unet`."""
+        return to_unet(self.pixels, how, factor, crop=self.crop)
+
+    def for_painta(self, level: int, how: PAIntAMask) -> torch.Tensor:
+        """PAIntA's mask at H/level, (H / level, W / level) bool: `to_painta`."""
+        return to_painta(self.pixels, level, how, crop=self.crop)
+
+    def for_score(self, how: ScoreMask, level: int = 32) -> torch.Tensor:
+        """The score's target, (H / level, W / level) float32: `to_score`."""
+        return to_score(self.pixels, how, level, crop=self.crop)
 
 
 def dilate(mask: Mask, pixels: int = 1) -> Mask:
@@ -35,19 +92,37 @@ def dilate(mask: Mask, pixels: int = 1) -> Mask:
     Returns:
         (H, W) bool, a new array.
     """
-    grown = mask.astype(np.bool_, copy=True)
-    for _ in range(pixels):
-        last = grown.copy()
-        grown[1:] |= last[:-1]
-        grown[:-1] |= last[1:]
-        grown[:, 1:] |= last[:, :-1]
-        grown[:, :-1] |= last[:, 1:]
-    return grown
+    import cv2
+
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), cross, iterations=pixels), np.bool_)
 
 
-def to_pixels(
-    mask: Mask, how: Literal["dilate_any", "nearest"], *, crop: Crop | None = None
-) -> Mask:
+def covered(mask: Mask, size: tuple[int, int]) -> Mask:
+    """The cells of a coarser grid that the mask covers more than half of.
+
+    Where cells are of no whole number of pixels, each takes all that it touches, as
+    ``torch.nn.functional.interpolate`` in mode ``area`` does.
+
+    Args:
+        mask: (H, W) bool.
+        size: (h, w), the number of cells.
+
+    Returns:
+        (h, w) bool.
+    """
+    sums = np.pad(mask.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    spans = []
+    for length, cells in zip(mask.shape, size, strict=True):
+        number = np.arange(cells)
+        spans.append((number * length // cells, -(-(number + 1) * length // cells)))
+    (top, bottom), (left, right) = spans
+    inside = sums[bottom][:, right] - sums[top][:, right] - sums[bottom][:, left]
+    inside += sums[top][:, left]
+    return 2 * inside > np.outer(bottom - top, right - left)
+
+
+def to_pixels(mask: Mask, how: UNetMask, *, crop: Crop | None = None) -> Mask:
     """The pixels that are blanked (set to mid-grey, 0 in -1..1) before the VAE sees the picture.
 
     Official code: the dilated mask, the same that `to_unet` scales down. Others: the mask itself.
@@ -63,13 +138,13 @@ def to_pixels(
     Raises:
         SettingsError: unknown `how`.
     """
-    _known("unet_mask", how, ("dilate_any", "nearest"))
+    one_of("unet_mask", how, ("dilate_any", "nearest"))
     return _dilated(mask, crop) if how == "dilate_any" else mask.astype(np.bool_, copy=True)
 
 
 def to_unet(
     mask: Mask,
-    how: Literal["dilate_any", "nearest"],
+    how: UNetMask,
     factor: int = 8,
     *,
     crop: Crop | None = None,
@@ -93,7 +168,7 @@ def to_unet(
     Raises:
         SettingsError: unknown `how`.
     """
-    _known("unet_mask", how, ("dilate_any", "nearest"))
+    one_of("unet_mask", how, ("dilate_any", "nearest"))
     if how == "nearest":
         return _interpolated(mask, factor, "nearest")[None, None]
     return _tensor(_bicubic8(_dilated(mask, crop), factor) > 0)[None, None]
@@ -102,7 +177,7 @@ def to_unet(
 def to_painta(
     mask: Mask,
     level: int,
-    how: Literal["dilate_bicubic", "nearest", "bicubic"],
+    how: PAIntAMask,
     *,
     crop: Crop | None = None,
 ) -> torch.Tensor:
@@ -123,7 +198,7 @@ def to_painta(
     Raises:
         SettingsError: unknown `how`.
     """
-    _known("painta_mask", how, ("dilate_bicubic", "nearest", "bicubic"))
+    one_of("painta_mask", how, ("dilate_bicubic", "nearest", "bicubic"))
     if how == "dilate_bicubic":
         return _tensor(_bicubic8(_dilated(mask, crop), level) >= 128) > 0
     return _interpolated(mask, level, how) > 0.5
@@ -131,7 +206,7 @@ def to_painta(
 
 def to_score(
     mask: Mask,
-    how: Literal["bicubic_binary", "nearest", "bicubic"],
+    how: ScoreMask,
     level: int = 32,
     *,
     crop: Crop | None = None,
@@ -153,7 +228,7 @@ def to_score(
     Raises:
         SettingsError: unknown `how`.
     """
-    _known("score_mask", how, ("bicubic_binary", "nearest", "bicubic"))
+    one_of("score_mask", how, ("bicubic_binary", "nearest", "bicubic"))
     if how == "bicubic_binary":
         return to_painta(mask, level, "dilate_bicubic", crop=crop).float()
     return _interpolated(mask, level, how)
@@ -169,11 +244,6 @@ def vanished(masks: Mapping[int, Any]) -> list[int]:
         masks: level -> (H / level, W / level), tensor or array.
     """
     return [level for level, mask in sorted(masks.items()) if not bool((mask > 0).any())]
-
-
-def _known(setting: str, how: str, choices: tuple[str, ...]) -> None:
-    if how not in choices:
-        raise SettingsError(f"{setting}={how!r} is not one of {', '.join(map(repr, choices))}.")
 
 
 def _dilated(mask: Mask, crop: Crop | None) -> Mask:

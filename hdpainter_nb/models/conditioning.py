@@ -8,34 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
 from hdpainter_nb.capture.capture import PAINTA_LEVELS, SCORE_LEVEL
 from hdpainter_nb.errors import HDPainterWarning, PromptWarning
-from hdpainter_nb.images import fit
-from hdpainter_nb.job import BaseJob, Job
+from hdpainter_nb.images.fit import Frame
+from hdpainter_nb.job import Job
 from hdpainter_nb.method import masks
+from hdpainter_nb.method.masks import FittedMask
 from hdpainter_nb.models import prompt, vae
-from hdpainter_nb.models.controlnet import control_of
+from hdpainter_nb.models.controlnet import Control, control_of
+from hdpainter_nb.models.prompt import PromptText
 from hdpainter_nb.models.schedulers import DiffusersScheduler, State
 from hdpainter_nb.select import Word
-from hdpainter_nb.utils.messages import quiet_logging, warn_user
-
-if TYPE_CHECKING:
-    from hdpainter_nb.models.controlnet import Control
-    from hdpainter_nb.models.model import Model
+from hdpainter_nb.settings import Settings
+from hdpainter_nb.utils.messages import warn_user
 
 __all__ = [
     "Conditioning",
+    "Layout",
     "TextConditioning",
     "UNetInputs",
     "added_conditions",
-    "prepare",
-    "read_text",
+    "encode",
+    "layout",
 ]
 
 
@@ -120,7 +123,7 @@ class Conditioning(TextConditioning):
         return [] if self.control is None else [self.control.network]
 
     def unet_inputs(self, x: Tensor, halves: slice) -> UNetInputs:
-        """What the UNet is given at x (1, 4, h, w) for the halves (0 unconditional, 1 conditional)."""
+        """What the UNet is given at x (1, 4, h, w) for the halves; see `TextConditioning`."""
         context = self.context[halves]
         count = len(context)
         channels = [x]
@@ -132,78 +135,181 @@ class Conditioning(TextConditioning):
         return UNetInputs(stacked, context, added, self.control, images)
 
 
-def prepare(model: Model, job: Job) -> tuple[Conditioning, State]:
-    """See `Model.prepare`."""
-    with torch.no_grad():  # no decorator: a warning shall name the caller's line, not torch's
-        return _prepare(model, job)
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Layout:
+    """Where a job comes to lie in the model's frame, and what its text is; no network has run."""
+
+    settings: Settings
+    picture: NDArray[np.uint8]  # (H, W, 3)
+    mask: FittedMask
+    text: PromptText
+    control: Control | None  # its picture on the CPU in float32
+    factor: int  # pixels per latent position
+    blended: bool  # a UNet of 4 channels, which is held to the known region from outside
+
+    @cached_property
+    def painta_masks(self) -> dict[int, Tensor]:
+        """Level -> (H/level, W/level) bool, on the CPU (switch 9)."""
+        how = self.settings.painta_mask
+        return {level: self.mask.for_painta(level, how) for level in PAINTA_LEVELS}
+
+    def conditioning(
+        self,
+        *,
+        context: Tensor,
+        pooled: Tensor | None,
+        latent_mask: Tensor,
+        masked_image_latents: Tensor,
+        known_latents: Tensor | None,
+        known_noise: Tensor | None,
+        control: Control | None,
+        device: torch.device,
+    ) -> Conditioning:
+        """What the UNet is told: what networks make, and on `device` what needs none of them."""
+        tokens = self.text.tokens
+        score = self.mask.for_score(self.settings.score_mask, SCORE_LEVEL)
+        return Conditioning(
+            context=context,
+            latent_mask=latent_mask,
+            masked_image_latents=masked_image_latents,
+            painta_masks={level: mask.to(device) for level, mask in self.painta_masks.items()},
+            score_mask=score.to(device),
+            indices=tokens.indices,
+            words=tokens.words,
+            tokens=tokens.tokens,
+            size=self.mask.size,
+            crop=self.mask.crop,
+            known_latents=known_latents,
+            known_noise=known_noise,
+            added={} if pooled is None else added_conditions(pooled, self.mask.size),
+            control=control,
+        )
+
+    def empty(self, width: int, pooled_width: int | None, dtype: torch.dtype) -> Conditioning:
+        """The same with empty tensors on the meta device for what networks would make.
+
+        Args:
+            width: d, of the text embeddings.
+            pooled_width: of SDXL's whole prompt in a vector; None for other models.
+            dtype: of the text embeddings.
+        """
+        context = torch.empty(2, self.text.length, width, dtype=dtype, device="meta")
+        rows, columns = (length // self.factor for length in self.mask.size)
+        latents = torch.empty(1, 4, rows, columns, device="meta")
+        pooled = None if pooled_width is None else torch.empty(2, pooled_width, device="meta")
+        known = latents if self.blended else None
+        return self.conditioning(
+            context=context,
+            pooled=pooled,
+            latent_mask=latents[:, :1],
+            masked_image_latents=latents,
+            known_latents=known,
+            known_noise=known,
+            control=self.control,
+            device=torch.device("cpu"),
+        )
 
 
-def _prepare(model: Model, job: Job) -> tuple[Conditioning, State]:
-    parts, device, dtype = model.parts(), model.device, model.dtype
+def layout(
+    job: Job,
+    text: PromptText,
+    *,
+    side: int,
+    factor: int,
+    blended: bool,
+    controlnet: Any,
+    name: str,
+) -> Layout:
+    """Fit a job to the frame of a model, without any of its networks.
+
+    Args:
+        text: the job's prompt, read.
+        side: the longer side of the frame in pixels where the settings name none.
+        factor: pixels per latent position.
+        blended: whether the UNet has 4 channels.
+        controlnet: the model's, if it has one.
+        name: the model's, for messages.
+
+    Raises:
+        ModelError: the job has a control picture, and the model no ControlNet.
+
+    Warns:
+        PromptWarning: the prompt has no word to match.
+        HDPainterWarning: the hole vanishes at H/16 or H/32; a ControlNet is not used.
+    """
     settings = job.settings
-    side = settings.long_side or model.native_size
-    fitted = fit.fit(job.image, job.mask, how=settings.size, long_side=side)
-    (height, width), crop = fitted.mask.shape, fitted.crop
-    context, tokens, pooled = _read(model, parts, job)
+    long_side = settings.long_side or side
+    frame = Frame.of(job.mask.shape, how=settings.size, long_side=long_side)
+    plan = Layout(
+        settings=settings,
+        picture=frame.fit_image(job.image),
+        mask=FittedMask.of(job.mask, frame),
+        text=text,
+        control=control_of(job, frame, controlnet, name),
+        factor=factor,
+        blended=blended,
+    )
+    _warn_of_neglect(job, plan)
+    return plan
+
+
+def encode(
+    plan: Layout,
+    pipeline: Any,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    schedule: Mapping[str, Any],
+) -> tuple[Conditioning, State]:
+    """Run the text encoder and the VAE on a job's layout, and draw the starting noise.
+
+    Args:
+        plan: from `layout`.
+        pipeline: a stock pipeline of diffusers, whose parts do the work.
+        device: where latents live.
+        dtype: of latents and text embeddings.
+        schedule: configuration of the model's scheduler.
+
+    Raises:
+        ModelError: the VAE gives no finite numbers.
+    """
+    settings, (height, width) = plan.settings, plan.mask.size
+    context, pooled = prompt.embed(pipeline, plan.text, device, dtype)
 
     rng = torch.Generator("cpu").manual_seed(settings.seed)
 
-    def encode(picture: Tensor) -> Tensor:
-        return vae.encode(parts, picture, settings.vae_encoding, rng).to(device, dtype)
+    def encoded(picture: Tensor) -> Tensor:
+        return vae.encode(pipeline, picture, settings.vae_encoding, rng).to(device, dtype)
 
-    picture = parts.image_processor.preprocess(
-        Image.fromarray(fitted.image), height=height, width=width
+    picture = pipeline.image_processor.preprocess(
+        Image.fromarray(plan.picture), height=height, width=width
     ).float()  # (1, 3, H, W), -1 .. 1
-    blank = torch.from_numpy(masks.to_pixels(fitted.mask, settings.unet_mask, crop=crop))
+    blank = torch.from_numpy(plan.mask.for_pixels(settings.unet_mask))
     size = (height, width, dtype, device, rng)
 
     # With 4 channels the stock pipeline encodes the whole picture before it draws the noise.
-    known = encode(picture) if model.kind == "blended" else None
-    latents, noise = parts.prepare_latents(1, 4, *size, image=picture, return_noise=True)
+    known = encoded(picture) if plan.blended else None
+    latents, noise = pipeline.prepare_latents(1, 4, *size, image=picture, return_noise=True)
     if settings.scheduler != "ddim":
-        latents = (
-            noise * DiffusersScheduler(settings.scheduler, model.schedule, settings.steps).start
-        )
-    latent_mask, masked_image_latents = parts.prepare_mask_latents(
-        masks.to_unet(fitted.mask, settings.unet_mask, model.factor, crop=crop),
-        encode(picture * ~blank),
+        latents = noise * DiffusersScheduler(settings.scheduler, schedule, settings.steps).start
+    latent_mask, masked_image_latents = pipeline.prepare_mask_latents(
+        plan.mask.for_unet(settings.unet_mask, plan.factor),
+        encoded(picture * ~blank),
         1,
         *size,
         do_classifier_free_guidance=False,
     )
-    levels = {
-        level: masks.to_painta(fitted.mask, level, settings.painta_mask, crop=crop)
-        for level in PAINTA_LEVELS
-    }
-    _warn_of_neglect(job, tokens, levels)
-    cond = Conditioning(
+    conditioning = plan.conditioning(
         context=context,
+        pooled=pooled,
         latent_mask=latent_mask,
         masked_image_latents=masked_image_latents,
-        painta_masks={level: mask.to(device) for level, mask in levels.items()},
-        score_mask=masks.to_score(fitted.mask, settings.score_mask, SCORE_LEVEL, crop=crop).to(
-            device
-        ),
-        indices=tokens.indices,
-        words=tokens.words,
-        tokens=tokens.tokens,
-        size=(height, width),
-        crop=crop,
         known_latents=known,
         known_noise=None if known is None else noise,
-        added={} if pooled is None else added_conditions(pooled, (height, width)),
-        control=control_of(model, job),
+        control=None if plan.control is None else plan.control.to(device, dtype),
+        device=device,
     )
-    return cond, State(index=0, latents=latents, rng=rng.get_state())
-
-
-def read_text(model: Model, parts: Any, job: BaseJob[Any]) -> tuple[Tensor, prompt.Tokens]:
-    """The text embeddings (2, L, d), unconditional first, and what each token is.
-
-    SDXL's are those of both its text encoders side by side; its two tokenizers read alike.
-    """
-    context, tokens, _ = _read(model, parts, job)
-    return context, tokens
+    return conditioning, State(index=0, latents=latents, rng=rng.get_state())
 
 
 def added_conditions(pooled: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
@@ -212,56 +318,25 @@ def added_conditions(pooled: Tensor, size: tuple[int, int]) -> dict[str, Tensor]
     Args:
         pooled: (2, d), unconditional first.
         size: (H, W) of the padded picture, which is taken for uncropped and of full size.
+
+    Returns:
+        ``text_embeds`` (2, d) and ``time_ids`` (2, 6).
     """
     sizes = torch.tensor([[*size, 0, 0, *size]], dtype=pooled.dtype, device=pooled.device)
     return {"text_embeds": pooled, "time_ids": sizes.expand(2, -1)}
 
 
-def _read(
-    model: Model, parts: Any, job: BaseJob[Any]
-) -> tuple[Tensor, prompt.Tokens, Tensor | None]:
-    """See `read_text`; and SDXL's pooled embeddings (2, d)."""
-    settings, adds = job.settings, job.settings.prompt_additions != "none"
-    suffix, negative = settings.positive_suffix, settings.negative_prompt
-    if suffix is None:
-        suffix = model.positive_suffix if adds else ""
-    elif suffix.strip() and not adds:
-        warn_user(
-            f"positive_suffix={suffix!r} is left out, since prompt_additions='none' adds nothing: "
-            "set prompt_additions='comma', or write the words into the prompt.",
-            HDPainterWarning,
-        )
-    if negative is None and adds:
-        negative = model.negative_prompt
-    full = prompt.compose(job.prompt, suffix, settings.prompt_additions)
-
-    with quiet_logging():
-        # A word that textual inversion learnt as several vectors stands for several tokens.
-        convert, tokenizer = parts.maybe_convert_prompt, parts.tokenizer
-        own, full = convert(job.prompt, tokenizer), convert(full, tokenizer)
-        tokens = prompt.read_prompt(parts.tokenizer, own, full)
-        cond, uncond, *pooled = parts.encode_prompt(
-            prompt=full,
-            device=model.device,
-            num_images_per_prompt=1,
-            do_classifier_free_guidance=True,
-            negative_prompt=negative,
-        )
-    context = torch.cat([uncond, cond]).to(model.dtype)
-    return context, tokens, torch.cat(pooled[::-1]).to(context) if pooled else None
-
-
-def _warn_of_neglect(job: Job, tokens: prompt.Tokens, levels: dict[int, Tensor]) -> None:
+def _warn_of_neglect(job: Job, plan: Layout) -> None:
     """Say where PAIntA and RASG have nothing to act on."""
     if not (job.settings.painta or job.settings.rasg):
         return
-    if prompt.nothing_to_match(tokens):
+    if prompt.nothing_to_match(plan.text.tokens):
         warn_user(
             f"The prompt {job.prompt!r} has no word to match, so PAIntA and RASG follow the "
             "end-of-text token alone: write what to paint, or turn them off.",
             PromptWarning,
         )
-    if gone := masks.vanished(levels):
+    if gone := masks.vanished(plan.painta_masks):
         where = " and ".join(f"H/{level}" for level in gone)
         warn_user(
             f"The hole vanishes at {where}, where PAIntA and RASG look for it: paint a larger "

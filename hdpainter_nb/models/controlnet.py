@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hdpainter_nb.errors import HDPainterWarning, ModelError
-from hdpainter_nb.images import fit
+from hdpainter_nb.images.fit import Frame
+from hdpainter_nb.job import Job
 from hdpainter_nb.utils.messages import warn_user
-
-if TYPE_CHECKING:
-    from hdpainter_nb.job import Job
-    from hdpainter_nb.models.model import Model
 
 __all__ = ["Control", "control_of", "open_control", "usable"]
 
@@ -29,6 +26,10 @@ class Control:
     image: Tensor  # (1, 3, H, W), 0 .. 1
     scale: float
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """The same with its picture there and in this precision; the network stays as it is."""
+        return replace(self, image=self.image.to(device, dtype))
+
     def residuals(
         self, x: Tensor, timestep: float, context: Tensor, images: Tensor
     ) -> dict[str, Any]:
@@ -36,6 +37,7 @@ class Control:
 
         Args:
             x: (n, 4, h, w), the latents as the UNet takes them.
+            timestep: t, in training steps.
             context: (n, L, d).
             images: (n, 3, H, W), the picture of every row.
         """
@@ -57,12 +59,16 @@ def usable(network: Any) -> bool:
     return isinstance(network, ControlNetModel)
 
 
-def open_control(source: Any, model: Model) -> nn.Module:
+def open_control(
+    source: Any, pipe: Any, name: str, device: torch.device, dtype: torch.dtype
+) -> nn.Module:
     """Load a ControlNet for a model, or take it as it is.
 
     Args:
         source: a hub id, a folder, or a `diffusers.ControlNetModel`.
-        model: what it shall lead; says where to and in which precision to load.
+        pipe: the pipeline of the model that it shall lead.
+        name: the model's, for messages.
+        device, dtype: where to, and in which precision, to load.
 
     Raises:
         ModelError: it cannot be loaded, or belongs to another model.
@@ -79,24 +85,29 @@ def open_control(source: Any, model: Model) -> nn.Module:
                 f"The ControlNet {os.fspath(source)!r} cannot be loaded: check its name or folder "
                 f"and the network. ({type(error).__name__}: {line})"
             ) from error
-        nn.Module.to(network, device=model.device, dtype=model.dtype)
+        nn.Module.to(network, device=device, dtype=dtype)
         network.eval()
     if not usable(network):
         raise ModelError(
             f"controlnet= takes a hub id, a folder or one ControlNetModel, not this "
             f"{type(network).__name__}."
         )
-    fits = network.config.cross_attention_dim == model.unet.config.cross_attention_dim
-    if not fits or "text_encoder_2" in model.pipe.components:
+    fits = network.config.cross_attention_dim == pipe.unet.config.cross_attention_dim
+    if not fits or "text_encoder_2" in pipe.components:
         raise ModelError(
-            f"This ControlNet was not made for {model.name!r}. What works: a ControlNet of Stable "
+            f"This ControlNet was not made for {name!r}. What works: a ControlNet of Stable "
             "Diffusion 1.x on a model of 1.x, or of 2.x on one of 2.x; none on SDXL."
         )
     return network
 
 
-def control_of(model: Model, job: Job) -> Control | None:
-    """What of a job is ControlNet's, ready for the UNet.
+def control_of(job: Job, frame: Frame, network: Any, name: str) -> Control | None:
+    """What of a job is ControlNet's; its picture fitted to the frame, on the CPU in float32.
+
+    Args:
+        frame: of the job's own picture.
+        network: the model's ControlNet, if it has one.
+        name: the model's, for messages.
 
     Raises:
         ModelError: the job has a control picture, and the model no ControlNet.
@@ -104,21 +115,19 @@ def control_of(model: Model, job: Job) -> Control | None:
     Warns:
         HDPainterWarning: the model has a ControlNet, and the job no picture for it.
     """
-    network, scale = model.controlnet, job.settings.control_scale
+    scale = job.settings.control_scale
     if job.control is None or scale is None:
         if network is not None and job.control is None:
             warn_user(
-                f"The ControlNet of {model.name!r} is not used: give the Job its picture by "
-                "control=.",
+                f"The ControlNet of {name!r} is not used: give the Job its picture by control=.",
                 HDPainterWarning,
             )
         return None
     if network is None:
         raise ModelError(
-            f"The job has a control picture, but {model.name!r} has no ControlNet: load one with "
+            f"The job has a control picture, but {name!r} has no ControlNet: load one with "
             "load(..., controlnet=...)."
         )
-    side = job.settings.long_side or model.native_size
-    fitted = fit.fit(job.control, job.mask, how=job.settings.size, long_side=side)
-    unit = torch.from_numpy(fitted.image.astype(np.float32) / 255.0).permute(2, 0, 1)[None]
-    return Control(network, unit.to(model.device, model.dtype), scale)
+    fitted = frame.fit_image(job.control)
+    unit = torch.from_numpy(fitted.astype(np.float32) / 255.0).permute(2, 0, 1)[None]
+    return Control(network, unit, scale)

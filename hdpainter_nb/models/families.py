@@ -32,7 +32,7 @@ _PARTS_XL = (
     "unet",
     "scheduler",
 )
-_FOREIGN = ("transformer", "prior", "depth_estimator", "text_encoder_3")
+_FORBIDDEN = ("transformer", "prior", "depth_estimator", "text_encoder_3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +47,15 @@ class Family:
     """Name of the diffusers pipeline to load it with."""
     options: Mapping[str, Any]
     """What that pipeline is told beyond its weights."""
-    says: tuple[str, ...] = ()
-    """What of a pipeline's own configuration counts."""
+    config_keys: tuple[str, ...] = ()
+    """Entries of a pipeline's own configuration that its stock pipeline is given too."""
     aliases: Mapping[str, str]
     """Short names, and the hub ids that they stand for."""
     bundled: str
     """Folder of the bundled data that the alias ``mini`` stands for."""
     parts: tuple[str, ...] = _PARTS
     """What it must consist of."""
-    foreign: tuple[str, ...] = _FOREIGN
+    forbidden_parts: tuple[str, ...] = _FORBIDDEN
     """What it must not have."""
     channels: tuple[int, ...]
     """Input channels of its UNet."""
@@ -63,11 +63,12 @@ class Family:
     """Further conditions of the UNet, and of what kind they are; None: nothing here gives any."""
     factor: int
     """Pixels per latent position."""
-    like: str
-    supported: str
+    example: str
+    """One that everybody knows, as "...'s", for messages."""
+    description: str
     """Who belongs to it, in a sentence."""
-    card: ModelDefaults = field(default_factory=ModelDefaults)
-    """Defaults of a model that says nothing of itself."""
+    defaults: ModelDefaults = field(default_factory=ModelDefaults)
+    """Of a model that has none of its own."""
 
 
 INPAINTING = Family(
@@ -87,21 +88,21 @@ INPAINTING = Family(
         }
     ),
     bundled="mini",
-    foreign=(*_FOREIGN, "text_encoder_2", "low_res_scheduler"),
+    forbidden_parts=(*_FORBIDDEN, "text_encoder_2", "low_res_scheduler"),
     channels=(4, 9),
     conditions=MappingProxyType({"addition_embed_type": None, "class_embed_type": None}),
     factor=8,
-    like="Stable Diffusion's",
-    supported="What works: pipelines of Stable Diffusion 1.x and 2.x and of SDXL (not its refiner, "
-    "nor 3 or Flux) whose UNet has 9 input channels (inpainting) or 4 (ordinary).",
+    example="Stable Diffusion's",
+    description="What works: pipelines of Stable Diffusion 1.x and 2.x and of SDXL (not its "
+    "refiner, nor 3 or Flux) whose UNet has 9 input channels (inpainting) or 4 (ordinary).",
 )
 INPAINTING_XL = replace(
     INPAINTING,
     pipeline="StableDiffusionXLInpaintPipeline",
     options=MappingProxyType({"add_watermarker": False}),
-    says=("force_zeros_for_empty_prompt",),
+    config_keys=("force_zeros_for_empty_prompt",),
     parts=_PARTS_XL,
-    foreign=(*_FOREIGN, "low_res_scheduler"),
+    forbidden_parts=(*_FORBIDDEN, "low_res_scheduler"),
     conditions=MappingProxyType({"addition_embed_type": "text_time", "class_embed_type": None}),
 )
 """SDXL: two text encoders, whose hidden states are joined, and the picture's size as a condition.
@@ -126,10 +127,12 @@ UPSCALING = Family(
     channels=(7,),
     conditions=MappingProxyType({"addition_embed_type": None}),
     factor=4,
-    like="the x4 upscaler's",
-    supported="What works: pipelines of the Stable Diffusion x4 upscaler, whose UNet has 7 input "
+    example="the x4 upscaler's",
+    description="What works: pipelines of the Stable Diffusion x4 upscaler, whose UNet has 7 input "
     "channels. Models that fill the hole are loaded with load().",
-    card=ModelDefaults(positive_suffix="high resolution professional photo", negative_prompt=""),
+    defaults=ModelDefaults(
+        positive_suffix="high resolution professional photo", negative_prompt=""
+    ),
 )
 
 
@@ -152,8 +155,8 @@ def family_of(wanted: Family, name: str, kind: str, parts: Mapping[str, Any]) ->
             f"{name} is SDXL's refiner, which has one text encoder, only finishes pictures, and "
             "cannot fill a hole: use load('sdxl') or another model with both text encoders."
         )
-    if any(n in parts for n in family.foreign) or any(n not in parts for n in family.parts):
-        raise ModelError(f"{name} is a {kind}, which cannot be used here. {family.supported}")
+    if any(n in parts for n in family.forbidden_parts) or any(n not in parts for n in family.parts):
+        raise ModelError(f"{name} is a {kind}, which cannot be used here. {family.description}")
     return family
 
 
@@ -199,10 +202,10 @@ def check_pipeline(wanted: Family, pipe: Any) -> None:
     unet = parts["unet"].config
     if unet.in_channels not in family.channels:
         raise ModelError(
-            f"This {kind} has a UNet with {unet.in_channels} input channels. {family.supported}"
+            f"This {kind} has a UNet with {unet.in_channels} input channels. {family.description}"
         )
     if any(getattr(unet, name, None) != what for name, what in family.conditions.items()):
-        raise ModelError(f"The UNet of this {kind} wants further conditions. {family.supported}")
+        raise ModelError(f"The UNet of this {kind} wants further conditions. {family.description}")
     if getattr(unet, "encoder_hid_dim_type", None):
         raise ModelError(
             "This pipeline has an IP-Adapter, which wants a second picture: call its "
@@ -221,7 +224,7 @@ def check_pipeline(wanted: Family, pipe: Any) -> None:
     blocks = getattr(parts["vae"].config, "block_out_channels", range(4))
     if 2 ** (len(blocks) - 1) != family.factor:
         raise ModelError(
-            f"This VAE does not scale pictures down by {family.factor}, as {family.like} does."
+            f"This VAE does not scale pictures down by {family.factor}, as {family.example} does."
         )
     for extra in ("controlnet", "adapter"):
         network = parts.get(extra)

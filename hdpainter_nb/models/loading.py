@@ -71,7 +71,7 @@ class LoadedPipeline:
 
     pipe: Any
     name: str
-    card: ModelDefaults
+    defaults: ModelDefaults
 
 
 def open_pipeline(
@@ -113,8 +113,8 @@ def open_pipeline(
             place(source, offload, pick_device(device))
         folder = Path(str(getattr(source, "name_or_path", "") or "."))
         name = folder.name or type(source).__name__
-        card = read_defaults(folder, family.card) if folder.name else family.card
-        return LoadedPipeline(source, name, card)
+        defaults = read_defaults(folder, family.defaults) if folder.name else family.defaults
+        return LoadedPipeline(source, name, defaults)
 
     name = os.fspath(source)
     kind, location = _locate(family, name)
@@ -127,9 +127,11 @@ def open_pipeline(
     )
     check_pipeline(family, pipe)
     place(pipe, offload, where)
-    card = read_defaults(Path(location), family.card) if kind == "folder" else family.card
+    defaults = (
+        read_defaults(Path(location), family.defaults) if kind == "folder" else family.defaults
+    )
     short = name if kind == "hub" or name in family.aliases else Path(location).stem
-    return LoadedPipeline(pipe, short, card)
+    return LoadedPipeline(pipe, short, defaults)
 
 
 def _locate(family: Family, name: str) -> tuple[str, str]:
@@ -334,8 +336,10 @@ def load(
         ModelError: no such model, file, GPU or option; another family; damaged weights; the hub
             cannot be reached. The message says what to do.
     """
-    opened = open_pipeline(source, device, dtype, options, offload=offload)
-    model = Model.from_pipeline(opened.pipe, name=opened.name, card=opened.card)
+    loaded = open_pipeline(source, device, dtype, options, offload=offload)
+    model = Model.from_pipeline(loaded.pipe, name=loaded.name, defaults=loaded.defaults)
     if controlnet is not None:
-        model.controlnet = open_control(controlnet, model)
+        model.controlnet = open_control(
+            controlnet, model.pipe, model.name, model.device, model.dtype
+        )
     return model

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Collection, Mapping
-from types import SimpleNamespace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,24 +19,30 @@ from hdpainter_nb.attention.layers import attention_layers, heads
 from hdpainter_nb.errors import ModelError
 from hdpainter_nb.job import Job
 from hdpainter_nb.models import vae
-from hdpainter_nb.models.conditioning import Conditioning, TextConditioning, prepare, read_text
+from hdpainter_nb.models.conditioning import (
+    Conditioning,
+    Layout,
+    TextConditioning,
+    encode,
+    layout,
+)
 from hdpainter_nb.models.controlnet import usable
 from hdpainter_nb.models.defaults import ModelDefaults
 from hdpainter_nb.models.devices import offload_mode
 from hdpainter_nb.models.families import INPAINTING, INPAINTING_XL, Family
 from hdpainter_nb.models.out_of_memory import out_of_memory_explained
-from hdpainter_nb.models.prompt import Tokens
-from hdpainter_nb.models.schedulers import State
+from hdpainter_nb.models.prompt import PromptText, Tokens, embed, read_text
+from hdpainter_nb.models.schedulers import PredictionType, State
 from hdpainter_nb.models.vae_memory import Tile, own_tile
 from hdpainter_nb.settings import BaseSettings
 
-__all__ = ["Model", "Network", "Prediction"]
-
-Prediction = Literal["epsilon", "v_prediction"]
+__all__ = ["Model"]
 
 
-class Network:
-    """A UNet with its noise schedule, and the pipeline that it came in.
+class Model:
+    """A UNet with its noise schedule and, unless it is bare, its text encoder and VAE.
+
+    Made by `load`, or by `Model.from_unet`.
 
     Attributes:
         name: what it was loaded as.
@@ -52,6 +57,7 @@ class Network:
 
     factor: ClassVar[int] = 8  # pixels per latent position
     channels: ClassVar[tuple[int, ...]] = (4, 9)  # input channels that its UNet may have
+    _conditioning: ClassVar[str] = "a Conditioning"  # what a bare UNet is sampled from
 
     def __init__(
         self,
@@ -61,8 +67,8 @@ class Network:
         name: str,
         betas: Tensor,
         alphas_cumprod: Tensor,
-        prediction_type: Prediction,
-        card: ModelDefaults,
+        prediction_type: PredictionType,
+        defaults: ModelDefaults,
         final_alpha: Tensor | None = None,
     ) -> None:
         self._unet = unet
@@ -72,16 +78,18 @@ class Network:
         self.alphas_cumprod = alphas_cumprod
         self.final_alpha = alphas_cumprod[0] if final_alpha is None else final_alpha
         self.prediction_type = prediction_type
-        self.guidance_scale = float(card.guidance_scale)
-        self.positive_suffix = card.positive_suffix
-        self.negative_prompt = card.negative_prompt
+        self.guidance_scale = float(defaults.guidance_scale)
+        self.positive_suffix = defaults.positive_suffix
+        self.negative_prompt = defaults.negative_prompt
         own = None if pipe is None else pipe.components.get("controlnet")
         self.controlnet: Any = own if own is not None and usable(own) else None
-        self._preview = None if card.preview is None else np.asarray(card.preview, np.float32)
+        self._preview = (
+            None if defaults.preview is None else np.asarray(defaults.preview, np.float32)
+        )
 
     @classmethod
     def from_pipeline(
-        cls, pipe: Any, *, name: str | None = None, card: ModelDefaults | None = None
+        cls, pipe: Any, *, name: str | None = None, defaults: ModelDefaults | None = None
     ) -> Self:
         """Wrap a pipeline that `families.check_pipeline` has accepted; `load` does both."""
         schedule = _ddim(pipe.scheduler)
@@ -92,13 +100,13 @@ class Network:
             betas=schedule.betas.float().cpu(),
             alphas_cumprod=schedule.alphas_cumprod.float().cpu(),
             prediction_type=schedule.config.prediction_type,
-            card=card or ModelDefaults(),
+            defaults=defaults or ModelDefaults(),
             final_alpha=schedule.final_alpha_cumprod.float().cpu(),
         )
 
     @classmethod
     def from_unet(
-        cls, unet: Any, *, betas: Tensor | None = None, prediction_type: Prediction = "epsilon"
+        cls, unet: Any, *, betas: Tensor | None = None, prediction_type: PredictionType = "epsilon"
     ) -> Self:
         """Wrap a bare UNet: it is sampled from a ready `Conditioning`; it cannot prepare or decode.
 
@@ -127,7 +135,7 @@ class Network:
             betas=betas,
             alphas_cumprod=torch.cumprod(1 - betas, 0),
             prediction_type=prediction_type,
-            card=ModelDefaults(),
+            defaults=ModelDefaults(),
         )
 
     # --- what it is ------------------------------------------------------------------------------
@@ -193,40 +201,74 @@ class Network:
             + ("" if how is None else f", offloaded ({how})"),
         }
 
-    # --- the pipeline's parts --------------------------------------------------------------------
+    # --- a job ----------------------------------------------------------------------------------
 
-    def parts(self) -> Any:
-        """A stock inpainting pipeline around the same parts, with a DDIM scheduler of its own.
+    def stock_pipeline(self) -> Any:
+        """A stock pipeline around the same parts, with a DDIM scheduler of its own.
 
         Raises:
             ModelError: this is a bare UNet.
         """
         if self.pipe is None:
             raise ModelError(
-                "A bare UNet has no text encoder and no VAE: load a whole model, or build a "
-                "Conditioning."
+                "A bare UNet has no text encoder and no VAE: load a whole model, or build "
+                f"{self._conditioning}."
             )
         import diffusers
 
         pipe, family = self.pipe, self.family
         Pipeline: Any = getattr(diffusers, family.pipeline)
-        said = {name: pipe.config[name] for name in family.says if name in pipe.config}
+        config = {name: pipe.config[name] for name in family.config_keys if name in pipe.config}
         parts = {name: getattr(pipe, name) for name in family.parts}
-        return Pipeline(**{**parts, "scheduler": _ddim(pipe.scheduler)}, **family.options, **said)
+        parts["scheduler"] = _ddim(pipe.scheduler)
+        return Pipeline(**parts, **family.options, **config)
 
+    def read_text(self, prompt: str, settings: BaseSettings) -> PromptText:
+        """A prompt with the additions that `settings` ask for (switch 16), through the tokenizer.
 
-def _ddim(scheduler: Any) -> Any:
-    """A DDIM scheduler with the noise schedule of another one."""
-    from diffusers import DDIMScheduler
+        Raises:
+            ModelError: this is a bare UNet.
 
-    return DDIMScheduler.from_config(scheduler.config, steps_offset=1, clip_sample=False)
+        Warns:
+            PromptWarning: part of the prompt does not reach the model.
+        """
+        return read_text(
+            self.stock_pipeline(),
+            prompt,
+            settings,
+            suffix=self.positive_suffix,
+            negative=self.negative_prompt,
+        )
 
+    def layout(self, job: Job) -> Layout:
+        """The sizes, masks and tokens of a job, before any network runs.
 
-class Model(Network):
-    """A UNet with its noise schedule and, unless it is bare, its text encoder and VAE.
+        Raises:
+            ModelError: this is a bare UNet; the job has a control picture, and the model no
+                ControlNet.
 
-    Made by `load`, or by `Model.from_unet`.
-    """
+        Warns:
+            PromptWarning, HDPainterWarning: as `prepare` does.
+        """
+        return layout(
+            job,
+            self.read_text(job.prompt, job.settings),
+            side=self.native_size,
+            factor=self.factor,
+            blended=self.kind == "blended",
+            controlnet=self.controlnet,
+            name=self.name,
+        )
+
+    def empty_conditioning(self, job: Job) -> Conditioning:
+        """What `prepare` gives, but with empty tensors on the meta device: no network runs.
+
+        Masks, sizes and tokens are real. For counting what a run costs.
+        """
+        laid_out = self.layout(job)
+        second = self.pipe.components.get("text_encoder_2")
+        pooled = None if second is None else int(second.config.projection_dim)
+        return laid_out.empty(self.unet.config.cross_attention_dim, pooled, self.dtype)
 
     def prepare(self, job: Job) -> tuple[Conditioning, State]:
         """Turn a job into what the UNet needs, and draw the starting noise.
@@ -243,10 +285,15 @@ class Model(Network):
             HDPainterWarning: the hole vanishes at H/16 or H/32.
         """
         side = (job.settings.long_side or self.native_size,) * 2
-        with out_of_memory_explained(self, "encoding", job.settings, side):
-            return prepare(self, job)
-
-    # --- text ------------------------------------------------------------------------------------
+        # no decorator: a warning names the caller's line, not torch's
+        with torch.no_grad(), out_of_memory_explained(self, "encoding", job.settings, side):
+            return encode(
+                self.layout(job),
+                self.stock_pipeline(),
+                device=self.device,
+                dtype=self.dtype,
+                schedule=self.schedule,
+            )
 
     def text_keys(
         self, prompt: str, settings: BaseSettings, layers: Collection[str]
@@ -267,16 +314,18 @@ class Model(Network):
             ModelError: this is a bare UNet.
             OutOfMemoryError: the memory does not suffice.
         """
-        asked: Any = SimpleNamespace(prompt=prompt, settings=settings)
         keys: dict[str, NDArray[Any]] = {}
         with torch.no_grad(), out_of_memory_explained(self, "reading a prompt", None, None):
-            context, tokens = read_text(self, self.parts(), asked)  # (2, L, d)
+            text = self.read_text(prompt, settings)
+            context, _ = embed(self.stock_pipeline(), text, self.device, self.dtype)  # (2, L, d)
             for layer in attention_layers(self.unet, self.factor):
                 if layer.name in layers:
                     cross = layer.block.attn2
                     k = heads(cross, cross.to_k(context[1:]))[0]  # (heads, L, d)
                     keys[layer.name] = k.float().cpu().numpy()
-        return keys, tokens
+        return keys, text.tokens
+
+    # --- pictures --------------------------------------------------------------------------------
 
     def decode(
         self,
@@ -306,13 +355,15 @@ class Model(Network):
             HDPainterWarning: the memory does not suffice for one piece, so tiles were used, as
                 large as fit.
         """
-        parts = self.parts()
+        pipeline = self.stock_pipeline()
         stack = torch.as_tensor(latents, device=self.device, dtype=self.dtype)
         stack = stack.reshape(1, *stack.shape[-3:])  # (1, 4, h, w)
-        tile: Tile = "auto" if exact else own_tile(parts.vae)
+        tile: Tile = "auto" if exact else own_tile(pipeline.vae)
         size = self.factor * stack.shape[-2], self.factor * stack.shape[-1]
         with out_of_memory_explained(self, "decoding", None, size):
-            picture = vae.decode(parts, stack, tile=tile, float32=self.upcasts(parts.vae.dtype))
+            picture = vae.decode(
+                pipeline, stack, tile=tile, float32=self.upcasts(pipeline.vae.dtype)
+            )
         if cond is None:
             return picture
         top, left, height, width = cond.crop
@@ -335,7 +386,7 @@ class Model(Network):
 
     def _fitted_preview(self) -> vae.Matrix:
         with out_of_memory_explained(self, "encoding", None, (vae.CHART, vae.CHART)):
-            return vae.fit_preview(self.parts(), self.factor)
+            return vae.fit_preview(self.stock_pipeline(), self.factor)
 
     def upcasts(self, dtype: torch.dtype) -> bool:
         """Whether a VAE of this dtype decodes in float32; else only where half overflows."""
@@ -348,3 +399,10 @@ class Model(Network):
     def _repr_html_(self) -> str:
         facts = "".join(f"<li>{key}: {html.escape(v)}</li>" for key, v in self._facts().items())
         return f"<b>{html.escape(self.name)}</b><ul>{facts}</ul>"
+
+
+def _ddim(scheduler: Any) -> Any:
+    """A DDIM scheduler with the noise schedule of another one."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler.from_config(scheduler.config, steps_offset=1, clip_sample=False)

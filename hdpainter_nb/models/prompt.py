@@ -1,4 +1,4 @@
-"""Prompts as the text encoder sees them: tokens, words and ind(tau).
+"""Prompts as the text encoder sees them: tokens, words, ind(tau), and the embeddings.
 
 ind(tau) of eqs. 5 and 9 are the positions of the bare prompt's own tokens and the end-of-text
 position of the full prompt, suffix included. Start-of-text and padding never count.
@@ -13,11 +13,24 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from hdpainter_nb.errors import PromptWarning, SettingsError
-from hdpainter_nb.select import Word
-from hdpainter_nb.utils.messages import warn_user
+import torch
+from torch import Tensor
 
-__all__ = ["Tokens", "compose", "nothing_to_match", "read_prompt"]
+from hdpainter_nb.errors import HDPainterWarning, PromptWarning
+from hdpainter_nb.select import Word
+from hdpainter_nb.settings import BaseSettings
+from hdpainter_nb.utils.check import one_of
+from hdpainter_nb.utils.messages import quiet_logging, warn_user
+
+__all__ = [
+    "PromptText",
+    "Tokens",
+    "compose",
+    "embed",
+    "nothing_to_match",
+    "read_prompt",
+    "read_text",
+]
 
 _END_OF_WORD = "</w>"
 _CONTRACTION = re.compile(r"'(?:s|t|re|ve|m|ll|d)(?!\w)", re.IGNORECASE)
@@ -49,6 +62,87 @@ class Tokens:
     """The end of the suffix that did not fit (not warned about: nobody typed it)."""
 
 
+@dataclass(frozen=True)
+class PromptText:
+    """What the text encoder will be given for a prompt, and what its tokens are."""
+
+    full: str
+    """The prompt with its additions; a word that textual inversion learnt stands for several."""
+    negative: str | None
+    """The unconditional half; None is the empty text."""
+    tokens: Tokens
+    length: int
+    """L: tokens of the embeddings, padding included."""
+
+
+def read_text(
+    pipeline: Any,
+    prompt: str,
+    settings: BaseSettings,
+    *,
+    suffix: str,
+    negative: str,
+) -> PromptText:
+    """A prompt and what `settings` add to it (switch 16), through the tokenizer.
+
+    Args:
+        pipeline: a diffusers pipeline, of which the tokenizer alone works.
+        prompt: what the user typed. May be empty.
+        settings: of the run.
+        suffix, negative: the model's own, for settings that name none.
+
+    Warns:
+        PromptWarning: as `read_prompt` says.
+        HDPainterWarning: `Settings.positive_suffix` is given and ``prompt_additions="none"``.
+    """
+    adds = settings.prompt_additions != "none"
+    if settings.positive_suffix is None:
+        suffix = suffix if adds else ""
+    else:
+        suffix = settings.positive_suffix
+        if suffix.strip() and not adds:
+            warn_user(
+                f"positive_suffix={suffix!r} is left out, since prompt_additions='none' adds "
+                "nothing: set prompt_additions='comma', or write the words into the prompt.",
+                HDPainterWarning,
+            )
+    full = compose(prompt, suffix, settings.prompt_additions)
+    unconditional = settings.negative_prompt
+    if unconditional is None and adds:
+        unconditional = negative
+    with quiet_logging():
+        tokenizer, convert = pipeline.tokenizer, pipeline.maybe_convert_prompt
+        bare, full = convert(prompt, tokenizer), convert(full, tokenizer)
+        tokens = read_prompt(tokenizer, bare, full)
+    return PromptText(full, unconditional, tokens, int(tokenizer.model_max_length))
+
+
+def embed(
+    pipeline: Any, text: PromptText, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor | None]:
+    """The text encoder's embeddings of a prompt; SDXL's are those of both encoders side by side.
+
+    Args:
+        pipeline: a stock pipeline of diffusers.
+        text: from `read_text`.
+        device: where the encoders compute.
+        dtype: of the result.
+
+    Returns:
+        (2, L, d), unconditional first; and the whole prompt in a vector, (2, d'), for SDXL.
+    """
+    with quiet_logging():
+        cond, uncond, *pooled = pipeline.encode_prompt(
+            prompt=text.full,
+            device=device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=True,
+            negative_prompt=text.negative,
+        )
+    context = torch.cat([uncond, cond]).to(dtype)
+    return context, torch.cat(pooled[::-1]).to(context) if pooled else None
+
+
 def compose(prompt: str, suffix: str, how: Literal["comma", "none", "bare"]) -> str:
     """The full prompt (switch 16).
 
@@ -59,8 +153,7 @@ def compose(prompt: str, suffix: str, how: Literal["comma", "none", "bare"]) -> 
     Raises:
         SettingsError: unknown `how`.
     """
-    if how not in {"comma", "none", "bare"}:
-        raise SettingsError(f"prompt_additions={how!r} is not one of 'comma', 'none', 'bare'.")
+    one_of("prompt_additions", how, ("comma", "none", "bare"))
     if how == "none" or not suffix.strip():
         return prompt
     if how == "bare":

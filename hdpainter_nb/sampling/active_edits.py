@@ -15,8 +15,8 @@ from hdpainter_nb.attention.layers import attention_layers
 from hdpainter_nb.capture.capture import SCORE_LEVEL
 from hdpainter_nb.edits.edit import Edit, Run, Site, StepEdits
 from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.images import fit
-from hdpainter_nb.method import masks
+from hdpainter_nb.images.fit import Frame
+from hdpainter_nb.method.masks import FittedMask
 from hdpainter_nb.models.conditioning import Conditioning, TextConditioning
 from hdpainter_nb.settings import Settings
 
@@ -112,15 +112,15 @@ def _fitted(
 ) -> Tensor:
     """A mask (H, W) of the picture, brought down by the run's own switches 7 to 9."""
     side = max(64, *cond.crop[2:])
-    picture = np.zeros((*mask.shape, 3), np.uint8)
-    whole = fit.fit(picture, np.asarray(mask, np.bool_), how=settings.size, long_side=side).mask
-    if whole.shape != cond.size:
+    frame = Frame.of(mask.shape, how=settings.size, long_side=side)
+    if frame.size != cond.size:
         raise SettingsError(
-            f"The edit's mask has the shape {mask.shape}, which fits a frame of {whole.shape}, not "
+            f"The edit's mask has the shape {mask.shape}, which fits a frame of {frame.size}, not "
             f"{cond.size}: give one of the picture's own size."
         )
+    fitted = FittedMask(frame.fit_mask(np.asarray(mask, np.bool_)), cond.crop)
     if reader == "painta":
-        return masks.to_painta(whole, level, settings.painta_mask, crop=cond.crop).float()
+        return fitted.for_painta(level, settings.painta_mask).float()
     if reader == "rasg":
-        return masks.to_score(whole, settings.score_mask, level, crop=cond.crop)
-    return masks.to_unet(whole, settings.unet_mask, level, crop=cond.crop)[0, 0]
+        return fitted.for_score(settings.score_mask, level)
+    return fitted.for_unet(settings.unet_mask, level)[0, 0]

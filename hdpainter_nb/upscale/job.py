@@ -1,4 +1,4 @@
-"""The x4 upscaler as its sampler needs it: `load_upscaler`, `UpscaleModel`, `UpscaleJob`."""
+"""What to make larger: `UpscaleJob`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The x4 upscaler as its sampler needs it: `load_upscaler`, `UpscaleModel`, `UpscaleJob`."""
+"""The x4 upscaler as its sampler needs it: `load_upscaler`, and `UpscaleModel.prepare` a job."""
 
 from __future__ import annotations
 
@@ -10,23 +10,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdpainter_nb.errors import ModelError, SettingsError
+from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.images import resize
 from hdpainter_nb.method import ddim, masks
 from hdpainter_nb.method.blending import soft_mask
 from hdpainter_nb.models import vae
-from hdpainter_nb.models.conditioning import TextConditioning, UNetInputs, read_text
+from hdpainter_nb.models.conditioning import TextConditioning, UNetInputs
 from hdpainter_nb.models.defaults import ModelDefaults
 from hdpainter_nb.models.devices import Offload
-from hdpainter_nb.models.families import UPSCALING
+from hdpainter_nb.models.families import UPSCALING, Family
 from hdpainter_nb.models.loading import open_pipeline
-from hdpainter_nb.models.model import Model, Prediction
+from hdpainter_nb.models.model import Model
 from hdpainter_nb.models.out_of_memory import out_of_memory_explained
-from hdpainter_nb.models.schedulers import State
+from hdpainter_nb.models.prompt import PromptText, embed
+from hdpainter_nb.models.schedulers import PredictionType, State
+from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.upscale import geometry
+from hdpainter_nb.upscale.geometry import Geometry
 from hdpainter_nb.upscale.job import UpscaleJob
 
-__all__ = ["UpscaleConditioning", "UpscaleModel", "load_upscaler"]
+__all__ = [
+    "UpscaleConditioning",
+    "UpscaleLayout",
+    "UpscaleModel",
+    "encode",
+    "layout",
+    "load_upscaler",
+]
 
 
 def load_upscaler(
@@ -48,8 +58,8 @@ def load_upscaler(
     Raises:
         ModelError: as `load` does.
     """
-    opened = open_pipeline(source, device, dtype, options, UPSCALING, offload=offload)
-    return UpscaleModel.from_pipeline(opened.pipe, name=opened.name, card=opened.card)
+    loaded = open_pipeline(source, device, dtype, options, UPSCALING, offload=offload)
+    return UpscaleModel.from_pipeline(loaded.pipe, name=loaded.name, defaults=loaded.defaults)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -82,15 +92,16 @@ class UpscaleModel(Model):
 
     factor: ClassVar[int] = geometry.FACTOR
     channels: ClassVar[tuple[int, ...]] = UPSCALING.channels
+    _conditioning: ClassVar[str] = "an UpscaleConditioning"
     low_alphas: Tensor
     max_noise_level: int = 350
 
     @classmethod
     def from_pipeline(
-        cls, pipe: Any, *, name: str | None = None, card: ModelDefaults | None = None
+        cls, pipe: Any, *, name: str | None = None, defaults: ModelDefaults | None = None
     ) -> Self:
         """Wrap a pipeline that `families.check_pipeline` has accepted."""
-        model = super().from_pipeline(pipe, name=name, card=card or UPSCALING.card)
+        model = super().from_pipeline(pipe, name=name, defaults=defaults or UPSCALING.defaults)
         model.low_alphas = pipe.low_res_scheduler.alphas_cumprod.float().cpu()
         model.max_noise_level = int(pipe.config.get("max_noise_level", cls.max_noise_level))
         return model
@@ -101,7 +112,7 @@ class UpscaleModel(Model):
         unet: Any,
         *,
         betas: Tensor | None = None,
-        prediction_type: Prediction = "v_prediction",
+        prediction_type: PredictionType = "v_prediction",
     ) -> Self:
         """Wrap a bare UNet: it can be sampled from a ready `UpscaleConditioning`, but not decoded.
 
@@ -124,23 +135,32 @@ class UpscaleModel(Model):
         """``x4``."""
         return "x4"
 
+    @property
+    def family(self) -> Family:
+        """What its pipeline is like."""
+        return UPSCALING
+
     def upcasts(self, dtype: torch.dtype) -> bool:
         """As the stock pipeline has it: in float16 this VAE overflows, unless it says otherwise."""
-        said = getattr(self.parts().vae.config, "force_upcast", True)
-        return bool(said) and dtype == torch.float16
+        wanted = getattr(self.pipe.vae.config, "force_upcast", True)
+        return bool(wanted) and dtype == torch.float16
 
-    def parts(self) -> Any:
-        """The pipeline itself, whose scheduler nobody here touches.
+    def layout(self, job: UpscaleJob) -> UpscaleLayout:  # type: ignore[override]  # other jobs
+        """The sizes, pictures and tokens of a job, before any network runs.
 
         Raises:
             ModelError: this is a bare UNet.
+
+        Warns:
+            PromptWarning: part of the prompt does not reach the model.
         """
-        if self.pipe is None:
-            raise ModelError(
-                "A bare UNet has no text encoder and no VAE: load a whole model, or build an "
-                "UpscaleConditioning."
-            )
-        return self.pipe
+        return layout(job, self.read_text(job.prompt, job.settings))
+
+    def empty_conditioning(  # type: ignore[override]  # other jobs
+        self, job: UpscaleJob
+    ) -> UpscaleConditioning:
+        """What `prepare` gives, but with empty tensors on the meta device: no network runs."""
+        return self.layout(job).empty(self.unet.config.cross_attention_dim, self.dtype)
 
     def prepare(  # type: ignore[override]  # its jobs hold a small picture as well
         self, job: UpscaleJob
@@ -153,45 +173,125 @@ class UpscaleModel(Model):
             ModelError: this is a bare UNet; the VAE gives no finite numbers.
             SettingsError: a noise level above `max_noise_level`.
         """
+        if job.settings.noise_level > self.max_noise_level:
+            raise SettingsError(
+                f"noise_level must be at most {self.max_noise_level} for {self.name!r}, "
+                f"not {job.settings.noise_level}."
+            )
+        # no decorator: a warning names the caller's line, not torch's
         with torch.no_grad(), out_of_memory_explained(self, "encoding", None, job.geometry().frame):
-            return _prepare(self, job)
+            return encode(
+                self.layout(job),
+                self.stock_pipeline(),
+                device=self.device,
+                dtype=self.dtype,
+                low_alphas=self.low_alphas,
+            )
 
 
-def _prepare(model: UpscaleModel, job: UpscaleJob) -> tuple[UpscaleConditioning, State]:
-    parts, device, dtype, settings = model.parts(), model.device, model.dtype, job.settings
-    if settings.noise_level > model.max_noise_level:
-        raise SettingsError(
-            f"noise_level must be at most {model.max_noise_level} for {model.name!r}, "
-            f"not {settings.noise_level}."
+@dataclass(frozen=True, eq=False, kw_only=True)
+class UpscaleLayout:
+    """Where a job's pictures come to lie, and what its text is; no network has run.
+
+    H, W: the frame; h, w = H/4, W/4.
+    """
+
+    settings: UpscaleSettings
+    geometry: Geometry
+    large: NDArray[np.uint8]  # (H, W, 3): the original
+    hole: NDArray[np.bool_]  # (H, W)
+    small: NDArray[np.uint8]  # (h, w, 3)
+    text: PromptText
+
+    def conditioning(
+        self, *, context: Tensor, low: Tensor, known: Tensor, soft: Tensor, hard: Tensor
+    ) -> UpscaleConditioning:
+        """What the UNet is told: what networks make, and what needs none of them."""
+        tokens = self.text.tokens
+        return UpscaleConditioning(
+            context=context,
+            low=low,
+            noise_level=self.settings.noise_level,
+            known=known,
+            soft=soft,
+            hard=hard,
+            indices=tokens.indices,
+            words=tokens.words,
+            tokens=tokens.tokens,
+            size=self.geometry.frame,
+            crop=(0, 0, *self.geometry.work),
         )
-    room = job.geometry()
-    large = resize.pad_to(resize.resize(job.image, room.work), room.frame)
-    hole = resize.pad_to(_resized_mask(job.mask, room.work), room.frame)
-    small = resize.pad_to(job.low, room.low_frame)
-    height, width = room.low_frame
-    context, tokens = read_text(model, parts, job)
+
+    def empty(self, width: int, dtype: torch.dtype) -> UpscaleConditioning:
+        """The same with empty tensors on the meta device.
+
+        Args:
+            width: d, of the text embeddings.
+            dtype: of the text embeddings.
+        """
+        context = torch.empty(2, self.text.length, width, dtype=dtype, device="meta")
+        latents = torch.empty(1, 4, *self.geometry.low_frame, device="meta")
+        mask = latents[:, :1]
+        return self.conditioning(
+            context=context, low=latents[:, :3], known=latents, soft=mask, hard=mask
+        )
+
+
+def layout(job: UpscaleJob, text: PromptText) -> UpscaleLayout:
+    """Lay out a job's pictures in their frames, without any network.
+
+    Args:
+        text: the job's prompt, read.
+    """
+    sizes = job.geometry()
+    return UpscaleLayout(
+        settings=job.settings,
+        geometry=sizes,
+        large=resize.pad_to(resize.resize(job.image, sizes.work), sizes.frame),
+        hole=resize.pad_to(_resized_mask(job.mask, sizes.work), sizes.frame),
+        small=resize.pad_to(job.low, sizes.low_frame),
+        text=text,
+    )
+
+
+def encode(
+    plan: UpscaleLayout,
+    pipeline: Any,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    low_alphas: Tensor,
+) -> tuple[UpscaleConditioning, State]:
+    """Run the text encoder and the VAE on a job's layout, and draw the starting noise.
+
+    Args:
+        plan: from `layout`.
+        pipeline: a stock pipeline of diffusers, whose parts do the work.
+        device: where latents live.
+        dtype: of latents and text embeddings.
+        low_alphas: (T,) cumulative alphas of the noise on the small picture.
+
+    Raises:
+        ModelError: the VAE gives no finite numbers.
+    """
+    settings, (height, width) = plan.settings, plan.geometry.low_frame
+    context, _ = embed(pipeline, plan.text, device, dtype)
 
     rng = torch.Generator("cpu").manual_seed(settings.seed)
-    clean = _to_units(small).to(device, dtype)
+    clean = _to_units(plan.small).to(device, dtype)
     noise = torch.randn(clean.shape, generator=rng, dtype=dtype).to(device)
-    alpha = model.low_alphas[settings.noise_level]
     latents = torch.randn((1, 4, height, width), generator=rng, dtype=dtype).to(device)
-    soft = torch.from_numpy(soft_mask(hole, (height, width)))[None, None]
-    hard = masks.to_unet(hole, "dilate_any", model.factor)
-    cond = UpscaleConditioning(
+    known = vae.encode(pipeline, _to_units(plan.large), "mean", rng)
+    soft = torch.from_numpy(soft_mask(plan.hole, (height, width)))[None, None]
+    hard = masks.to_unet(plan.hole, "dilate_any", geometry.FACTOR)
+    conditioning = plan.conditioning(
         context=context,
-        low=ddim.add_noise(clean, noise, alpha),
-        noise_level=settings.noise_level,
-        known=vae.encode(parts, _to_units(large), "mean", rng).to(device, dtype),
+        low=ddim.add_noise(clean, noise, low_alphas[settings.noise_level]),
+        known=known.to(device, dtype),
         soft=soft.to(device, dtype),
         hard=hard.to(device, dtype),
-        indices=tokens.indices,
-        words=tokens.words,
-        tokens=tokens.tokens,
-        size=room.frame,
-        crop=(0, 0, *room.work),
     )
-    return cond, State(index=0, latents=latents, rng=rng.get_state())
+    return conditioning, State(index=0, latents=latents, rng=rng.get_state())
 
 
 def _to_units(picture: NDArray[np.uint8]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hdpainter_nb.errors import ImageError, MaskError, SettingsError
+from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.images.fit import Frame
 from hdpainter_nb.method import masks
+from hdpainter_nb.settings import Settings
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "masks.npz")
 CASES = ("base_256", "painta_256", "rasg_256", "both_256", "both_512")
@@ -222,25 +224,17 @@ def test_dilation_does_not_leak_into_padding():
 
 
 @pytest.mark.parametrize(
-    ("call", "sentence"),
+    ("reader", "arguments", "sentence"),
     [
-        (lambda m: masks.to_unet(m, "bicubic"), "unet_mask='bicubic' is not one of 'dilate_any'"),
-        (lambda m: masks.to_pixels(m, "x"), "unet_mask='x' is not one of"),
-        (lambda m: masks.to_painta(m, 16, "any"), "painta_mask='any' is not one of"),
-        (lambda m: masks.to_score(m, "soft"), "score_mask='soft' is not one of 'bicubic_binary'"),
-        (
-            lambda m: Frame.of(m.shape, how="crop", long_side=64),
-            "size='crop' is not one of 'pad', 'squash'",
-        ),
-        (
-            lambda m: Frame.of(m.shape, how="pad", long_side=32),
-            "long_side=32 is below 64; sizes are multiples of it",
-        ),
+        (masks.to_unet, ("bicubic",), "unet_mask='bicubic' is not one of 'dilate_any'"),
+        (masks.to_pixels, ("x",), "unet_mask='x' is not one of"),
+        (masks.to_painta, (16, "any"), "painta_mask='any' is not one of"),
+        (masks.to_score, ("soft",), "score_mask='soft' is not one of 'bicubic_binary'"),
     ],
 )
-def test_unknown_ways(hole, call, sentence):
+def test_unknown_ways(hole, reader, arguments, sentence):
     with pytest.raises(SettingsError, match=sentence):
-        call(hole)
+        inspect.unwrap(reader)(hole, *arguments)  # without the tests' own check of types
 
 
 # --- holes that vanish -----------------------------------------------------------------------
@@ -267,116 +261,47 @@ def test_vanished_names_levels_in_order():
     assert masks.vanished({32: torch.ones(2, 2)}) == []
 
 
-# --- fitting ---------------------------------------------------------------------------------
+# --- one mask for every reader -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", ["official", "paper", "community"])
+def test_a_fitted_mask_is_fitted_once_and_read_by_all(hole, preset):
+    chosen = Settings.preset(preset)
+    frame = Frame.of(hole.shape, how=chosen.size, long_side=130)
+    fitted = masks.FittedMask.of(hole, frame)
+    pixels, crop = frame.fit_mask(hole), frame.crop
+    np.testing.assert_array_equal(fitted.pixels, pixels)
+    assert (fitted.crop, fitted.size) == (crop, frame.size)
+    blank = masks.to_pixels(pixels, chosen.unet_mask, crop=crop)
+    np.testing.assert_array_equal(fitted.for_pixels(chosen.unet_mask), blank)
+    unet = masks.to_unet(pixels, chosen.unet_mask, 4, crop=crop)
+    assert torch.equal(fitted.for_unet(chosen.unet_mask, 4), unet)
+    painta = masks.to_painta(pixels, 16, chosen.painta_mask, crop=crop)
+    assert torch.equal(fitted.for_painta(16, chosen.painta_mask), painta)
+    score = masks.to_score(pixels, chosen.score_mask, crop=crop)
+    assert torch.equal(fitted.for_score(chosen.score_mask), score)
+
+
+# --- cells -----------------------------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.integers(64, 400),
-    st.integers(64, 400),
-    st.sampled_from([64, 128, 200, 512]),
-    st.integers(0, 2**32 - 1),
-)
-def test_padding_and_cropping(height, width, long_side, seed):
-    rng = np.random.default_rng(seed)
-    image = rng.integers(0, 256, (height, width, 3), np.uint8)
-    mask = blob(height, width, seed)
-    fitted = fit.fit(image, mask, how="pad", long_side=long_side)
-    H, W = fitted.mask.shape
-    top, left, h, w = fitted.crop
-    assert fitted.image.shape == (H, W, 3)
-    assert fitted.image.dtype == np.uint8
-    assert fitted.mask.dtype == np.bool_
-    assert H % 64 == W % 64 == 0
-    assert (top, left) == (0, 0)
-    assert 0 <= H - h < 64
-    assert 0 <= W - w < 64
-    assert max(h, w) == min(long_side, max(height, width))
-    assert fitted.original_size == (height, width)
-    assert fitted.scaled_size == (h, w)
-    assert not fitted.mask[h:].any()
-    assert not fitted.mask[:, w:].any()
-    assert not fitted.image[h:].any()
-    assert not fitted.image[:, w:].any()
-    assert fitted.mask.any()  # no hole, however thin, is lost by scaling down
-    back = fit.unfit(fitted.image, fitted)
-    assert back.shape == (h, w, 3)
-    if (h, w) == (height, width):
-        np.testing.assert_array_equal(back, image)
-        np.testing.assert_array_equal(fit.unfit(fitted.mask, fitted), mask)
+@given(st.integers(8, 90), st.integers(8, 90), st.integers(1, 8), st.integers(0, 2**32 - 1))
+def test_cells_that_are_covered_by_more_than_half(height, width, cells, seed):
+    mask = np.random.default_rng(seed).random((height, width)) < 0.5
+    size = (cells, max(1, cells - 3))
+    area = F.interpolate(torch.from_numpy(mask).float()[None, None], size, mode="area")[0, 0]
+    np.testing.assert_array_equal(masks.covered(mask, size), area.numpy() > 0.5)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(64, 400), st.integers(64, 400), st.sampled_from([64, 130, 256]))
-def test_squashing_and_back(height, width, long_side):
-    image = np.full((height, width, 3), 77, np.uint8)
-    mask = np.zeros((height, width), bool)
-    mask[: height // 2] = True
-    fitted = fit.fit(image, mask, how="squash", long_side=long_side)
-    side = long_side // 64 * 64
-    assert fitted.image.shape == (side, side, 3)
-    assert fitted.crop == (0, 0, side, side)
-    assert fitted.mask.mean() == pytest.approx(0.5, abs=0.03)
-    scale = min(1, long_side / max(height, width))
-    assert fitted.scaled_size == (round(height * scale), round(width * scale))
-    back = fit.unfit(fitted.image, fitted)
-    assert back.shape == (*fitted.scaled_size, 3)
-    assert back.dtype == np.uint8
-    assert (back == 77).all()
-    assert fit.unfit(fitted.mask, fitted).dtype == np.bool_
-    assert fit.unfit(fitted.mask.astype(np.float32), fitted).shape == fitted.scaled_size
-
-
-@pytest.mark.diffusers
-def test_squashing_is_what_the_image_processor_does(hole):
-    from diffusers.image_processor import VaeImageProcessor
-
-    rng = np.random.default_rng(5)
-    image = rng.integers(0, 256, (*hole.shape, 3), np.uint8)
-    fitted = fit.fit(image, hole, how="squash", long_side=256)
-    theirs = VaeImageProcessor().preprocess(Image.fromarray(image), height=256, width=256)
-    ours = torch.from_numpy(fitted.image).permute(2, 0, 1)[None] / 127.5 - 1
-    assert torch.allclose(ours, theirs, atol=1e-6)
-    grey = VaeImageProcessor(do_normalize=False, do_binarize=True, do_convert_grayscale=True)
-    theirs = grey.preprocess(Image.fromarray(hole).convert("L"), height=256, width=256)
-    np.testing.assert_array_equal(fitted.mask, theirs[0, 0].numpy() > 0)
-
-
-def test_not_a_multiple_of_64():
-    fitted = fit.fit(
-        np.full((741, 1152, 3), 9, np.uint8), np.ones((741, 1152), bool), how="pad", long_side=1152
-    )
-    assert fitted.mask.shape == (768, 1152)
-    assert fitted.mask.sum() == 741 * 1152
-    assert (fit.unfit(fitted.image, fitted) == 9).all()
-
-
-def test_4000_pixels_are_scaled_down():
-    mask = np.zeros((3000, 4000), bool)
-    mask[:, 1240] = True  # a hair
-    fitted = fit.fit(np.full((3000, 4000, 3), 200, np.uint8), mask, how="pad", long_side=512)
-    assert fitted.crop == (0, 0, 384, 512)
-    assert fitted.image.shape == (384, 512, 3)
-    assert (fitted.image == 200).all()
-    assert fitted.mask.any(0).sum() == 1
-    assert fitted.mask.any(1).all()
-
-
-def test_nothing_changes_at_a_size_that_fits(hole):
-    image = np.random.default_rng(1).integers(0, 256, (*hole.shape, 3), np.uint8)
-    fitted = fit.fit(image, hole, how="pad", long_side=512)
-    np.testing.assert_array_equal(fitted.image, image)
-    np.testing.assert_array_equal(fitted.mask, hole)
-
-
-def test_sizes_that_do_not_belong_together(hole):
-    with pytest.raises(MaskError, match=r"has the shape \(128, 192\), the picture \(64, 64"):
-        fit.fit(np.zeros((64, 64, 3), np.uint8), hole, how="pad", long_side=512)
-    fitted = fit.fit(np.zeros((*hole.shape, 3), np.uint8), hole, how="pad", long_side=512)
-    with pytest.raises(ImageError, match=r"has the shape \(3, 4\); a height and width of \(128"):
-        fit.unfit(np.zeros((3, 4)), fitted)
+def test_a_cell_that_is_half_covered_is_not_masked():
+    mask = np.zeros((4, 8), bool)
+    mask[:, :2] = True
+    assert not masks.covered(mask, (1, 2)).any()
+    mask[0, 2] = True
+    assert masks.covered(mask, (1, 2)).tolist() == [[True, False]]
 
 
 def test_importing_masks_needs_no_torch():
-    code = "import sys, hdpainter_nb.masks; sys.exit('torch' in sys.modules)"
+    code = "import sys, hdpainter_nb.method.masks; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -120,7 +120,7 @@ def test_a_pipeline_is_taken_as_it_is(pipe: Any) -> None:
     assert model.pipe is pipe
     assert model.unet is pipe.unet
     assert model.dtype == torch.bfloat16
-    model.parts()
+    model.stock_pipeline()
     assert all(pipe.components[name] is part for name, part in parts.items())
     assert dict(pipe.scheduler.config) == scheduler
 

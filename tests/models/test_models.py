@@ -220,7 +220,7 @@ def test_the_vae_never_sees_the_hole(model: Model, preset) -> None:
     job = make_job(preset=preset)
     cond, _ = model.prepare(job)
     blank = masks.dilate(job.mask) if preset == "official" else job.mask
-    pixels = model.parts().image_processor.preprocess(Image.fromarray(job.image))
+    pixels = model.stock_pipeline().image_processor.preprocess(Image.fromarray(job.image))
     with torch.no_grad():
         dist = model.pipe.vae.encode(pixels * torch.from_numpy(~blank)).latent_dist
     expected = dist.mode() * model.pipe.vae.config.scaling_factor
@@ -384,7 +384,7 @@ def test_preview_looks_like_the_picture() -> None:
     except ModelError as error:
         pytest.skip(str(error))
     shown = torch.from_numpy(picture(256, 256)).permute(2, 0, 1)[None] / 127.5 - 1
-    latents = vae.encode(model.parts(), shown.float(), "mean", torch.Generator())
+    latents = vae.encode(model.stock_pipeline(), shown.float(), "mean", torch.Generator())
     small = model.decode(latents).reshape(32, 8, 32, 8, 3).mean((1, 3))
     seen = model.preview(latents)
     assert seen.shape == (32, 32, 3)
@@ -405,7 +405,7 @@ def test_a_card_may_bring_its_own_preview(folders, tmp_path: Path) -> None:
     from hdpainter_nb.models.defaults import ModelDefaults
 
     rows = [[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [0, 0, 0], [0.5, 0, 0]]
-    own = Model.from_pipeline(model.pipe, card=ModelDefaults(preview=rows))
+    own = Model.from_pipeline(model.pipe, defaults=ModelDefaults(preview=rows))
     latents = torch.zeros(4, 1, 1)
     latents[1] = 1
     assert own.preview(latents).tolist() == [[[128, 255, 0]]]

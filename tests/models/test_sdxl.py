@@ -14,9 +14,9 @@ from diffusers import DDIMScheduler, EulerDiscreteScheduler, StableDiffusionXLIn
 from hdpainter_nb import Capture, Job, Sampler, load
 from hdpainter_nb.attention.layers import attention_layers
 from hdpainter_nb.errors import ModelError
-from hdpainter_nb.models.conditioning import read_text
 from hdpainter_nb.models.families import INPAINTING, INPAINTING_XL, family_of_file
 from hdpainter_nb.models.model import Model
+from hdpainter_nb.models.prompt import embed
 from support import builders_xl
 from support.hook_traces import snapshot
 from support.stock_runs import run_stock
@@ -124,9 +124,10 @@ def test_words_and_conditions(large: Model, job: Job) -> None:
     assert cond.added["text_embeds"].shape == (2, builders_xl.PROJECTED)
     assert cond.added["time_ids"].tolist() == [[128, 128, 0, 0, 128, 128]] * 2
     assert state.latents.shape == (1, 4, 16, 16)
-    context, tokens = read_text(large, large.parts(), job)
+    text = large.read_text(job.prompt, job.settings)
+    context, _ = embed(large.stock_pipeline(), text, large.device, large.dtype)
     assert torch.equal(context, cond.context)
-    assert tokens.indices == cond.indices
+    assert text.tokens.indices == cond.indices
     assert large.native_size == 128
 
 

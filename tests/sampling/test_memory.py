@@ -178,7 +178,7 @@ def test_what_works_on_each_position_alone_shows_no_tiles(size: Any, tile: int) 
 
 @pytest.mark.parametrize("how", ["mean", "sample"])
 def test_pictures_in_tiles_are_nearly_the_whole(how: str) -> None:
-    parts = load("mini", device="cpu").parts()
+    parts = load("mini", device="cpu").stock_pipeline()
     network = parts.vae
     was = {name: getattr(network, name) for name in vars(network) if "til" in name}
     y, x = torch.meshgrid(torch.arange(128) / 30, torch.arange(320) / 30, indexing="ij")

@@ -72,7 +72,10 @@ def test_a_pipeline_is_taken_as_it_is(folder: Path) -> None:
     pipe = StableDiffusionUpscalePipeline.from_pretrained(folder)
     config = dict(pipe.scheduler.config)
     model = load_upscaler(pipe)
-    assert model.pipe is model.parts() is pipe
+    assert model.pipe is pipe
+    stock = model.stock_pipeline()
+    assert (stock.unet, stock.vae, stock.tokenizer) == (pipe.unet, pipe.vae, pipe.tokenizer)
+    assert stock.scheduler is not pipe.scheduler
     Upscaler(model, make_job(steps=1)).run()
     assert dict(pipe.scheduler.config) == config
     assert pipe.scheduler.num_inference_steps is None

@@ -249,8 +249,8 @@ def test_looks_are_traits(painter: MaskPainter) -> None:
 
 
 def test_grids_on_request(sent: list[tuple[Any, Any]], painter: MaskPainter) -> None:
-    from hdpainter_nb.images import fit
-    from hdpainter_nb.method import masks
+    from hdpainter_nb.images.fit import Frame
+    from hdpainter_nb.method.masks import FittedMask
     from hdpainter_nb.settings import Settings
 
     painter.mask = square()
@@ -266,8 +266,8 @@ def test_grids_on_request(sent: list[tuple[Any, Any]], painter: MaskPainter) -> 
         (32, [4, 6]),
     ]
     settings = Settings.preset("official")
-    fitted = fit.fit(picture(), square(), how="pad", long_side=192)
-    expected = masks.to_painta(fitted.mask, 16, settings.painta_mask, crop=fitted.crop).numpy()
+    fitted = FittedMask.of(square(), Frame.of(SIZE, how="pad", long_side=192))
+    expected = fitted.for_painta(16, settings.painta_mask).numpy()
     got = np.frombuffer(buffers[1], np.uint8).reshape(8, 12)
     np.testing.assert_array_equal(got, 255 * expected.astype(np.uint8))
 

@@ -148,13 +148,13 @@ class MaskPainter(NotebookWidget, anywidget.AnyWidget):
         if not self._ready:
             return
         size = change["new"].shape[:2]
-        kept = self.mask if self.mask.shape == size else _checked(None, size)
+        mask = self.mask if self.mask.shape == size else _checked(None, size)
         with self.hold_sync():
             self._picture = _encoded(change["new"])
             self._size = list(size)
-            self._publish(kept)
-            if kept is not self.mask:
-                self.mask = kept
+            self._publish(mask)
+            if mask is not self.mask:
+                self.mask = mask
 
     @t.observe("mask")
     def _mask_set(self, change: Any) -> None:
@@ -201,7 +201,7 @@ class MaskPainter(NotebookWidget, anywidget.AnyWidget):
         preset, self._asked = self._asked[1], None
         if preset not in _PRESETS:
             preset = self.preset
-        crop, grids = _grids(self.image, self.mask, preset, self.long_side)
+        crop, grids = _grids(self.mask, preset, self.long_side)
         described = [
             {"name": name, "level": level, "shape": list(values.shape)}
             for name, level, values in grids
@@ -264,28 +264,27 @@ def _encoded(picture: NDArray[np.uint8]) -> bytes:
 
 
 def _grids(
-    image: NDArray[np.uint8], mask: _Mask, preset: str, long_side: int | None
+    mask: _Mask, preset: str, long_side: int | None
 ) -> tuple[tuple[int, int, int, int], list[tuple[str, int, NDArray[np.uint8]]]]:
     """The mask as the model sees it: the crop, and (name, pixels per cell, values) of each grid.
 
     The crop is where the picture lies in the fitted one: top, left, height, width.
     """
-    from hdpainter_nb.images import fit
-    from hdpainter_nb.method import masks
+    from hdpainter_nb.images.fit import Frame
+    from hdpainter_nb.method.masks import FittedMask
     from hdpainter_nb.settings import Settings
 
     settings = Settings.preset(preset)  # type: ignore[arg-type]
     side = long_side or -(-max(mask.shape) // 64) * 64
-    fitted = fit.fit(image, mask, how=settings.size, long_side=side)
-    hole, crop = fitted.mask, fitted.crop
+    fitted = FittedMask.of(mask, Frame.of(mask.shape, how=settings.size, long_side=side))
     tensors = (
-        ("UNet, H/8", 8, masks.to_unet(hole, settings.unet_mask, crop=crop)[0, 0]),
-        ("PAIntA, H/16", 16, masks.to_painta(hole, 16, settings.painta_mask, crop=crop)),
-        ("PAIntA, H/32", 32, masks.to_painta(hole, 32, settings.painta_mask, crop=crop)),
-        ("RASG's score, H/32", 32, masks.to_score(hole, settings.score_mask, crop=crop)),
+        ("UNet, H/8", 8, fitted.for_unet(settings.unet_mask)[0, 0]),
+        ("PAIntA, H/16", 16, fitted.for_painta(16, settings.painta_mask)),
+        ("PAIntA, H/32", 32, fitted.for_painta(32, settings.painta_mask)),
+        ("RASG's score, H/32", 32, fitted.for_score(settings.score_mask)),
     )
     grids = []
     for name, level, tensor in tensors:
         values = np.clip(tensor.float().numpy(), 0, 1)
         grids.append((name, level, np.round(255 * values).astype(np.uint8)))
-    return crop, grids
+    return fitted.crop, grids
