@@ -1,4 +1,4 @@
-"""Which layers, heads and tokens: names and patterns, checked against what there is."""
+"""How a person names the parts of a run: one rule for each kind, checked against what there is."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.utils.check import refusal
 
 __all__ = [
     "LayerInfo",
     "Word",
+    "check_word",
     "choose_heads",
     "choose_layers",
     "choose_tokens",
     "matches",
-    "tokens_there",
+    "tokens_of_prompt",
+    "word_positions",
 ]
 
 
@@ -67,17 +70,40 @@ def choose_layers(
     Raises:
         SettingsError: a pattern fits none; the message lists those that there are.
     """
-    known = tuple(layers)
+    network = tuple(layers)
     for pattern in patterns or ():
-        if not any(matches(layer.name, (pattern,)) for layer in known):
-            listed = "\n  ".join(map(str, known))
+        if not any(matches(layer.name, (pattern,)) for layer in network):
+            listed = "\n  ".join(map(str, network))
             raise SettingsError(f"No layer is called {pattern!r}. There are\n  {listed}")
-    return tuple(layer for layer in known if matches(layer.name, patterns))
+    return tuple(layer for layer in network if matches(layer.name, patterns))
 
 
 def choose_heads(heads: Sequence[int] | None, count: int) -> tuple[int, ...] | None:
     """The heads that are meant, of a layer that has `count`; None means all."""
     return None if heads is None else tuple(head for head in heads if head < count)
+
+
+def word_positions(
+    word: str, words: Iterable[Word], error: type[Exception] = SettingsError
+) -> tuple[int, ...]:
+    """The token positions that spell a word, in all places where it stands.
+
+    Args:
+        word: as the prompt has it.
+        words: those of the prompt.
+        error: what is raised where the prompt has no such word; the message lists its words.
+    """
+    prompt = tuple(words)
+    check_word(word, [one.text for one in prompt], error)
+    return tuple(token for one in prompt if one.text == word for token in one.tokens)
+
+
+def check_word(word: str, words: Iterable[str], error: type[Exception] = SettingsError) -> None:
+    """Raise `error` unless a word is among those of a prompt."""
+    prompt = tuple(words)
+    if word not in prompt:
+        names = ", ".join(map(repr, prompt))
+        raise refusal(error, f"{word!r} is not a word of this prompt; its words are {names}")
 
 
 def choose_tokens(
@@ -96,23 +122,23 @@ def choose_tokens(
     """
     if tokens is None:
         return tuple(range(count))
-    found: set[int] = set()
+    chosen: set[int] = set()
     for token in tokens:
         if isinstance(token, str):
-            places = {place for word in words if word.text == token for place in word.tokens}
+            positions = {place for word in words if word.text == token for place in word.tokens}
         else:
-            places = {token} if 0 <= token < count else set()
-        if not places:
+            positions = {token} if 0 <= token < count else set()
+        if not positions:
             listed = ", ".join(repr(word.text) for word in words)
             raise SettingsError(
                 f"{token!r} is no word of this prompt and no position of a token. Its words are "
                 f"{listed}; its positions are 0 to {count - 1}."
             )
-        found |= places
-    return tuple(sorted(found))
+        chosen |= positions
+    return tuple(sorted(chosen))
 
 
-def tokens_there(
+def tokens_of_prompt(
     tokens: Sequence[str | int], words: Sequence[Word], count: int
 ) -> tuple[tuple[str | int, ...], list[str]]:
     """The tokens that a prompt has, and a sentence for each that it lacks.
@@ -120,12 +146,12 @@ def tokens_there(
     Args:
         tokens, words, count: as for `choose_tokens`.
     """
-    found: list[str | int] = []
-    missing: list[str] = []
+    present: list[str | int] = []
+    complaints: list[str] = []
     for token in tokens:
         try:
             choose_tokens((token,), words, count)
-            found.append(token)
+            present.append(token)
         except SettingsError as error:
-            missing.append(str(error))
-    return tuple(found), missing
+            complaints.append(str(error))
+    return tuple(present), complaints

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 
 from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.utils.check import between
+from hdpainter_nb.utils.check import between, one_of
 
 __all__ = [
     "NOISY",
@@ -51,10 +51,8 @@ class BaseSettings:
     def __post_init__(self) -> None:
         kind: Any = type(self)
         choices, switches = _hints(kind)
-        for name, known in choices.items():
-            value, listed = getattr(self, name), ", ".join(map(repr, known))
-            if value not in known:
-                raise SettingsError(f"{name}={value!r} is not one of {listed}.")
+        for name, values in choices.items():
+            one_of(name, getattr(self, name), values)
         for name in switches:
             if not isinstance(getattr(self, name), bool):
                 raise SettingsError(f"{name} must be True or False, not {getattr(self, name)!r}.")
@@ -257,8 +255,7 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: unknown preset or setting.
         """
-        if name not in PRESETS:
-            raise SettingsError(f"preset={name!r} is not one of {', '.join(map(repr, PRESETS))}.")
+        one_of("preset", name, PRESETS)
         return cls().replace(**{**PRESETS[name], **changes})
 
     @property

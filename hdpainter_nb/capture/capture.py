@@ -17,7 +17,7 @@ from hdpainter_nb.select import (
     choose_layers,
     choose_tokens,
     matches,
-    tokens_there,
+    tokens_of_prompt,
 )
 from hdpainter_nb.utils.check import as_tuple, one_of
 from hdpainter_nb.utils.messages import warn_user
@@ -288,10 +288,10 @@ class Capture:
         """The same for a branch with another prompt: without tokens that this one lacks."""
         if self.tokens is None:
             return self
-        there, missing = tokens_there(as_tuple(self.tokens), words, len(tokens))
-        for sentence in missing:
+        present, complaints = tokens_of_prompt(as_tuple(self.tokens), words, len(tokens))
+        for sentence in complaints:
             warn_user(f"{sentence} It is left out.", HDPainterWarning)
-        return self.replace(tokens=there)
+        return self.replace(tokens=present)
 
     def transfer(self, store: ArrayStore) -> HostTransfer:
         """Where a sampler puts what is kept, within the budget."""

@@ -1,4 +1,4 @@
-"""Interventions: the protocol of an `Edit`, which changes one quantity of a run as it is computed.
+"""What an edit is: a change of one quantity of a run, made as it is computed.
 
 There are four points at which an edit may act. Each is a method that takes the quantity and gives
 it back changed, in the same shape:
@@ -27,13 +27,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.select import Word, matches
+from hdpainter_nb.select import Word, matches, word_positions
+from hdpainter_nb.utils.check import one_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,7 +99,11 @@ class Run:
     tokens: tuple[str, ...] = ()
 
     def positions(self, word: str | int) -> list[int]:
-        """See `Site.positions`."""
+        """Where a word stands on the text axis; a number is a position already.
+
+        Raises:
+            SettingsError: the prompt has no such word or token.
+        """
         return _positions(word, self.words, self.tokens)
 
     def matching(self, pattern: str) -> Layers:
@@ -107,11 +112,11 @@ class Run:
         Raises:
             SettingsError: there is none.
         """
-        found = {name: heads for name, heads in self.layers.items() if matches(name, (pattern,))}
-        if not found:
-            known = "".join(f"\n  {name}" for name in self.layers)
-            raise SettingsError(f"No attention layer is called {pattern!r}; there are{known}")
-        return found
+        layers = {name: heads for name, heads in self.layers.items() if matches(name, (pattern,))}
+        if not layers:
+            listed = "".join(f"\n  {name}" for name in self.layers)
+            raise SettingsError(f"No attention layer is called {pattern!r}; there are{listed}")
+        return layers
 
 
 class Edit:
@@ -191,10 +196,8 @@ class Edit:
         if not self.points:
             names = ", ".join(POINTS)
             raise SettingsError(f"{self} changes nothing: give it one of the methods {names}.")
-        if self.half not in ("cond", "uncond", "both"):
-            raise SettingsError(f"half={self.half!r} is not one of 'cond', 'uncond', 'both'.")
-        if self.attention not in ("cross", "self"):
-            raise SettingsError(f"attention={self.attention!r} is not one of 'cross', 'self'.")
+        one_of("half", self.half, get_args(Half))
+        one_of("attention", self.attention, get_args(Attention))
         if not any(self.in_step(step, run.total) for step in range(run.total)):
             raise SettingsError(f"{self} acts in no step: the run has steps 0 to {run.total - 1}.")
         if self.points != {"mask"}:
@@ -263,11 +266,7 @@ class StepEdits:
 
 def _positions(word: str | int, words: tuple[Word, ...], tokens: tuple[str, ...]) -> list[int]:
     if isinstance(word, str):
-        found = [t for known in words if known.text == word for t in known.tokens]
-        if not found:
-            names = ", ".join(repr(known.text) for known in words)
-            raise SettingsError(f"{word!r} is not a word of this prompt; its words are {names}.")
-        return found
+        return list(word_positions(word, words))
     if not 0 <= word < len(tokens):
         raise SettingsError(f"There is no token {word}; there are 0 to {len(tokens) - 1}.")
     return [word]

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hdpainter_nb.select import Word, matches
+from hdpainter_nb.select import Word, matches, word_positions
 
 __all__ = ["CrossMaps", "Float", "LevelMaps", "Pending", "QueryKeys"]
 
@@ -207,7 +207,7 @@ class CrossMaps:
         Raises:
             KeyError: no such word, position, level, layer or head was kept.
         """
-        places = self._places(which)
+        places = self.places(which)
         if layer is None:
             stack = self.maps[self._default_level() if level is None else level]
         else:
@@ -215,14 +215,31 @@ class CrossMaps:
         if head is not None:
             if stack.ndim < 4:
                 raise KeyError("heads were not kept apart; capture them with cross='heads'")
-            known = range(len(stack)) if self.heads is None else self.heads
-            if head not in known:
-                raise KeyError(f"no head {head}; kept heads: {list(known)}")
-            stack = stack[known.index(head)]
+            numbers = range(len(stack)) if self.heads is None else self.heads
+            if head not in numbers:
+                raise KeyError(f"no head {head}; kept heads: {list(numbers)}")
+            stack = stack[numbers.index(head)]
         elif stack.ndim == 4:
             stack = stack.mean(0, dtype=np.float32)
         chosen: Float = stack[places].mean(0, dtype=np.float32)
         return chosen
+
+    def places(self, which: str | int) -> list[int]:
+        """Where a word's or a token's maps lie on the token axis.
+
+        Raises:
+            KeyError: no such word or position was kept.
+        """
+        if isinstance(which, str):
+            positions = word_positions(which, self.words, KeyError)
+        else:
+            positions = (which,)
+            if not 0 <= which < len(self.tokens):
+                raise KeyError(f"token {which} is outside 0 .. {len(self.tokens) - 1}")
+        if not {*positions} <= {*self.positions}:
+            names = [self.tokens[place] for place in self.positions]
+            raise KeyError(f"{which!r} was not kept; kept tokens: {names}")
+        return [self.positions.index(place) for place in positions]
 
     def spread(self, stack: Float) -> Float:
         """A stack of maps (..., kept tokens, h, w) over all tokens; zeros for those not kept."""
@@ -241,8 +258,8 @@ class CrossMaps:
             and (stacks := [stack for name, stack in named.items() if matches(name, (layer,))])
         }
         if not fitting:
-            known = [name for named in levels.values() for name in named]
-            raise KeyError(f"no maps of layer {layer!r}; kept layers: {known}")
+            names = [name for named in levels.values() for name in named]
+            raise KeyError(f"no maps of layer {layer!r}; kept layers: {names}")
         chosen = fitting[_preferred(fitting)]
         if len(chosen) == 1:
             return chosen[0]
@@ -251,22 +268,6 @@ class CrossMaps:
 
     def _default_level(self) -> int:
         return _preferred(self.maps)
-
-    def _places(self, which: str | int) -> list[int]:
-        """Where a word's or a token's maps lie on the token axis."""
-        if isinstance(which, str):
-            found = tuple(t for word in self.words if word.text == which for t in word.tokens)
-            if not found:
-                known = ", ".join(repr(w.text) for w in self.words)
-                raise KeyError(f"{which!r} is not a word of this prompt; its words are {known}")
-        else:
-            found = (which,)
-            if not 0 <= which < len(self.tokens):
-                raise KeyError(f"token {which} is outside 0 .. {len(self.tokens) - 1}")
-        if not {*found} <= {*self.positions}:
-            kept = [self.tokens[place] for place in self.positions]
-            raise KeyError(f"{which!r} was not kept; kept tokens: {kept}")
-        return [self.positions.index(place) for place in found]
 
     def __repr__(self) -> str:
         return f"CrossMaps(words={[w.text for w in self.words]}, levels={list(self.levels)})"

@@ -21,7 +21,7 @@ from hdpainter_nb.trace.maps import Float
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.tree import Tree
 from hdpainter_nb.utils import html
-from hdpainter_nb.utils.check import as_tuple
+from hdpainter_nb.utils.check import as_tuple, one_of
 
 __all__ = [
     "AGREEMENT",
@@ -186,7 +186,8 @@ class WordRanking:
 
     def sort(self, by: Metric | None = None, *, ascending: bool = False) -> Self:
         """Sorted by a score, the best first; rows without it come last."""
-        name = _known(by or self.best, METRICS)
+        name = by or self.best
+        one_of("", name, METRICS)
         values = np.array([getattr(row, name) for row in self.rows])
         order = np.argsort(values if ascending else -values, kind="stable")  # NaN goes last
         return self._with(self.rows[i] for i in order)
@@ -206,9 +207,9 @@ class WordRanking:
         """
         rows = list(self.rows)
         for name, wanted in chosen.items():
-            self._apart(_known(name, _KEYS))
+            self._apart(name)
             there = dict.fromkeys(getattr(row, name) for row in rows)
-            rows = [row for row in rows if _matches(name, getattr(row, name), wanted)]
+            rows = [row for row in rows if _fits(name, getattr(row, name), wanted)]
             if not rows:
                 listed = "".join(f"\n  {value}" for value in there)
                 raise SettingsError(f"No row has {name}={wanted!r}. There are{listed or ' none'}")
@@ -220,7 +221,7 @@ class WordRanking:
         Raises:
             SettingsError: they were not kept apart; the message says what to capture.
         """
-        keep = {self._apart(_known(name, _KEYS)) for name in sorted(names)}
+        keep = {self._apart(name) for name in sorted(names)}
         keep |= {"level"} if "layer" in keep else set()  # a layer has one level
         groups: dict[tuple[Any, ...], list[RankedMap]] = {}
         for row in self.rows:
@@ -272,7 +273,8 @@ class WordRanking:
         }
 
     def _apart(self, name: str) -> str:
-        """The key, if the maps were kept apart by it."""
+        """The key, if there is one of this name and the maps were kept apart by it."""
+        one_of("", name, _KEYS)
         if name == "head" and self.detail != "heads":
             raise SettingsError("Heads were not kept apart: capture with Capture(cross='heads').")
         if name == "layer" and self.detail == "mean":
@@ -337,7 +339,7 @@ def _maps(
 ) -> Iterator[tuple[int, str | None, list[int | None], Float]]:
     """Level, layer, numbers of heads and maps (heads, h, w) of the word, one layer at a time."""
     cross = record.cross
-    places = list(cross._places(word))
+    places = list(cross.places(word))
     for level in cross.levels:
         for name, stack in cross.layers(level).items():
             maps = np.asarray(stack, np.float32)  # ([heads,] tokens, h, w)
@@ -354,13 +356,7 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _matches(name: str, value: Any, wanted: Any) -> bool:
+def _fits(name: str, value: Any, wanted: Any) -> bool:
     if name != "layer" or value is None or wanted is None:
         return bool(value == wanted)
     return matches(value, as_tuple(wanted))
-
-
-def _known(name: Any, names: tuple[Any, ...]) -> Any:
-    if name not in names:
-        raise SettingsError(f"{name!r} is not one of {', '.join(map(repr, names))}.")
-    return name

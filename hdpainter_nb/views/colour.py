@@ -1,4 +1,4 @@
-"""Maps into colours: JET and its kin, and a map laid over a picture with the mask's outline."""
+"""Numbers as colours: a map by itself, or laid over a picture."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from hdpainter_nb.utils.check import one_of
 
 __all__ = ["COLORMAPS", "jet", "limits", "overlay", "picture_array", "upsample"]
 
@@ -161,6 +163,7 @@ def _map(values: ArrayLike) -> NDArray[np.float32]:
 @lru_cache(maxsize=len(COLORMAPS))
 def _table(name: str) -> Picture:
     """(256, 3) uint8 RGB."""
+    one_of("colormap", name, COLORMAPS, ValueError)
     ramp = np.arange(256, dtype=np.uint8)
     if name == "gray":
         return np.stack([ramp] * 3, axis=1)
@@ -176,7 +179,5 @@ def _table(name: str) -> Picture:
         "viridis": cv2.COLORMAP_VIRIDIS,
         "inferno": cv2.COLORMAP_INFERNO,
     }
-    if name not in tables:
-        raise ValueError(f"colormap={name!r} is not one of {', '.join(map(repr, COLORMAPS))}")
     coloured = cv2.applyColorMap(ramp[:, None], tables[name])  # (256, 1, 3), BGR
     return np.ascontiguousarray(coloured[:, 0, ::-1], dtype=np.uint8)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from hdpainter_nb.utils.check import one_of
 from hdpainter_nb.views.colour import Float, limits
 from hdpainter_nb.views.layout import sheet
 from hdpainter_nb.views.maps import Crop, _below, _part, _short, _spread, _tile
@@ -58,8 +59,7 @@ def layer_maps(
     Raises:
         ValueError: none of the records holds such a map; `kind` is unknown.
     """
-    if kind not in _TITLES:
-        raise ValueError(f"kind={kind!r} is not one of {', '.join(map(repr, _TITLES))}")
+    one_of("kind", kind, _TITLES, ValueError)
     rows = list(records) if isinstance(records, Sequence) else [records]
     held = [(record, maps) for record in rows if (maps := _maps(record, kind, level))]
     if not held:

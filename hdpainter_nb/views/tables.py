@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+from hdpainter_nb.utils.check import one_of
+
 __all__ = ["Table", "table"]
 
 _STYLE = "text-align:{};padding:2px 10px;white-space:{}"
@@ -38,8 +40,8 @@ class Table:
             + "</tr>"
             for row in self.rows
         )
-        said = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
-        return f"<table>{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def _repr_markdown_(self) -> str:
         lines = [
@@ -97,11 +99,10 @@ def table(
         raise ValueError("there are no rows to show")
     chosen = list(rows)
     if sort is not None:
-        if sort not in columns:
-            raise ValueError(f"sort={sort!r} is not one of {', '.join(map(repr, columns))}")
-        known = [row for row in chosen if row.get(sort) is not None]
-        rest = [row for row in chosen if row.get(sort) is None]
-        chosen = sorted(known, key=lambda row: row[sort], reverse=descending) + rest
+        one_of("sort", sort, columns, ValueError)
+        filled = [row for row in chosen if row.get(sort) is not None]
+        empty = [row for row in chosen if row.get(sort) is None]
+        chosen = sorted(filled, key=lambda row: row[sort], reverse=descending) + empty
     numeric = tuple(
         all(_is_number(row.get(name)) for row in rows if row.get(name) is not None)
         and any(row.get(name) is not None for row in rows)
