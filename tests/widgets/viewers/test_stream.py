@@ -111,7 +111,7 @@ def all_buffers(trace: Trace, content: dict[str, Any]) -> list[bytes]:
 
     buffers: list[bytes] = []
     for frame in content["frames"]:
-        web.frame(trace.nodes[frame["node"]], buffers)
+        web.step_message(trace.nodes[frame["node"]], buffers)
     return buffers
 
 
