@@ -1,4 +1,4 @@
-"""A lens on several pictures of one size: zoom in on one, and all show the same place."""
+"""A lens on the same place of several pictures: `Lens`."""
 
 from __future__ import annotations
 
@@ -105,14 +105,14 @@ class Lens(NotebookWidget, anywidget.AnyWidget):
         Raises:
             ImageError, MaskError: as the constructor does.
         """
-        found, hole = _read(pictures, mask)
+        named, hole = _read(pictures, mask)
         same = hole.shape == self._mask.shape
-        self._pictures, self._mask, self._coded = found, hole, {}
+        self._pictures, self._mask, self._coded = named, hole, {}
         with self.hold_sync():
             if not same:
                 self.look(*_middle(hole), zoom=0)
-            self.hidden = [number for number in self.hidden if number < len(found)]
-            self.chosen = min(self.chosen, len(found) - 1)
+            self.hidden = [number for number in self.hidden if number < len(named)]
+            self.chosen = min(self.chosen, len(named) - 1)
             for name, value in {**self._described(), "_revision": self._revision + 1}.items():
                 setattr(self, name, value)
 
@@ -186,12 +186,12 @@ def _read(pictures: Named, mask: Any) -> tuple[dict[str, Picture], NDArray[np.bo
     pairs = list(pictures.items() if isinstance(pictures, Mapping) else pictures)
     if not 1 <= len(pairs) <= _MOST:
         raise ImageError(f"A lens shows 1 to {_MOST} pictures, not {len(pairs)}.")
-    found: dict[str, Picture] = {}
+    named: dict[str, Picture] = {}
     for label, given in pairs:
-        if str(label) in found:
+        if str(label) in named:
             raise ImageError(f"Two pictures have the label {str(label)!r}: name one otherwise.")
-        found[str(label)] = read_image(given, smallest=1)
-    first, *others = found.items()
+        named[str(label)] = read_image(given, smallest=1)
+    first, *others = named.items()
     height, width = first[1].shape[:2]
     for label, picture in others:
         if picture.shape != first[1].shape:
@@ -204,13 +204,13 @@ def _read(pictures: Named, mask: Any) -> tuple[dict[str, Picture], NDArray[np.bo
             f"The pictures are {width}x{height} px; a lens takes up to {_LARGEST} px on a side."
         )
     if mask is None:
-        return found, np.zeros((height, width), np.bool_)
+        return named, np.zeros((height, width), np.bool_)
     array = np.asarray(mask) if isinstance(mask, np.ndarray) else None
     if array is not None and array.shape[:2] != (height, width):
         raise MaskError(f"The mask is {array.shape}, the pictures {(height, width)}.")
     if array is not None and not array.any():
-        return found, np.zeros((height, width), np.bool_)
-    return found, read_mask(mask, (height, width))
+        return named, np.zeros((height, width), np.bool_)
+    return named, read_mask(mask, (height, width))
 
 
 def _middle(mask: NDArray[np.bool_]) -> tuple[float, float]:

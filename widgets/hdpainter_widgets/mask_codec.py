@@ -48,9 +48,9 @@ def unpack_mask(data: bytes, size: tuple[int, int]) -> NDArray[np.bool_]:
     except zlib.error as reason:
         raise WireError(f"{len(data)} bytes are no deflated mask: {reason}") from reason
     if len(bits) != expected or not stream.eof:
-        found = f"more than {expected}" if len(bits) > expected else str(len(bits))
+        count = f"more than {expected}" if len(bits) > expected else str(len(bits))
         raise WireError(
-            f"the bits of a {width}x{height} mask fill {expected} bytes, but {found} arrived"
+            f"the bits of a {width}x{height} mask fill {expected} bytes, but {count} arrived"
         )
     pixels = np.unpackbits(np.frombuffer(bits, np.uint8), count=height * width)
     mask = pixels.reshape(height, width).view(np.bool_)

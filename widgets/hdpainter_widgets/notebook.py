@@ -59,13 +59,13 @@ def _live(widget: Any) -> dict[str, Any]:
 
 def with_children(widgets: Iterable[Any]) -> list[Any]:
     """The widgets, with all that stand in them, each once."""
-    waiting, found = list(widgets), dict[int, Any]()
+    waiting, once = list(widgets), dict[int, Any]()
     while waiting:
         widget = waiting.pop()
-        if id(widget) not in found:
-            found[id(widget)] = widget
+        if id(widget) not in once:
+            once[id(widget)] = widget
             waiting.extend(getattr(widget, "children", ()))
-    return list(found.values())
+    return list(once.values())
 
 
 # --- what an earlier run of a cell made ----------------------------------------------------------

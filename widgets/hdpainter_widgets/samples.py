@@ -1,4 +1,4 @@
-"""Pictures to begin with: bundled ones with a hole, and files that a person opens."""
+"""The bundled pictures, each with a hole to begin with."""
 
 from __future__ import annotations
 
@@ -100,12 +100,14 @@ def open_sample(
     from hdpainter_nb.utils.files import data_path
 
     pictures = dict(bundled_pictures())
-    own = {_named(painting): painting for painting in _PAINTINGS}
-    if name in own:
-        image = read_image(data_path("samples", f"{own[name]}.jpg"))
+    paintings = {_named(painting): painting for painting in _PAINTINGS}
+    if name in paintings:
+        image = read_image(data_path("samples", f"{paintings[name]}.jpg"))
         if hole is not None:
             return image, shape_mask(image.shape[:2], hole)
-        return image, read_mask(data_path("samples", "masks", f"{own[name]}.png"), image.shape[:2])
+        return image, read_mask(
+            data_path("samples", "masks", f"{paintings[name]}.png"), image.shape[:2]
+        )
     if name not in pictures:
         raise ValueError(f"sample={name!r} is not one of {', '.join(sample_names())}")
     image = pictures[name]()

@@ -1,1 +1,5 @@
-"""A sampler with buttons: play, step, go back, branch."""
+"""A sampler with buttons.
+
+`player`: what they do. `controls`: the buttons, sliders and pictures. `frames`: what the pictures
+show.
+"""

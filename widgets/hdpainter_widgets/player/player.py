@@ -237,8 +237,8 @@ class Player(NotebookWidget, w.VBox):
 
     def _fill(self, words: list[str], job: Any) -> None:
         if words:
-            kept = [word for word in self._looks.words if word in words]
-            chosen = kept or self._wanted or sources.telling(words)
+            still = [word for word in self._looks.words if word in words]
+            chosen = still or self._wanted or sources.telling(words)
             self.controls.offer(words, chosen, self._on_looks)
         self.controls.painta.value = job.settings.painta
         self.controls.rasg.value = job.settings.rasg

@@ -231,8 +231,8 @@ class BaseRunner(ABC):
             return
         start = time.perf_counter()
         try:
-            with self._turns.take(self._stop) as mine:
-                if not mine:
+            with self._turns.take(self._stop) as taken:
+                if not taken:
                     return
                 with self._guard:
                     self._stepping = sampler

@@ -56,6 +56,10 @@ class PendingSampler:
         """Does nothing; for the sampler's interface."""
         return self
 
+    def goto(self, place: Any, /) -> PendingSampler:
+        """Does nothing; for the sampler's interface."""
+        return self
+
     def restart(self) -> PendingSampler:
         """Does nothing; for the sampler's interface."""
         return self

@@ -57,6 +57,9 @@ class SamplerLike(Protocol):
     def back(self, n: int = 1, /) -> Any:
         """Undo n steps."""
 
+    def goto(self, place: Any, /) -> Any:
+        """Go to a step that was made: a node of its path, or how many steps are made there."""
+
     def branch(self, **changes: Any) -> Any:
         """A sampler that goes on from here with other settings."""
 

@@ -64,8 +64,8 @@ def check(path: str | Path) -> Path:
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
-        known = ", ".join(SUFFIXES)
-        raise ValueError(f"The name {path.name!r} should end in one of {known}.")
+        suffixes = ", ".join(SUFFIXES)
+        raise ValueError(f"The name {path.name!r} should end in one of {suffixes}.")
     return path
 
 

@@ -1,4 +1,4 @@
-"""What a studio asks of a person: a picture, a mask, a prompt and settings."""
+"""The controls that a studio's job is made from."""
 
 from __future__ import annotations
 
@@ -214,14 +214,14 @@ class Inputs:
         try:
             settings = self.form.read()
             self._follow(settings)
-            with warnings.catch_warnings(record=True) as told:
+            with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", HDPainterWarning)
                 mask, image = self.painter.mask, self.painter.image
                 job = Job(image, mask, self.prompt.value, **settings.to_dict())
         except HDPainterError as error:
             self._refuse(error)
             return
-        self.remarks = [str(one.message) for one in told]
+        self.remarks = [str(one.message) for one in caught]
         self.job, self.problem = job, None
         self._on_change()
 
@@ -245,21 +245,21 @@ class Inputs:
 
 def changes(old: Job, new: Job) -> list[str]:
     """What differs between two jobs, in words: ``picture``, ``mask``, ``prompt``, settings."""
-    found = []
+    names = []
     if old.image is not new.image and not np.array_equal(old.image, new.image):
-        found.append("picture")
+        names.append("picture")
     if old.mask is not new.mask and not np.array_equal(old.mask, new.mask):
-        found.append("mask")
+        names.append("mask")
     if old.prompt != new.prompt:
-        found.append("prompt")
-    return found + [name.replace("_", " ") for name in old.settings.differences(new.settings)]
+        names.append("prompt")
+    return names + [name.replace("_", " ") for name in old.settings.differences(new.settings)]
 
 
 def _own(model: Any) -> dict[str, str]:
     """What the model says where the settings leave it to the model."""
     names = ("guidance_scale", "negative_prompt", "positive_suffix")
-    said = {name: str(getattr(model, name, "")) for name in names}
-    return {**said, "long_side": str(getattr(model, "native_size", ""))}
+    own = {name: str(getattr(model, name, "")) for name in names}
+    return {**own, "long_side": str(getattr(model, "native_size", ""))}
 
 
 def _wide(width: str) -> Any:

@@ -8,7 +8,7 @@ import inspect
 import re
 import textwrap
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from types import NoneType
@@ -42,20 +42,20 @@ def field_docs(cls: type) -> dict[str, Meaning]:
     Such strings leave no trace at run time, hence the look into the source. Empty where the source
     is not there to read (a frozen application, say).
     """
-    found: dict[str, Meaning] = {}
+    docs: dict[str, Meaning] = {}
     for base in cls.__mro__[:-1]:  # without `object`
-        found = {**found, **{name: text for name, text in _own(base).items() if name not in found}}
-    return found
+        docs = {**_docs_of(base), **docs}
+    return docs
 
 
-def _own(cls: type) -> dict[str, Meaning]:
+def _docs_of(cls: type) -> dict[str, Meaning]:
     try:
         source = textwrap.dedent(inspect.getsource(cls))
     except (OSError, TypeError):
         return {}
     definition = ast.parse(source).body[0]
     assert isinstance(definition, ast.ClassDef)
-    found = {}
+    docs = {}
     for field, below in zip(definition.body, definition.body[1:], strict=False):
         if (
             isinstance(field, ast.AnnAssign)
@@ -64,8 +64,8 @@ def _own(cls: type) -> dict[str, Meaning]:
             and isinstance(below.value, ast.Constant)
             and isinstance(below.value.value, str)
         ):
-            found[field.target.id] = _meaning(below.value.value)
-    return found
+            docs[field.target.id] = _meaning(below.value.value)
+    return docs
 
 
 def _meaning(text: str) -> Meaning:
@@ -174,8 +174,8 @@ class SettingsForm:
 
     def meaning(self, name: str) -> str:
         """What a field means, in full; empty where the source is not there to read."""
-        found = field_docs(self._kind).get(name)
-        return found.full if found else ""
+        meaning = field_docs(self._kind).get(name)
+        return meaning.full if meaning else ""
 
     def other(self) -> dict[str, tuple[Any, Any]]:
         """The settings other than the preset's: name -> (mine, the preset's).
@@ -183,22 +183,22 @@ class SettingsForm:
         Raises:
             SettingsError: as in `read`.
         """
-        found: dict[str, tuple[Any, Any]] = self.read().differences(self._default(_ELSEWHERE))
-        return found
+        differences: dict[str, tuple[Any, Any]] = self.read().differences(self._default(_ELSEWHERE))
+        return differences
 
-    def _default(self, kept: typing.Iterable[str] = ()) -> Any:
-        """What the preset or the default says; the fields in `kept` stay where they can."""
-        found = {}
-        for name in kept:
+    def _default(self, staying: Iterable[str] = ()) -> Any:
+        """What the preset or the default says; the fields in `staying` stay where they can."""
+        values = {}
+        for name in staying:
             try:
                 value = self._read(name)
                 self._kind(**{name: value})
             except SettingsError:
                 continue
-            found[name] = value
+            values[name] = value
         if self._kind is Settings:
-            return Settings.preset(self.preset.value, **found)
-        return self._kind(**found)
+            return Settings.preset(self.preset.value, **values)
+        return self._kind(**values)
 
     def _preset_chosen(self, _change: Any) -> None:
         self.write(self._default(name for name in self.fields if name not in _GOVERNED))
@@ -227,15 +227,14 @@ class SettingsForm:
         except SettingsError as error:
             self.summary.value = f"<span class='hdp-wrong'>{html.escape(str(error))}</span>"
         else:
-            says = ", ".join(f"{name}={mine!r}" for name, (mine, _) in other.items())
+            says = ", ".join(f"{name}={value!r}" for name, (value, _) in other.items())
             named = f"<b>{self.preset.value}</b>" if self._kind is Settings else "by default"
             whole = "All as in preset" if self._kind is Settings else "All as"
             text = f"Other than {named}: <code>{html.escape(says)}</code>"
             text = text if says else f"{whole} {named}."
             self.summary.value = f"<span class='hdp-note'>{text}</span>"
         for name, row in self._rows.items():
-            told = "hdp-other"
-            (row.add_class if self._differs(name) else row.remove_class)(told)
+            (row.add_class if self._differs(name) else row.remove_class)("hdp-other")
         self._on_change()
 
     def _differs(self, name: str) -> bool:
@@ -269,11 +268,11 @@ class SettingsForm:
 
     def _row(self, name: str) -> Any:
         meaning = field_docs(self._kind).get(name)
-        said = html.escape(meaning.brief) if meaning else ""
+        brief = html.escape(meaning.brief) if meaning else ""
         full = html.escape(meaning.full, quote=True) if meaning else ""
         number = f"<b>{meaning.number}</b> " if meaning and meaning.number else ""
         text = w.HTML(
-            f"<span class='hdp-note' title='{full}'>{number}{said}</span>",
+            f"<span class='hdp-note' title='{full}'>{number}{brief}</span>",
             layout=w.Layout(flex="1 1 160px", min_width="0", margin="0 0 0 8px"),
         )
         row = w.HBox([self.fields[name], text])

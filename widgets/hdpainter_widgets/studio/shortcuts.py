@@ -1,4 +1,4 @@
-"""Keys for a whole app of widgets, wherever in it the focus is; they are listed in a line."""
+"""Keys for a whole app of widgets, wherever in it the focus is: `Shortcuts`."""
 
 from __future__ import annotations
 

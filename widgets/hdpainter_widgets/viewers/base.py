@@ -1,4 +1,4 @@
-"""What all viewers of a trace share: they send it as a film, and follow a runner."""
+"""What all viewers of a trace share: `TraceWidget`, and `BranchWidget` for those of one branch."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class TraceWidget(NotebookWidget, anywidget.AnyWidget):
             if sampler is not None and sampler.trace is self._traces[0]:
                 self._lines.note(sampler)
         super().__init__(**traits)
-        self._sender = PacedSender(self._post, self._reels())
+        self._sender = PacedSender(self._post, self._streams())
         self.on_msg(self._heard)
         if runner is not None:
             self._unsubscribe = (
@@ -130,15 +130,15 @@ class TraceWidget(NotebookWidget, anywidget.AnyWidget):
         trace, before = trace_of(sampler), self._sampler
         self._sampler = sampler
         if trace is not before.trace:
-            self._traces = [trace if known is before.trace else known for known in self._traces]
+            self._traces = [trace if old is before.trace else old for old in self._traces]
             if self._sender is not None:
-                self._sender.show(self._reels())
+                self._sender.show(self._streams())
         self._lines.note(sampler)
 
     def _post(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         self.send(content, buffers)
 
-    def _reels(self) -> list[TraceStream]:
+    def _streams(self) -> list[TraceStream]:
         return [
             TraceStream(trace, number, maps=self.maps, pictures=self.pictures)
             for number, trace in enumerate(self._traces)

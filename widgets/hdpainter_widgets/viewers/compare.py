@@ -1,4 +1,4 @@
-"""Two runs beside each other: pictures and maps, in step."""
+"""Two runs beside each other, in step: `Compare`."""
 
 from __future__ import annotations
 
@@ -84,22 +84,10 @@ class Compare(TraceWidget):
         colormap: str = "jet",
         opacity: float = 0.55,
     ) -> None:
-        first, mine = _parted(a)
-        second, yours = (first, None) if b is None else _parted(b)
-        traces = trace_of(first), trace_of(second)
-        if branches is not None:
-            if isinstance(branches, str) or len(branches) != 2:
-                raise ValueError(f"branches must be two of them, not {branches!r}.")
-            mine, yours = branches
-        elif b is None:
-            mine, yours = 0 if mine is None else mine, max(traces[0].branches, default=0)
-        numbers = [
-            number_of(trace, 0 if branch is None else branch)
-            for trace, branch in zip(traces, (mine, yours), strict=True)
-        ]
-        shown = (first,) if traces[0] is traces[1] else (first, second)
+        sources, numbers = _sides(a, b, branches)
+        traces = [trace_of(source) for source in sources]
         super().__init__(
-            *shown,
+            *(sources[:1] if traces[0] is traces[1] else sources),
             runner=runner,
             branches=numbers,
             step=max(map(_length, traces, numbers)) - 1,
@@ -120,9 +108,10 @@ class Compare(TraceWidget):
         super()._adopt(sampler)
         number = branch_of(sampler)
         if replaced:
-            at = [trace is sampler.trace for trace in (self._traces[0], self._traces[-1])]
+            traces = self._traces[0], self._traces[-1]
             self.branches = [
-                number if new else old for new, old in zip(at, self.branches, strict=True)
+                number if trace is sampler.trace else old
+                for trace, old in zip(traces, self.branches, strict=True)
             ]
             self.words = kept_words(self.words, sampler.trace, number)
             self.step = sampler.index - 1
@@ -137,14 +126,37 @@ class Compare(TraceWidget):
         for trace, number in zip(traces, self.branches, strict=True):
             length = _length(trace, number)
             shown = min(self.step, length - 1)
-            found = trace.path(number)[shown + 1] if shown >= 0 else None
-            pictures.append(blank(trace) if found is None else picture_of(trace, found))
             name = trace.branches[number].name if number in trace.branches else ""
-            labels.append(f"{name} · step {shown}" if found is not None else f"{name}")
+            if shown < 0:
+                pictures.append(blank(trace))
+                labels.append(name)
+            else:
+                pictures.append(picture_of(trace, trace.path(number)[shown + 1]))
+                labels.append(f"{name} · step {shown}")
         same = pictures[0].shape == pictures[1].shape
         return views.side_by_side(
             pictures[0], pictures[1], (labels[0], labels[1]), difference=same, tile=256
         )
+
+
+def _sides(
+    a: Any, b: Any, branches: Sequence[int | str] | None
+) -> tuple[tuple[Any, Any], list[int]]:
+    """What is on either side, a trace or sampler each, and the numbers of their branches."""
+    first, left = _parted(a)
+    second, right = (first, None) if b is None else _parted(b)
+    traces = trace_of(first), trace_of(second)
+    if branches is not None:
+        if isinstance(branches, str) or len(branches) != 2:
+            raise ValueError(f"branches must be two of them, not {branches!r}.")
+        left, right = branches
+    elif b is None:
+        left, right = 0 if left is None else left, max(traces[0].branches, default=0)
+    numbers = [
+        number_of(trace, 0 if branch is None else branch)
+        for trace, branch in zip(traces, (left, right), strict=True)
+    ]
+    return (first, second), numbers
 
 
 def _parted(given: Any) -> tuple[Any, int | str | None]:

@@ -1,4 +1,4 @@
-"""Heatmaps to look into: words, layers and heads over the picture, step by step."""
+"""Attention over the picture, step by step: `HeatmapViewer`."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class HeatmapViewer(BranchWidget):
         else:
             runner.do(
                 partial(self._look, question),
-                lambda found: self._post(*found),
+                lambda message: self._post(*message),
                 key=f"region {id(self)}",
             )
 
@@ -154,11 +154,11 @@ class HeatmapViewer(BranchWidget):
         try:
             if question.node not in sampler.trace.nodes:
                 raise ValueError("Another run has begun; this step is no longer on display.")
-            found = self._regions.look(sampler, question)
+            values = self._regions.look(sampler, question)
         except Exception as error:
             _log.debug("A region cannot be shown", exc_info=True)
             return answer(question.key, question.node, error=str(error) or type(error).__name__)
-        return answer(question.key, question.node, found)
+        return answer(question.key, question.node, values)
 
     # --- for pages that run no widgets -----------------------------------------------------------
 

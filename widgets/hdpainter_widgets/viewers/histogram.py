@@ -1,4 +1,4 @@
-"""The gradient of RASG's score as histograms, step by step."""
+"""The gradient of RASG's score, step by step: `GradientHistogram`."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Regions:
 
     def __init__(self, lines: BranchSamplers) -> None:
         self._lines = lines
-        self._kept: OrderedDict[tuple[int, int], tuple[Trace, Any]] = OrderedDict()
+        self._attentions: OrderedDict[tuple[int, int], tuple[Trace, Any]] = OrderedDict()
 
     def look(self, sampler: Any, question: Question) -> NDArray[np.float32]:
         """The region's mean attention, (H/level, W/level), summing to 1.
@@ -112,19 +112,19 @@ class Regions:
             HDPainterError: no such level, layer or head; or no sampler fits the step.
         """
         attention = self._attention(sampler, question.node)
-        found: NDArray[np.float32] = attention.region(
+        looked_at: NDArray[np.float32] = attention.region(
             question.region,
             level=question.level,
             layer=question.layer,
             head=question.head,
             painta=question.painta,
         )
-        return found
+        return looked_at
 
     def _attention(self, sampler: Any, number: int) -> Any:
         trace = sampler.trace
         key = (id(trace), number)  # the trace is kept beside it, so its id stays its own
-        if key not in self._kept:
+        if key not in self._attentions:
             node = trace.nodes[number]
             # Words and masks differ from branch to branch, and attention with them.
             owner = self._lines.sampler(sampler, node.branch)
@@ -132,8 +132,8 @@ class Regions:
                 raise SettingsError(
                     "Where a place looks is known of runs that fill a hole, not of the x4 upscaler."
                 )
-            self._kept[key] = (trace, owner.attention(node.record))
-            while len(self._kept) > _KEEP:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key][1]
+            self._attentions[key] = (trace, owner.attention(node.record))
+            while len(self._attentions) > _KEEP:
+                self._attentions.popitem(last=False)
+        self._attentions.move_to_end(key)
+        return self._attentions[key][1]

@@ -1,10 +1,11 @@
-"""What a viewer is given: a trace or a sampler, a branch, words."""
+"""What a viewer is given, resolved to a trace, a branch's number, words of its prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from hdpainter_nb.select import Word
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_widgets.runner.base import BaseRunner
 
@@ -27,10 +28,10 @@ def trace_of(source: Any) -> Trace:
     Raises:
         TypeError: neither; the message says what was given.
     """
-    found = source if isinstance(source, Trace) else getattr(source, "trace", None)
-    if not isinstance(found, Trace):
+    trace = source if isinstance(source, Trace) else getattr(source, "trace", None)
+    if not isinstance(trace, Trace):
         raise TypeError(f"A Trace or a Sampler is needed, not {type(source).__name__}.")
-    return found
+    return trace
 
 
 def branch_of(sampler: Any) -> int:
@@ -69,32 +70,19 @@ def chosen_words(trace: Trace, branch: int, words: Sequence[str] | None) -> list
     Raises:
         ValueError: one of them is not in the prompt, as far as that is known.
     """
-    known = _known_words(trace, branch)
+    of_prompt = _words_of_branch(trace, branch)
     if words is None:
-        return telling(known)
+        return telling(of_prompt)
     if isinstance(words, str):
         raise ValueError(f"words must be a list of words: [{words!r}].")
-    for word in words:
-        if known and word not in known:
-            names = ", ".join(map(repr, known))
-            raise ValueError(f"{word!r} is not a word of this prompt; its words are {names}")
+    _refuse_others(words, of_prompt)
     return list(words)
 
 
 def kept_words(words: Sequence[str], trace: Trace, branch: int) -> list[str]:
     """Those of the words that another prompt has too, or its telling ones."""
-    known = _known_words(trace, branch)
-    return [word for word in words if word in known] or telling(known)
-
-
-def _known_words(trace: Trace, branch: int) -> list[str]:
-    """The words of a branch's prompt, each once; none before they are known."""
-    shown = trace.records(branch) if branch in trace.branches else []
-    found = shown[-1].cross.words if shown else trace.words
-    return list(dict.fromkeys(word.text for word in found))
-
-
-_STOP_WORDS = {"a", "an", "the", "of", "on", "in", "and", "with", "at", "to"}
+    of_prompt = _words_of_branch(trace, branch)
+    return [word for word in words if word in of_prompt] or telling(of_prompt)
 
 
 def words_of(sampler: Any) -> list[str]:
@@ -102,19 +90,36 @@ def words_of(sampler: Any) -> list[str]:
     words = getattr(getattr(sampler, "cond", None), "words", ())
     if not words and sampler.records:
         words = sampler.records[-1].cross.words
-    return list(dict.fromkeys(word.text for word in words))
+    return _each_once(words)
 
 
-def check_words(sampler: Any, wanted: Sequence[str]) -> None:
+def check_words(sampler: Any, words: Sequence[str]) -> None:
     """Raise `ValueError` where one of the words is known not to be in the prompt."""
-    words = words_of(sampler)
-    for word in wanted:
-        if words and word not in words:
-            known = ", ".join(map(repr, words))
-            raise ValueError(f"{word!r} is not a word of this prompt; its words are {known}")
+    _refuse_others(words, words_of(sampler))
+
+
+_STOP_WORDS = {"a", "an", "the", "of", "on", "in", "and", "with", "at", "to"}
 
 
 def telling(words: Sequence[str]) -> list[str]:
     """The words worth a look at first: no articles, no end-of-text, four at most."""
     chosen = [x for x in words if x.lower() not in _STOP_WORDS and not x.startswith("<")]
     return chosen[:4] or list(words[:4])
+
+
+def _words_of_branch(trace: Trace, branch: int) -> list[str]:
+    """The words of a branch's prompt, each once; none before they are known."""
+    records = trace.records(branch) if branch in trace.branches else []
+    return _each_once(records[-1].cross.words if records else trace.words)
+
+
+def _each_once(words: Iterable[Word]) -> list[str]:
+    return list(dict.fromkeys(word.text for word in words))
+
+
+def _refuse_others(words: Sequence[str], of_prompt: Sequence[str]) -> None:
+    """Raise `ValueError` for a word that the prompt lacks, unless its words are not known yet."""
+    for word in words:
+        if of_prompt and word not in of_prompt:
+            names = ", ".join(map(repr, of_prompt))
+            raise ValueError(f"{word!r} is not a word of this prompt; its words are {names}")

@@ -1,4 +1,4 @@
-"""A trace on its way to the browser: in batches, and no faster than the page takes them."""
+"""A trace on its way to the browser, no faster than the page takes it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TraceStream:
 
     Args:
         trace: may grow meanwhile.
-        number: the film's number in the widget.
+        number: its number in the widget, where there are two.
         maps: with attention maps and previews.
         pictures: with decoded pictures, also those that are decoded after their step was sent.
         batch: bytes after which a message is full.
@@ -79,14 +79,14 @@ class TraceStream:
         self._opened = False
         self._sent: set[int] = set()  # nodes
         self._pictured: set[int] = set()  # nodes that were sent with their picture
-        self._told: list[dict[str, Any]] = []  # the branches as the page knows them
+        self._sent_branches: list[dict[str, Any]] = []  # as the page knows them
 
     def next(self) -> Message | None:
         """The opening, then new steps, then pictures decoded later, then changed branches."""
         shot = snapshot(self.trace)
         if not self._opened:
             return self._opening(shot)
-        return self._frames(shot) or self._pictures(shot) or self._lines(shot)
+        return self._frames(shot) or self._pictures(shot) or self._changed_branches(shot)
 
     def _opening(self, shot: Trace) -> Message:
         buffers: list[bytes] = []
@@ -135,23 +135,23 @@ class TraceStream:
                 break
         return {"type": "pictures", "film": self.number, "pictures": pictures}, buffers
 
-    def _lines(self, shot: Trace) -> Message | None:
-        told = self._told
+    def _changed_branches(self, shot: Trace) -> Message | None:
+        before = self._sent_branches
         branches = self._branches(shot)
-        if branches == told:
+        if branches == before:
             return None
         return {"type": "frames", "film": self.number, "branches": branches, "frames": []}, []
 
     def _branches(self, shot: Trace) -> list[dict[str, Any]]:
         """The branches, each up to the newest step that the page has."""
-        found = web.branches(shot)
-        for branch in found:
+        branches = web.branches(shot)
+        for branch in branches:
             node = shot.nodes[branch["tip"]]
             while node.id not in self._sent and node.parent is not None:
                 node = shot.nodes[node.parent]
             branch["tip"] = node.id
-        self._told = found
-        return found
+        self._sent_branches = branches
+        return branches
 
 
 def _later(seconds: float, call: Callable[[], object]) -> Callable[[], object]:
@@ -170,7 +170,7 @@ class PacedSender:
 
     Args:
         send: takes a json value and buffers.
-        reels: what to send, in this order.
+        streams: what to send, in this order.
         most: messages on their way at once.
         patience: in seconds.
         later: as ``threading.Timer``: has a call made, gives a function that prevents it.
@@ -179,14 +179,14 @@ class PacedSender:
     def __init__(
         self,
         send: Callable[[dict[str, Any], list[bytes]], object],
-        reels: Sequence[Source] = (),
+        streams: Sequence[Source] = (),
         *,
         most: int = 2,
         patience: float = 0.3,
         later: Later = _later,
     ) -> None:
         self._send = send
-        self._reels = tuple(reels)
+        self._streams = tuple(streams)
         self._most, self._patience, self._later = most, patience, later
         self._lock = threading.RLock()
         self._flying: deque[int] = deque()  # serials of unanswered messages, oldest first
@@ -198,7 +198,7 @@ class PacedSender:
 
     @property
     def asked(self) -> bool:
-        """Whether any page has asked for the film."""
+        """Whether any page has asked for the traces."""
         return self._asked
 
     def start(self) -> None:
@@ -207,14 +207,14 @@ class PacedSender:
             self._asked = True
             self._flying.clear()
             self._rest()
-            for reel in self._reels:
-                reel.rewind()
+            for stream in self._streams:
+                stream.rewind()
             self._pump()
 
-    def show(self, reels: Sequence[Source]) -> None:
+    def show(self, streams: Sequence[Source]) -> None:
         """Send these from now on."""
         with self._lock:
-            self._reels = tuple(reels)
+            self._streams = tuple(streams)
             self._pump()
 
     def push(self) -> None:
@@ -240,7 +240,9 @@ class PacedSender:
         if self._closed or not self._asked:
             return
         while len(self._flying) < self._most:
-            message = next((m for reel in self._reels if (m := reel.next()) is not None), None)
+            message = next(
+                (m for stream in self._streams if (m := stream.next()) is not None), None
+            )
             if message is None:
                 return
             content, buffers = message

@@ -1,4 +1,4 @@
-"""The run as a timeline: all branches, where the sampler stands, and the debugger's buttons."""
+"""The run as a timeline with a debugger's buttons: `Timeline`."""
 
 from __future__ import annotations
 
@@ -86,9 +86,7 @@ class Timeline(BranchWidget):
         try:
             return self._lines.stand_at(sampler, node, on).branch(**changes)
         except Exception:
-            sampler.back(max(0, sampler.index - index))
-            while sampler.index < index:
-                sampler.step()
+            sampler.goto(index)
             raise
 
     # --- from the runner: on the publisher's thread ----------------------------------------------
