@@ -13,12 +13,12 @@ from __future__ import annotations
 from hdpainter_nb.views.bars import effects, shares
 from hdpainter_nb.views.colour import COLORMAPS, jet, overlay, upsample
 from hdpainter_nb.views.files import gif, save_png
-from hdpainter_nb.views.gradients import gradient_steps
+from hdpainter_nb.views.gradients import gradient_histogram, gradient_steps
 from hdpainter_nb.views.layers import layer_maps
 from hdpainter_nb.views.layout import grid, side_by_side
 from hdpainter_nb.views.maps import c_map, filmstrip, heatmaps, similarity
 from hdpainter_nb.views.needles import needles
-from hdpainter_nb.views.plots import curves, gradient_histogram
+from hdpainter_nb.views.plots import curves
 from hdpainter_nb.views.series import lines
 from hdpainter_nb.views.tables import Table, table
 

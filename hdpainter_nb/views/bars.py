@@ -1,4 +1,4 @@
-"""Parts of a whole, and effects in order of size: `shares` and `effects`."""
+"""Numbers by name as horizontal bars: `shares` of a whole, `effects` in order of size."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hdpainter_nb.views.plots import GREY, colour_of, figure_of, head
+from hdpainter_nb.views.style import GREY, colour_of, figure_of, head
 
 if TYPE_CHECKING:
-    from hdpainter_nb.views._figure import Plot
+    from hdpainter_nb.views.figure import Plot
 
 __all__ = ["effects", "shares"]
 
@@ -84,27 +84,27 @@ def effects(
     """
     if not rows:
         raise ValueError("there are no rows to draw")
-    found: dict[str, Mapping[str, float]] = {
+    cases_of: dict[str, Mapping[str, float]] = {
         name: row if isinstance(row, Mapping) else {"": row} for name, row in rows.items()
     }
-    values = [v for row in found.values() for v in row.values()]
+    values = [v for row in cases_of.values() for v in row.values()]
     if not all(np.isfinite(v) and v >= 0 for v in values):
         raise ValueError("every effect must be a number of 0 or more")
     largest = max(values, default=0.0) or 1.0
     least = largest / 1000 if floor is None else float(floor)
-    order = sorted(found, key=lambda name: -_mean(found[name]))
-    cases = list(dict.fromkeys(case for row in found.values() for case in row))
+    order = sorted(cases_of, key=lambda name: -_mean(cases_of[name]))
+    cases = list(dict.fromkeys(case for row in cases_of.values() for case in row))
     figure = figure_of(8.6, 1.2 + 0.27 * len(rows) + 0.25 * bool(title))
     axes = figure.subplots()
     axes.set_xscale("log")
     edge = least * 0.55  # where "none" stands
     for row, name in enumerate(order):
-        mean = _mean(found[name])
+        mean = _mean(cases_of[name])
         end = max(mean, edge)
         axes.plot([edge, end], [row, row], color="#c6ccd2", lw=3, solid_capstyle="round", zorder=1)
-        if max(found[name].values(), default=0.0) < least:
+        if max(cases_of[name].values(), default=0.0) < least:
             axes.text(edge * 1.25, row, "none", va="center", fontsize=8, color=GREY)
-    _dots(axes, found, order, cases, least, edge)
+    _dots(axes, cases_of, order, cases, least, edge)
     axes.set_yticks(range(len(order)), order)
     axes.set_ylim(len(order) - 0.5, -0.5)
     axes.set_xlim(edge * 0.8, largest * 1.6)
@@ -119,7 +119,7 @@ def effects(
 
 def _dots(
     axes: Any,
-    found: Mapping[str, Mapping[str, float]],
+    cases_of: Mapping[str, Mapping[str, float]],
     order: Sequence[str],
     cases: Sequence[str],
     least: float,
@@ -128,9 +128,9 @@ def _dots(
     """One dot per row and case; what counts as none has no dot."""
     for i, case in enumerate(cases):
         pairs = [
-            (found[name][case], row + 0.24 * (i - (len(cases) - 1) / 2))
+            (cases_of[name][case], row + 0.24 * (i - (len(cases) - 1) / 2))
             for row, name in enumerate(order)
-            if case in found[name] and found[name][case] >= least
+            if case in cases_of[name] and cases_of[name][case] >= least
         ]
         x, y = zip(*pairs, strict=True) if pairs else ((edge / 100,), (0,))
         axes.scatter(x, y, s=34, color=colour_of(i), label=case, zorder=3, lw=0)

@@ -1,4 +1,4 @@
-"""Pictures to files: PNG, and an animated GIF."""
+"""Pictures as files: one as PNG, several as an animated GIF."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RASG's gradient over a whole run: its size, and the shape of its distribution."""
+"""The gradient of S, which guidance descends, as plots of its distribution."""
 
 from __future__ import annotations
 
@@ -6,14 +6,48 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hdpainter_nb.views.plots import colour_of, figure_of
+from hdpainter_nb.views.style import BLUE, GREY, ORANGE, colour_of, figure_of
 
 if TYPE_CHECKING:
-    from hdpainter_nb.trace.record import Record
-    from hdpainter_nb.views._figure import Plot
+    from matplotlib.axes import Axes
 
-__all__ = ["gradient_steps"]
+    from hdpainter_nb.trace.record import GradStats, Record
+    from hdpainter_nb.views.figure import Plot
+
+__all__ = ["gradient_histogram", "gradient_steps"]
+
+
+def gradient_histogram(record: Record) -> Plot:
+    """The gradient g of S and its standardised form, with the normal distribution over them.
+
+    Left: g as it is, with the normal curve of the same mean and width. Right: what takes the
+    noise's place in RASG (eq. 7), with the standard normal curve that DDIM expects there.
+
+    Raises:
+        ValueError: the step was made without guidance, so that there is no gradient.
+    """
+    stats = record.grad
+    if stats is None:
+        raise ValueError(f"step {record.index} has no gradient: it was made with rasg=False")
+    figure = figure_of(8.6, 3.3)
+    left, right = figure.subplots(1, 2)
+    _histogram(left, stats.hist, stats.edges, stats.mean, stats.std)
+    left.set_title("gradient g of S", loc="left")
+    left.set_xlabel("g")
+    left.ticklabel_format(axis="x", style="sci", scilimits=(-2, 3), useMathText=True)
+    _note(left, f"mean {stats.mean:.2g}\nstd {stats.std:.2g}")
+    _histogram(right, stats.standard_hist, stats.standard_edges, 0.0, 1.0)
+    right.set_title("after standardisation", loc="left")
+    right.set_xlabel("standard deviations")
+    right.set_xlim(-5, 5)
+    _note(right, _moments(stats))
+    right.legend(frameon=False, loc="upper left", fontsize=8.5, handlelength=1.4)
+    figure.suptitle(
+        f"step {record.index}, t={record.timestep}", x=0.01, ha="left", fontsize=11, weight="bold"
+    )
+    return figure
 
 
 def gradient_steps(records: Sequence[Record]) -> Plot:
@@ -28,11 +62,11 @@ def gradient_steps(records: Sequence[Record]) -> Plot:
     Raises:
         ValueError: no step was made with guidance, so that there is no gradient.
     """
-    held = [(record.index, record.grad) for record in records if record.grad is not None]
-    if not held:
+    guided = [(record.index, record.grad) for record in records if record.grad is not None]
+    if not guided:
         raise ValueError("these steps have no gradient: they were made with rasg=False")
-    steps = [index for index, _ in held]
-    stats = [grad for _, grad in held]
+    steps = [index for index, _ in guided]
+    stats = [grad for _, grad in guided]
     figure = figure_of(10.6, 3.3)
     size, spread, moments = figure.subplots(1, 3, width_ratios=(1, 1.25, 1))
 
@@ -67,3 +101,36 @@ def gradient_steps(records: Sequence[Record]) -> Plot:
         axes.set_xlabel("step")
         axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
+
+
+def _histogram(
+    axes: Axes,
+    counts: NDArray[np.int64],
+    edges: NDArray[np.floating],
+    mean: float,
+    std: float,
+) -> None:
+    edges = np.asarray(edges, np.float64)
+    width = np.diff(edges)
+    total = max(float(np.sum(counts)), 1.0)
+    density = counts / (total * np.where(width > 0, width, 1.0))
+    axes.stairs(density, edges, fill=True, color=BLUE, alpha=0.55)
+    axes.stairs(density, edges, color=BLUE, lw=0.8)
+    if std > 0:
+        x = np.linspace(edges[0], edges[-1], 301)
+        y = np.exp(-0.5 * ((x - mean) / std) ** 2) / (std * np.sqrt(2 * np.pi))
+        name = "standard normal" if (mean, std) == (0.0, 1.0) else "normal"
+        axes.plot(x, y, color=ORANGE, lw=1.6, label=name)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(bottom=0)
+
+
+def _moments(stats: GradStats) -> str:
+    return f"skewness {stats.skewness:.2f}\nexcess kurtosis {stats.kurtosis:.1f}"
+
+
+def _note(axes: Axes, text: str) -> None:
+    axes.text(
+        0.98, 0.96, text, transform=axes.transAxes, ha="right", va="top", fontsize=8.5, color=GREY
+    )

@@ -11,7 +11,14 @@ import numpy as np
 from hdpainter_nb.utils.check import one_of
 from hdpainter_nb.views.colour import Float, limits
 from hdpainter_nb.views.layout import sheet
-from hdpainter_nb.views.maps import Crop, _below, _part, _short, _spread, _tile
+from hdpainter_nb.views.tiles import (
+    Crop,
+    backdrop,
+    evenly_spread,
+    map_tile,
+    short_name,
+    visible_part,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -61,12 +68,12 @@ def layer_maps(
     """
     one_of("kind", kind, _TITLES, ValueError)
     rows = list(records) if isinstance(records, Sequence) else [records]
-    held = [(record, maps) for record in rows if (maps := _maps(record, kind, level))]
-    if not held:
+    with_maps = [(record, maps) for record in rows if (maps := _maps(record, kind, level))]
+    if not with_maps:
         raise ValueError(f"none of these {len(rows)} steps holds a map of {kind} at H/{level}")
-    chosen = [held[i] for i in _spread(len(held), count)]
+    chosen = [with_maps[i] for i in evenly_spread(len(with_maps), count)]
     drawn = [
-        {name: _part(values, record, crop) for name, values in maps.items()}
+        {name: visible_part(values, record, crop) for name, values in maps.items()}
         for record, maps in chosen
     ]
     every = [values for maps in drawn for values in maps.values()]
@@ -81,10 +88,10 @@ def layer_maps(
     for number, name in enumerate(drawn[0]):
         for (record, _), maps in zip(chosen, drawn, strict=True):
             given = picture(record) if callable(picture) else picture
-            below = _below(record, given, crop)
+            below = backdrop(record, given, crop)
             title = f"step {record.index}, t={record.timestep}" if number == 0 else ""
-            each = _tile(below, maps[name], title, scale, mask, opacity, colormap, bar=False)
-            tiles.append(replace(each, note=_short(name) if record is chosen[0][0] else ""))
+            each = map_tile(below, maps[name], title, scale, mask, opacity, colormap, bar=False)
+            tiles.append(replace(each, note=short_name(name) if record is chosen[0][0] else ""))
     low, high = (f"{v:.2g}" for v in scale)
     return sheet(
         tiles,

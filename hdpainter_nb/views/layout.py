@@ -1,4 +1,4 @@
-"""Labelled tiles on a white sheet: `grid`, `side_by_side`, and the parts that maps are made of.
+"""Labelled tiles on a white sheet.
 
 Sheets are opaque white with dark text, so that they read the same on a light and a dark page.
 """
@@ -121,7 +121,7 @@ def sheet(
     tile: int | None = None,
     title: str = "",
 ) -> Image:
-    """Draw the tiles; see `grid` for the arguments."""
+    """Draw the tiles; the other arguments are as for `grid`."""
     from PIL import Image as pil
     from PIL import ImageDraw
 

@@ -1,4 +1,4 @@
-"""The maps that a screen found, best first: `needles`."""
+"""The maps that a ranking puts first: `needles`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdpainter_nb.views.colour import limits
 from hdpainter_nb.views.layout import sheet
-from hdpainter_nb.views.maps import Crop, _below, _part, _short, _tile
+from hdpainter_nb.views.tiles import Crop, backdrop, map_tile, short_name, visible_part
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,18 +55,18 @@ def needles(
     tiles = []
     for row in screen.top(count, by):
         record = screen.record(row)
-        values = _part(screen.map(row), record, place)
-        below = _below(record, picture, place)
-        drawn = _tile(
+        values = visible_part(screen.map(row), record, place)
+        below = backdrop(record, picture, place)
+        drawn = map_tile(
             below, values, _where(row), limits(values), outline, alpha, colormap, bar=False
         )
-        tiles.append(replace(drawn, note=_said(row, masked=screen.masked)))
+        tiles.append(replace(drawn, note=_scores_of(row, masked=screen.masked)))
     title = f"{screen.word!r}: the best {len(tiles)} of {len(screen)} by {score}"
     return sheet(tiles, columns, tile=tile, title=title)
 
 
 def _where(row: RankedMap) -> str:
-    parts = [] if row.layer is None else [_short(row.layer)]
+    parts = [] if row.layer is None else [short_name(row.layer)]
     parts += [] if row.head is None else [f"head {row.head}"]
     parts += [] if row.step is None else [f"step {row.step}"]
     if row.layer is None and row.level is not None:
@@ -74,7 +74,7 @@ def _where(row: RankedMap) -> str:
     return " · ".join(parts) or "all"
 
 
-def _said(row: RankedMap, *, masked: bool) -> str:
+def _scores_of(row: RankedMap, *, masked: bool) -> str:
     if not masked:
         return f"concentration {row.concentration:.2f}"
     return f"AUC {row.auc:.2f} · IoU {row.iou:.2f} · conc. {row.concentration:.2f}"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hdpainter_nb.views.plots import GREY, colour_of, empty, figure_of, head
+from hdpainter_nb.views.style import GREY, colour_of, empty, figure_of, head
 
 if TYPE_CHECKING:
-    from hdpainter_nb.views._figure import Plot
+    from hdpainter_nb.views.figure import Plot
 
 __all__ = ["lines"]
 
@@ -49,17 +49,17 @@ def lines(
     names = list(dict.fromkeys(name for series in panels.values() for name in series))
     if not names:
         raise ValueError("there are no curves to draw")
-    for what, wanted, known in (
+    for what, wanted, choices in (
         ("log", log, list(panels)),
         ("reference", [] if reference is None else [reference], names),
     ):
-        wrong = [name for name in wanted if name not in known]
+        wrong = [name for name in wanted if name not in choices]
         if wrong:
-            raise ValueError(f"{what}: {wrong[0]!r} is not one of {', '.join(map(repr, known))}")
+            raise ValueError(f"{what}: {wrong[0]!r} is not one of {', '.join(map(repr, choices))}")
     looks = _looks(names, reference, ordered=ordered)
     figure = figure_of(min(11.0, 1.2 + 3.3 * max(len(panels), 1.6)), 3.3 + 0.25 * bool(title))
-    found = figure.subplots(1, len(panels), squeeze=False, sharey=same_scale)[0]
-    for axes, (heading, series) in zip(found, panels.items(), strict=True):
+    columns = figure.subplots(1, len(panels), squeeze=False, sharey=same_scale)[0]
+    for axes, (heading, series) in zip(columns, panels.items(), strict=True):
         drawn = [_draw(axes, x, values, looks[name], name) for name, values in series.items()]
         axes.set_title(heading, loc="left", y=1.0, pad=16)  # clear of the "x 10^-4" of the axis
         axes.set_xlabel(xlabel)
@@ -73,7 +73,7 @@ def lines(
             axes.invert_xaxis()
         if x is None and any(drawn):
             axes.xaxis.get_major_locator().set_params(integer=True)
-    head(figure, title, found if len(names) > 1 else ())
+    head(figure, title, columns if len(names) > 1 else ())
     return figure
 
 

@@ -1,4 +1,4 @@
-"""A matplotlib figure that shows itself in a notebook without pyplot. Imports matplotlib."""
+"""A matplotlib figure that shows itself in a notebook without pyplot."""
 
 from __future__ import annotations
 
