@@ -1,4 +1,4 @@
-"""Attention asked later: any pixel, head or word of a step, from kept queries and keys.
+"""Attention computed after the fact: any row of any layer's matrix, from kept queries and keys.
 
 A layer's queries and keys take 5 MB where its attention matrix takes 268 (64 x 64 positions, 8
 heads, float16). Any row of the matrix, and any text's attention, is one product away: NumPy only.
@@ -6,100 +6,46 @@ heads, float16). Any row of the matrix, and any text's attention, is one product
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.select import Word, matches
+from hdpainter_nb.settings import BaseSettings
 from hdpainter_nb.trace.maps import CrossMaps, LevelMaps, QueryKeys
-
-if TYPE_CHECKING:
-    from hdpainter_nb.models.model import Model
-    from hdpainter_nb.settings import BaseSettings
-    from hdpainter_nb.trace.record import Record
+from hdpainter_nb.trace.record import Record
 
 __all__ = [
     "Attention",
     "Float32",
+    "TextModel",
     "chosen_head",
     "logits",
     "need_queries",
+    "rescaled",
     "softmax",
     "which_layers",
 ]
 
-
-def which_layers(
-    kept: QueryKeys, kind: str, level: int | None, layer: str | None
-) -> tuple[int, list[str]]:
-    """The level, and the names of the layers there that are meant.
-
-    Args:
-        kept: what there is to choose from.
-        kind: ``self`` or ``cross``, for messages.
-        level: H/16 by default, or the layer's own.
-        layer: a name or pattern; all where None.
-
-    Raises:
-        SettingsError: nothing was kept, or no such level or layer.
-    """
-    need_queries(kept, kind)
-    known = kept.levels
-    fitting = {n: at for n, at in known.items() if layer is None or matches(n, (layer,))}
-    if not fitting:
-        listed = "\n  ".join(f"{name} (H/{at})" for name, at in known.items())
-        raise SettingsError(f"There is no layer {layer!r}; kept are\n  {listed}")
-    if level is None:
-        level = 16 if 16 in fitting.values() else min(fitting.values())
-    names = [name for name, at in fitting.items() if at == level]
-    if not names:
-        what = "" if layer is None else f" of {layer!r}"
-        there = sorted({*fitting.values()})
-        raise SettingsError(f"There is no level {level}{what}; there are {there}.")
-    return level, names
-
-
-def need_queries(kept: QueryKeys, kind: str) -> None:
-    """Raise `SettingsError` where no queries and keys were kept."""
-    if not len(kept):
-        raise SettingsError(
-            f"Queries and keys of {kind}-attention were not kept: capture them with "
-            f"queries={kind!r}."
-        )
-
-
 Float32 = NDArray[np.float32]
-
-
-def chosen_head(x: NDArray[Any], head: int | None, kept: Sequence[int] | None) -> Float32:
-    """(heads, n, d) in float32: all heads, or the one of this number."""
-    known = range(len(x)) if kept is None else kept[: len(x)]
-    if head is not None and head not in known:
-        raise SettingsError(f"There is no head {head}; kept are {list(known)}.")
-    chosen = x if head is None else x[known.index(head)][None]
-    return chosen.astype(np.float32)
-
-
-def logits(q: NDArray[Any], k: NDArray[Any]) -> Float32:
-    """Q K^T / sqrt(d) in float32: (heads, n, m)."""
-    scale = np.float32(q.shape[-1] ** -0.5)
-    product = (q.astype(np.float32) * scale) @ k.astype(np.float32).swapaxes(-1, -2)
-    return product.astype(np.float32, copy=False)
-
-
-def softmax(x: Float32) -> Float32:
-    """Over the last axis, in place."""
-    x -= x.max(-1, keepdims=True)
-    np.exp(x, out=x)
-    x /= x.sum(-1, keepdims=True)
-    return x
-
-
 _BLOCK = 2**24  # logits that are computed at a time: 64 MiB
+
+
+class TextModel(Protocol):
+    """What is asked of a model here: the keys that its layers make of a text."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    def text_keys(
+        self, prompt: str, settings: BaseSettings, layers: Collection[str]
+    ) -> tuple[dict[str, NDArray[Any]], Any]:
+        """``{layer: (heads, L, d)}``, and the prompt's tokens: their `words` and `tokens`."""
 
 
 class Attention:
@@ -169,10 +115,10 @@ class Attention:
 
     def layers(self, level: int = 16) -> list[str]:
         """Names of the layers at a level, in the order in which they run."""
-        found = self.own.at(level) or self._cross.at(level)
-        if not found:
+        names = self.own.at(level) or self._cross.at(level)
+        if not names:
             raise SettingsError(f"There is no level {level}; there are {list(self.levels)}.")
-        return found
+        return names
 
     # --- self-attention --------------------------------------------------------------------------
 
@@ -251,16 +197,12 @@ class Attention:
         """(hw,): mean over rows and heads of softmax(A), or of softmax(A~) (eq. 5)."""
         q, k = (chosen_head(x, head, self.own.heads) for x in self.own[layer])  # (heads, hw, d)
         c, hole = self.c.get(level, {}).get(layer), self._holes.get(level)
-        scale = inside = None
-        if painta and c is not None and hole is not None:
-            inside = hole.ravel()
-            scale = np.where(inside, 1, c.ravel()).astype(np.float32)  # (hw,)
         total, step = np.zeros(k.shape[1], np.float32), max(1, _BLOCK // k[..., 0].size)
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
             a = logits(q[:, block], k)  # (heads, rows, hw)
-            if scale is not None and inside is not None:
-                a[:, inside[block]] *= scale  # only rows of the hole are rescaled
+            if painta and c is not None and hole is not None:
+                a = rescaled(a, c.ravel(), hole.ravel(), block)
             total += softmax(a).mean(0).sum(0)
         mean: Float32 = total / np.float32(len(rows))
         return mean
@@ -299,7 +241,7 @@ class Attention:
         mean: Float32 = np.mean(maps, axis=0, dtype=np.float32)
         return mean
 
-    def words(self, prompt: str, *, model: Model) -> CrossMaps:
+    def words(self, prompt: str, *, model: TextModel) -> CrossMaps:
         """The words of another prompt, as this step's pixels would attend to them.
 
         The stored queries come from the run with its own prompt; the keys are the new prompt's, and
@@ -311,7 +253,7 @@ class Attention:
             model: the one that made the run: its text encoder and the layers' ``to_k``.
 
         Returns:
-            Maps per word, layer and head: ``found["ring"]``, ``found.map("ring", head=2)``.
+            Maps per word, layer and head: ``maps["ring"]``, ``maps.map("ring", head=2)``.
 
         Raises:
             SettingsError: no queries of cross-attention were kept, or the model is another.
@@ -354,3 +296,83 @@ class Attention:
             for level in sorted({*kept.levels.values()})
         ]
         return f"Attention({', '.join(parts)})"
+
+
+def which_layers(
+    kept: QueryKeys, kind: str, level: int | None, layer: str | None
+) -> tuple[int, list[str]]:
+    """The level, and the names of the layers there that are meant.
+
+    Args:
+        kept: what there is to choose from.
+        kind: ``self`` or ``cross``, for messages.
+        level: H/16 by default, or the layer's own.
+        layer: a name or pattern; all where None.
+
+    Raises:
+        SettingsError: nothing was kept, or no such level or layer.
+    """
+    need_queries(kept, kind)
+    levels = kept.levels
+    fitting = {n: at for n, at in levels.items() if layer is None or matches(n, (layer,))}
+    if not fitting:
+        listed = "\n  ".join(f"{name} (H/{at})" for name, at in levels.items())
+        raise SettingsError(f"There is no layer {layer!r}; kept are\n  {listed}")
+    if level is None:
+        level = 16 if 16 in fitting.values() else min(fitting.values())
+    names = [name for name, at in fitting.items() if at == level]
+    if not names:
+        what = "" if layer is None else f" of {layer!r}"
+        choices = sorted({*fitting.values()})
+        raise SettingsError(f"There is no level {level}{what}; there are {choices}.")
+    return level, names
+
+
+def need_queries(kept: QueryKeys, kind: str) -> None:
+    """Raise `SettingsError` where no queries and keys were kept."""
+    if not len(kept):
+        raise SettingsError(
+            f"Queries and keys of {kind}-attention were not kept: capture them with "
+            f"queries={kind!r}."
+        )
+
+
+def chosen_head(x: NDArray[Any], head: int | None, kept: Sequence[int] | None) -> Float32:
+    """(heads, n, d) in float32: all heads, or the one of this number."""
+    numbers = range(len(x)) if kept is None else kept[: len(x)]
+    if head is not None and head not in numbers:
+        raise SettingsError(f"There is no head {head}; kept are {list(numbers)}.")
+    chosen = x if head is None else x[numbers.index(head)][None]
+    return chosen.astype(np.float32)
+
+
+def logits(q: NDArray[Any], k: NDArray[Any]) -> Float32:
+    """Q K^T / sqrt(d) in float32: (heads, n, m)."""
+    scale = np.float32(q.shape[-1] ** -0.5)
+    product = (q.astype(np.float32) * scale) @ k.astype(np.float32).swapaxes(-1, -2)
+    return product.astype(np.float32, copy=False)
+
+
+def rescaled(
+    a: Float32, c: NDArray[Any], hole: NDArray[np.bool_], rows: NDArray[np.intp]
+) -> Float32:
+    """A~ of eq. 5, in place: what masked pixels make of known ones is multiplied by c_j.
+
+    `hdpainter_nb.method.painta` does the same in torch, on the keys.
+
+    Args:
+        a: (heads, n, hw), some rows of A.
+        c: (hw,).
+        hole: (hw,), which pixels are masked.
+        rows: (n,), the pixels that those rows belong to.
+    """
+    a[:, hole[rows]] *= np.where(hole, 1, c).astype(np.float32)
+    return a
+
+
+def softmax(x: Float32) -> Float32:
+    """Over the last axis, in place."""
+    x -= x.max(-1, keepdims=True)
+    np.exp(x, out=x)
+    x /= x.sum(-1, keepdims=True)
+    return x

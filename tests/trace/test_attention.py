@@ -13,9 +13,10 @@ from torch import Tensor
 from hdpainter_nb import Capture, Job, Sampler, Trace
 from hdpainter_nb.attention.layers import attention_layers
 from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.method.painta import key_scale, painta_attention
 from hdpainter_nb.models.loading import load
 from hdpainter_nb.models.model import Model
-from hdpainter_nb.trace.attention import Attention
+from hdpainter_nb.trace.attention import Attention, logits, rescaled, softmax
 
 TOLERANCE = {"float16": 1e-3, "float32": 1e-5}
 
@@ -241,3 +242,22 @@ def test_questions_that_have_no_answer(model: Model, plain: Job, folders: dict[s
     crossed.step()
     with pytest.raises(SettingsError, match="the model that made the run"):
         crossed.trace.ask(0).words("a ring", model=load(folders["sd2"]))
+
+
+@pytest.mark.parametrize(("heads", "hw", "d"), [(1, 4, 1), (2, 48, 16), (8, 64, 40)])
+@pytest.mark.parametrize("seed", range(3))
+def test_eq_5_in_numpy_is_eq_5_in_torch(heads: int, hw: int, d: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    q, k, v = (rng.normal(size=(heads, hw, d)).astype(np.float32) for _ in range(3))
+    c = rng.random(hw, np.float32)
+    hole = rng.random(hw) > 0.6
+    hole[:2] = True, False
+    rows = np.flatnonzero(hole)
+    whole = rescaled(logits(q, k), c, hole, np.arange(hw))
+    part = rescaled(logits(q[:, rows], k), c, hole, rows)
+    np.testing.assert_allclose(whole[:, rows], part, atol=1e-5)
+    np.testing.assert_allclose(whole[:, ~hole], logits(q, k)[:, ~hole])  # known rows stay
+    scale = key_scale(torch.from_numpy(c), torch.from_numpy(rows))
+    batch = [torch.from_numpy(x)[None] for x in (q[:, rows], k, v)]
+    expected = painta_attention(*batch, scale)[0]
+    np.testing.assert_allclose(softmax(part) @ v, expected, atol=2e-6, rtol=1e-4)
