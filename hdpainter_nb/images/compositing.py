@@ -26,6 +26,8 @@ def poisson(
 ) -> Picture:
     """The original whose hole has the filled picture's gradients and its own colours at the edge.
 
+    Poisson image editing (Perez, Gangnet and Blake 2003).
+
     The hole grows by `BAND` pixels at most. OpenCV solves the equation over the grown hole's whole
     bounding box, so known pixels in it change too; the official code leaves it at that. Here they
     are put back, and what they were off by goes on into the hole as a membrane, which makes the
@@ -79,6 +81,8 @@ def grown(mask: Mask) -> Mask:
 
 def _membrane(values: NDArray[np.float32], hole: Mask) -> NDArray[np.float32]:
     """Fill the hole of (h, w, 3) with the harmonic function that meets the known values.
+
+    The membrane interpolant of Perez, Gangnet and Blake (Poisson image editing, 2003).
 
     Coarse to fine: each level starts from the smaller one's solution and relaxes it a little.
     """

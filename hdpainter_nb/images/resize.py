@@ -14,13 +14,25 @@ Size = tuple[int, int]
 
 
 def pad_to(array: NDArray[Any], size: Size) -> NDArray[Any]:
-    """Continue (H, W) or (H, W, C) to the right and below by reflection, as often as needed."""
+    """Continue (h, w) or (h, w, C) to the right and below by reflection, as often as needed.
+
+    Args:
+        array: of any dtype.
+        size: (H, W) of the result, not below that of the array.
+
+    Returns:
+        (H, W) or (H, W, C), the same dtype.
+    """
     margins = [(0, size[0] - array.shape[0]), (0, size[1] - array.shape[1])]
     return np.pad(array, [*margins, *[(0, 0)] * (array.ndim - 2)], "reflect")
 
 
 def resize(picture: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """(H, W, 3) at another size: area on the way down, bicubic on the way up."""
+    """A picture (h, w, 3) at another size: area on the way down, bicubic on the way up.
+
+    Returns:
+        (H, W, 3) of `size`; the picture itself where it has that size.
+    """
     import cv2
 
     if picture.shape[:2] == size:

@@ -1,6 +1,7 @@
 """A job made ready for a model: text embeddings, latents, masks at every level, starting noise.
 
-The pipeline's own parts do the work, in the order in which the stock pipeline calls them, so that
+`Layout` holds what is known before any network runs; `encode` makes a `Conditioning` of it. The
+pipeline's own parts do the work, in the order in which the stock pipeline calls them, so that
 the same seed draws the same numbers.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -38,7 +39,6 @@ __all__ = [
     "UNetInputs",
     "added_conditions",
     "encode",
-    "layout",
 ]
 
 
@@ -147,6 +147,50 @@ class Layout:
     factor: int  # pixels per latent position
     blended: bool  # a UNet of 4 channels, which is held to the known region from outside
 
+    @classmethod
+    def of(
+        cls,
+        job: Job,
+        text: PromptText,
+        *,
+        side: int,
+        factor: int,
+        blended: bool,
+        controlnet: Any,
+        name: str,
+    ) -> Self:
+        """Fit a job to the frame of a model.
+
+        Args:
+            job: what to paint.
+            text: its prompt, read.
+            side: the longer side of the frame in pixels where the settings name none.
+            factor: pixels per latent position.
+            blended: whether the UNet has 4 channels.
+            controlnet: the model's, if it has one.
+            name: the model's, for messages.
+
+        Raises:
+            ModelError: the job has a control picture, and the model no ControlNet.
+
+        Warns:
+            PromptWarning: the prompt has no word to match.
+            HDPainterWarning: the hole vanishes at H/16 or H/32; a ControlNet is not used.
+        """
+        settings = job.settings
+        frame = Frame.of(job.mask.shape, how=settings.size, long_side=settings.long_side or side)
+        layout = cls(
+            settings=settings,
+            picture=frame.fit_image(job.image),
+            mask=FittedMask.of(job.mask, frame),
+            text=text,
+            control=control_of(job, frame, controlnet, name),
+            factor=factor,
+            blended=blended,
+        )
+        _warn_of_neglect(job.prompt, layout)
+        return layout
+
     @cached_property
     def painta_masks(self) -> dict[int, Tensor]:
         """Level -> (H/level, W/level) bool, on the CPU (switch 9)."""
@@ -210,51 +254,8 @@ class Layout:
         )
 
 
-def layout(
-    job: Job,
-    text: PromptText,
-    *,
-    side: int,
-    factor: int,
-    blended: bool,
-    controlnet: Any,
-    name: str,
-) -> Layout:
-    """Fit a job to the frame of a model, without any of its networks.
-
-    Args:
-        text: the job's prompt, read.
-        side: the longer side of the frame in pixels where the settings name none.
-        factor: pixels per latent position.
-        blended: whether the UNet has 4 channels.
-        controlnet: the model's, if it has one.
-        name: the model's, for messages.
-
-    Raises:
-        ModelError: the job has a control picture, and the model no ControlNet.
-
-    Warns:
-        PromptWarning: the prompt has no word to match.
-        HDPainterWarning: the hole vanishes at H/16 or H/32; a ControlNet is not used.
-    """
-    settings = job.settings
-    long_side = settings.long_side or side
-    frame = Frame.of(job.mask.shape, how=settings.size, long_side=long_side)
-    plan = Layout(
-        settings=settings,
-        picture=frame.fit_image(job.image),
-        mask=FittedMask.of(job.mask, frame),
-        text=text,
-        control=control_of(job, frame, controlnet, name),
-        factor=factor,
-        blended=blended,
-    )
-    _warn_of_neglect(job, plan)
-    return plan
-
-
 def encode(
-    plan: Layout,
+    layout: Layout,
     pipeline: Any,
     *,
     device: torch.device,
@@ -264,7 +265,7 @@ def encode(
     """Run the text encoder and the VAE on a job's layout, and draw the starting noise.
 
     Args:
-        plan: from `layout`.
+        layout: of the job.
         pipeline: a stock pipeline of diffusers, whose parts do the work.
         device: where latents live.
         dtype: of latents and text embeddings.
@@ -273,8 +274,8 @@ def encode(
     Raises:
         ModelError: the VAE gives no finite numbers.
     """
-    settings, (height, width) = plan.settings, plan.mask.size
-    context, pooled = prompt.embed(pipeline, plan.text, device, dtype)
+    settings, (height, width) = layout.settings, layout.mask.size
+    context, pooled = prompt.embed(pipeline, layout.text, device, dtype)
 
     rng = torch.Generator("cpu").manual_seed(settings.seed)
 
@@ -282,31 +283,31 @@ def encode(
         return vae.encode(pipeline, picture, settings.vae_encoding, rng).to(device, dtype)
 
     picture = pipeline.image_processor.preprocess(
-        Image.fromarray(plan.picture), height=height, width=width
+        Image.fromarray(layout.picture), height=height, width=width
     ).float()  # (1, 3, H, W), -1 .. 1
-    blank = torch.from_numpy(plan.mask.for_pixels(settings.unet_mask))
+    blank = torch.from_numpy(layout.mask.for_pixels(settings.unet_mask))
     size = (height, width, dtype, device, rng)
 
     # With 4 channels the stock pipeline encodes the whole picture before it draws the noise.
-    known = encoded(picture) if plan.blended else None
+    known = encoded(picture) if layout.blended else None
     latents, noise = pipeline.prepare_latents(1, 4, *size, image=picture, return_noise=True)
     if settings.scheduler != "ddim":
         latents = noise * DiffusersScheduler(settings.scheduler, schedule, settings.steps).start
     latent_mask, masked_image_latents = pipeline.prepare_mask_latents(
-        plan.mask.for_unet(settings.unet_mask, plan.factor),
+        layout.mask.for_unet(settings.unet_mask, layout.factor),
         encoded(picture * ~blank),
         1,
         *size,
         do_classifier_free_guidance=False,
     )
-    conditioning = plan.conditioning(
+    conditioning = layout.conditioning(
         context=context,
         pooled=pooled,
         latent_mask=latent_mask,
         masked_image_latents=masked_image_latents,
         known_latents=known,
         known_noise=None if known is None else noise,
-        control=None if plan.control is None else plan.control.to(device, dtype),
+        control=None if layout.control is None else layout.control.to(device, dtype),
         device=device,
     )
     return conditioning, State(index=0, latents=latents, rng=rng.get_state())
@@ -326,17 +327,17 @@ def added_conditions(pooled: Tensor, size: tuple[int, int]) -> dict[str, Tensor]
     return {"text_embeds": pooled, "time_ids": sizes.expand(2, -1)}
 
 
-def _warn_of_neglect(job: Job, plan: Layout) -> None:
+def _warn_of_neglect(bare: str, layout: Layout) -> None:
     """Say where PAIntA and RASG have nothing to act on."""
-    if not (job.settings.painta or job.settings.rasg):
+    if not (layout.settings.painta or layout.settings.rasg):
         return
-    if prompt.nothing_to_match(plan.text.tokens):
+    if prompt.nothing_to_match(layout.text.tokens):
         warn_user(
-            f"The prompt {job.prompt!r} has no word to match, so PAIntA and RASG follow the "
+            f"The prompt {bare!r} has no word to match, so PAIntA and RASG follow the "
             "end-of-text token alone: write what to paint, or turn them off.",
             PromptWarning,
         )
-    if gone := masks.vanished(plan.painta_masks):
+    if gone := masks.vanished(layout.painta_masks):
         where = " and ".join(f"H/{level}" for level in gone)
         warn_user(
             f"The hole vanishes at {where}, where PAIntA and RASG look for it: paint a larger "

@@ -39,9 +39,9 @@ def pick_device(device: str | torch.device | None) -> torch.device:
             "'cpu', or leave it out."
         ) from error
     if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
-        found = torch.cuda.device_count() or "no"
+        count = torch.cuda.device_count() or "no"
         raise ModelError(
-            f"device={str(device)!r} was asked for, but PyTorch sees {found} CUDA GPU: pass "
+            f"device={str(device)!r} was asked for, but PyTorch sees {count} CUDA GPU: pass "
             "device='cpu', or install a PyTorch built for your GPU and its driver."
         )
     if asked.type == "mps" and not torch.backends.mps.is_available():
@@ -60,10 +60,10 @@ def pick_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.d
     """
     if dtype is None:
         return torch.float16 if device.type == "cuda" else torch.float32
-    known = dtype if isinstance(dtype, torch.dtype) else _DTYPES.get(str(dtype))
-    if known is None or known not in _DTYPES.values():
+    chosen = dtype if isinstance(dtype, torch.dtype) else _DTYPES.get(str(dtype))
+    if chosen is None or chosen not in _DTYPES.values():
         raise ModelError(f"dtype={dtype!r} cannot be used: choose float32, float16 or bfloat16.")
-    return known
+    return chosen
 
 
 Offload = Literal["model", "sequential"]
@@ -113,7 +113,10 @@ def check_offload(how: Any, device: torch.device, pipe: Any = None) -> None:
 
 
 def offload_mode(pipe: Any) -> Offload | None:
-    """How a pipeline is offloaded, whoever did it."""
+    """How a pipeline is offloaded, whoever did it; None where it is not.
+
+    It is read from the hooks that accelerate leaves on the UNet.
+    """
     hook = getattr(pipe.unet, "_hf_hook", None)
     if hook is None:
         return None

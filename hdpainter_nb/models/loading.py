@@ -228,8 +228,8 @@ def _from_pretrained(
     ):
         index = Pipeline.load_config(location, **{k: options[k] for k in _HUB if k in options})
     parts = {
-        part: None if isinstance(said, list | tuple) and said[0] is None else said
-        for part, said in index.items()
+        part: None if isinstance(entry, list | tuple) and entry[0] is None else entry
+        for part, entry in index.items()
         if part[0] != "_"
     }
     family = family_of(family, repr(name), str(index.get("_class_name")), parts)

@@ -24,7 +24,6 @@ from hdpainter_nb.models.conditioning import (
     Layout,
     TextConditioning,
     encode,
-    layout,
 )
 from hdpainter_nb.models.controlnet import usable
 from hdpainter_nb.models.defaults import ModelDefaults
@@ -81,8 +80,8 @@ class Model:
         self.guidance_scale = float(defaults.guidance_scale)
         self.positive_suffix = defaults.positive_suffix
         self.negative_prompt = defaults.negative_prompt
-        own = None if pipe is None else pipe.components.get("controlnet")
-        self.controlnet: Any = own if own is not None and usable(own) else None
+        network = None if pipe is None else pipe.components.get("controlnet")
+        self.controlnet: Any = network if network is not None and usable(network) else None
         self._preview = (
             None if defaults.preview is None else np.asarray(defaults.preview, np.float32)
         )
@@ -119,8 +118,10 @@ class Model:
             ModelError: other channels, another prediction type, betas outside 0 .. 1.
         """
         if unet.config.in_channels not in cls.channels:
-            known, found = " or ".join(map(str, cls.channels)), unet.config.in_channels
-            raise ModelError(f"A UNet needs {known} input channels, not {found}.")
+            channels = " or ".join(map(str, cls.channels))
+            raise ModelError(
+                f"A UNet needs {channels} input channels, not {unet.config.in_channels}."
+            )
         if prediction_type not in ("epsilon", "v_prediction"):
             raise ModelError(f"{prediction_type=} is neither 'epsilon' nor 'v_prediction'.")
         if betas is None:
@@ -250,7 +251,7 @@ class Model:
         Warns:
             PromptWarning, HDPainterWarning: as `prepare` does.
         """
-        return layout(
+        return Layout.of(
             job,
             self.read_text(job.prompt, job.settings),
             side=self.native_size,
@@ -265,10 +266,10 @@ class Model:
 
         Masks, sizes and tokens are real. For counting what a run costs.
         """
-        laid_out = self.layout(job)
+        layout = self.layout(job)
         second = self.pipe.components.get("text_encoder_2")
         pooled = None if second is None else int(second.config.projection_dim)
-        return laid_out.empty(self.unet.config.cross_attention_dim, pooled, self.dtype)
+        return layout.empty(self.unet.config.cross_attention_dim, pooled, self.dtype)
 
     def prepare(self, job: Job) -> tuple[Conditioning, State]:
         """Turn a job into what the UNet needs, and draw the starting noise.

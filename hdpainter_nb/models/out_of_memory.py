@@ -1,4 +1,4 @@
-"""What to say, and to do, where the memory does not suffice."""
+"""Explains an out-of-memory error: what to change to fit."""
 
 from __future__ import annotations
 

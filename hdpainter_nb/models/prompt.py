@@ -160,8 +160,8 @@ def compose(prompt: str, suffix: str, how: Literal["comma", "none", "bare"]) -> 
         return prompt + suffix
     if not _STRETCH.search(prompt):
         return suffix
-    own = prompt.rstrip(" \t\r\n")
-    return f"{own} {suffix}" if own.endswith(",") else f"{own}, {suffix}"
+    head = prompt.rstrip(" \t\r\n")
+    return f"{head} {suffix}" if head.endswith(",") else f"{head}, {suffix}"
 
 
 def nothing_to_match(tokens: Tokens) -> bool:
@@ -185,20 +185,20 @@ def read_prompt(tokenizer: Any, prompt: str, full: str | None = None) -> Tokens:
     pieces = list(_pieces(tokenizer, prompt))  # (text, number of tokens), in order
     bare, body = _tokenize(tokenizer, prompt), _tokenize(tokenizer, full)
     room = _room(tokenizer)
-    kept = body[:room]
-    own = min(len(bare), len(kept))
-    end = len(kept) + 1
+    fitting = body[:room]
+    last = min(len(bare), len(fitting))  # of the bare prompt's own tokens
+    end = len(fitting) + 1
 
     words, lost = [], []
     for text, positions in pieces:
-        inside = tuple(p for p in positions if p <= own)
+        inside = tuple(p for p in positions if p <= last)
         if len(inside) < len(positions):
             lost.append(text)
         if inside:
             words.append(Word(text, inside))
     _warn_emphasis(prompt)
     _warn_unknown(tokenizer, prompt, pieces, bare)
-    if bare[:own] != kept[:own]:
+    if bare[:last] != fitting[:last]:
         _warn_merged(prompt, full)
     if lost:
         warn_user(
@@ -206,13 +206,13 @@ def read_prompt(tokenizer: Any, prompt: str, full: str | None = None) -> Tokens:
             f"{room}; what does not reach the model: {' '.join(lost)!r}. Shorten the prompt.",
             PromptWarning,
         )
-    ids = tokenizer.convert_tokens_to_ids(kept)
+    ids = tokenizer.convert_tokens_to_ids(fitting)
     cut = "" if lost else "".join(_text(token, tokenizer) for token in body[room:])
     return Tokens(
         ids=(tokenizer.bos_token_id, *ids, tokenizer.eos_token_id),
-        tokens=("<sot>", *(_text(token, tokenizer).strip() for token in kept), "<eot>"),
+        tokens=("<sot>", *(_text(token, tokenizer).strip() for token in fitting), "<eot>"),
         words=(*words, Word("<eot>", (end,))),
-        indices=(*range(1, own + 1), end),
+        indices=(*range(1, last + 1), end),
         lost=tuple(lost),
         lost_suffix=cut.strip(),
     )
@@ -247,14 +247,14 @@ def _pieces(tokenizer: Any, prompt: str) -> Iterator[tuple[str, tuple[int, ...]]
 def _by_bytes(tokens: list[str], tokenizer: Any) -> list[tuple[str, tuple[int, ...]]]:
     """(word, indices into `tokens`) from the bytes that the tokens stand for; [] if unknown."""
     parts = [_bytes(token, tokenizer) for token in tokens]
-    known = [part for part in parts if part is not None]
-    if len(known) < len(parts):
+    pieces = [part for part in parts if part is not None]
+    if len(pieces) < len(parts):
         return []
     try:
-        text = b"".join(known).decode()
+        text = b"".join(pieces).decode()
     except UnicodeDecodeError:
         return []
-    owner = [place for place, part in enumerate(known) for _ in part]  # byte -> token
+    owner = [place for place, part in enumerate(pieces) for _ in part]  # byte -> token
     spans, at = [], 0
     for word in _segments(text):
         size = len(word.encode())
@@ -337,12 +337,13 @@ def _text(token: str, tokenizer: Any) -> str:
 
 
 def _warn_emphasis(prompt: str) -> None:
-    found = [match.group() for match in _EMPHASIS.finditer(prompt)]
-    if not found:
+    emphasised = [match.group() for match in _EMPHASIS.finditer(prompt)]
+    if not emphasised:
         return
-    marks = [m for text in found for m in re.findall(r"[\d.]+|[^\w\s]", text)]
+    texts = ", ".join(map(repr, emphasised))
+    marks = [m for text in emphasised for m in re.findall(r"[\d.]+|[^\w\s]", text)]
     warn_user(
-        f"Stable Diffusion reads emphasis marks literally: in {', '.join(map(repr, found))} the "
+        f"Stable Diffusion reads emphasis marks literally: in {texts} the "
         f"characters {' '.join(dict.fromkeys(marks))} are read as words of the prompt and change "
         "no weight. Leave them out.",
         PromptWarning,

@@ -1,6 +1,6 @@
 """Between pictures and latents: encode, decode, and a cheap linear look at latents.
 
-`parts` is a diffusers pipeline with a VAE and an image processor. h, w = H/8, W/8, or H/4, W/4
+`pipeline` is one of diffusers with a VAE and an image processor. h, w = H/8, W/8, or H/4, W/4
 for the VAE of an x4 upscaler.
 
 A large picture goes through in one piece, as in the stock pipeline, where the memory suffices for
@@ -32,12 +32,12 @@ NEUTRAL: Matrix = np.array(
 
 
 def encode(
-    parts: Any, picture: Tensor, how: str, rng: torch.Generator, *, tile: Tile = "auto"
+    pipeline: Any, picture: Tensor, how: str, rng: torch.Generator, *, tile: Tile = "auto"
 ) -> Tensor:
     """Latents of pictures, times the VAE's scaling factor.
 
     Args:
-        parts: the pipeline.
+        pipeline: of diffusers.
         picture: (n, 3, H, W), -1 .. 1.
         how: ``mean`` of the posterior, or one ``sample`` of it (switch 15).
         rng: generator of the sample.
@@ -50,7 +50,7 @@ def encode(
         ModelError: the VAE gives no finite numbers, in float32 neither.
         torch.OutOfMemoryError: not even one tile fits.
     """
-    vae, device, state = parts.vae, parts._execution_device, rng.get_state()
+    vae, device, state = pipeline.vae, pipeline._execution_device, rng.get_state()
 
     def work(side: int | None) -> Tensor:
         rng.set_state(state)  # a second attempt draws the same sample
@@ -58,16 +58,16 @@ def encode(
         return vae.config.scaling_factor * encoded(vae, pixels, side, how, rng)
 
     size = picture.shape[-2], picture.shape[-1]
-    return run(parts, "encode", size, tile, work).to(vae.dtype)
+    return run(pipeline, "encode", size, tile, work).to(vae.dtype)
 
 
 def decode(
-    parts: Any, latents: Tensor, *, tile: Tile = "auto", float32: bool = False
+    pipeline: Any, latents: Tensor, *, tile: Tile = "auto", float32: bool = False
 ) -> NDArray[np.uint8]:
     """The picture that latents stand for, as the stock pipeline makes it.
 
     Args:
-        parts: the pipeline.
+        pipeline: of diffusers.
         latents: (1, 4, h, w).
         tile: side in pixels of overlapping tiles to decode in, which takes less memory and differs
             a little near the seams; None: in one piece; ``auto``: in one piece where the memory
@@ -84,7 +84,7 @@ def decode(
     Warns:
         HDPainterWarning: the memory does not suffice for one piece, so tiles were used.
     """
-    vae, device = parts.vae, parts._execution_device
+    vae, device = pipeline.vae, pipeline._execution_device
     if not bool(torch.isfinite(latents).all()):
         raise ModelError("These latents are not finite, so there is no picture in them.")
 
@@ -93,15 +93,15 @@ def decode(
         return decoded(vae, scaled, side)
 
     size = factor_of(vae) * latents.shape[-2], factor_of(vae) * latents.shape[-1]
-    image = run(parts, "decode", size, tile, work, float32=float32)
-    return np.asarray(parts.image_processor.postprocess(image, output_type="pil")[0])
+    image = run(pipeline, "decode", size, tile, work, float32=float32)
+    return np.asarray(pipeline.image_processor.postprocess(image, output_type="pil")[0])
 
 
-def fit_preview(parts: Any, factor: int = 8, size: int = CHART) -> Matrix:
+def fit_preview(pipeline: Any, factor: int = 8, size: int = CHART) -> Matrix:
     """Fit RGB = latents @ M + b to what the VAE encodes a smooth colour chart to.
 
     Args:
-        parts: the pipeline.
+        pipeline: of diffusers.
         factor: pixels per latent position.
         size: side of the chart in pixels, a multiple of `factor`.
 
@@ -109,7 +109,7 @@ def fit_preview(parts: Any, factor: int = 8, size: int = CHART) -> Matrix:
         (5, 3), by least squares over the chart's (size / factor)^2 colours; RGB in 0 .. 1.
     """
     chart = _chart(size)  # (1, 3, H, W), 0 .. 1
-    latents = encode(parts, 2 * chart - 1, "mean", torch.Generator("cpu")).float().cpu()
+    latents = encode(pipeline, 2 * chart - 1, "mean", torch.Generator("cpu")).float().cpu()
     rows = latents[0].flatten(1).T.numpy()  # (hw, 4)
     colours = torch.nn.functional.avg_pool2d(chart, factor)[0].flatten(1).T.numpy()  # (hw, 3)
     matrix, *_ = np.linalg.lstsq(np.c_[rows, np.ones(len(rows))], colours, rcond=None)

@@ -120,7 +120,7 @@ RESERVE = 1.15
 
 
 def run(
-    parts: Any,
+    pipeline: Any,
     what: What,
     size: tuple[int, int],
     tile: Tile,
@@ -131,7 +131,7 @@ def run(
     """`work` in one piece or in tiles; where the memory runs out, in smaller ones.
 
     Args:
-        parts: the pipeline.
+        pipeline: of diffusers.
         what: ``encode`` or ``decode``.
         size: (H, W) of the picture.
         tile: see `hdpainter_nb.models.vae.decode`.
@@ -145,7 +145,7 @@ def run(
     Warns:
         HDPainterWarning: tiles were used because the memory is short.
     """
-    vae, device = parts.vae, torch.device(parts._execution_device)
+    vae, device = pipeline.vae, torch.device(pipeline._execution_device)
     choice: list[int | None]
     if tile == "auto":
         choice = choose(vae, what, size, device, float32=float32)
@@ -235,8 +235,8 @@ def peak(
     if not hasattr(vae, "from_config"):
         return None
     used = torch.float32 if float32 else dtype or vae.dtype
-    known, key = _peaks.setdefault(vae, {}), (what, size, tile, used)
-    if key not in known:
+    counted, key = _peaks.setdefault(vae, {}), (what, size, tile, used)
+    if key not in counted:
         twin, side = meta_twin(vae, used), None if tile is None or tile >= max(size) else tile
         channels = vae.config.in_channels if what == "encode" else vae.config.latent_channels
         scale = 1 if what == "encode" else factor_of(vae)
@@ -247,8 +247,8 @@ def peak(
                 encoded(twin, x, side, "mean", None)
             else:  # the image processor brings it to 0 .. 1 on the device
                 torch.stack([(0.5 * decoded(twin, x, side)[0] + 0.5).clamp(0, 1)])
-        known[key] = live.peak
-    return known[key] + (weight_bytes([vae], torch.float32) if float32 else 0)
+        counted[key] = live.peak
+    return counted[key] + (weight_bytes([vae], torch.float32) if float32 else 0)
 
 
 def encoded(
@@ -352,16 +352,16 @@ def _in_float32(vae: nn.Module) -> Iterator[None]:
     parameters in their place.
     """
     was: list[tuple[Any, str, Tensor, Tensor]] = [
-        (kept, name, x, x.data)
+        (tensors, name, x, x.data)
         for module in vae.modules()
-        for kept in (module._parameters, module._buffers)
-        for name, x in kept.items()
+        for tensors in (module._parameters, module._buffers)
+        for name, x in tensors.items()
         if x is not None
     ]
     try:
         nn.Module.to(vae, torch.float32)  # diffusers' own `to` would warn about precision
         yield
     finally:
-        for kept, name, x, data in was:
+        for tensors, name, x, data in was:
             x.data = data
-            kept[name] = x
+            tensors[name] = x

@@ -1,4 +1,4 @@
-"""What the edits of a run are told: what there is to edit, and where a step stands."""
+"""The edits that act in a step: checked before the run, and applied to its masks once."""
 
 from __future__ import annotations
 
@@ -80,18 +80,19 @@ def edited(cond: Conditioning, settings: Settings, edits: StepEdits | None) -> C
     """
     if edits is None or not any("mask" in edit.points for edit in edits.edits):
         return cond
-    moved = partial(_moved, cond=cond, settings=settings, edits=edits)
+    edited_mask = partial(_edited_mask, cond=cond, settings=settings, edits=edits)
     return dataclasses.replace(
         cond,
         painta_masks={
-            level: moved(mask, level, "painta") > 0.5 for level, mask in cond.painta_masks.items()
+            level: edited_mask(mask, level, "painta") > 0.5
+            for level, mask in cond.painta_masks.items()
         },
-        score_mask=moved(cond.score_mask, SCORE_LEVEL, "rasg"),
-        latent_mask=moved(cond.latent_mask[0, 0], settings.factor, "unet")[None, None],
+        score_mask=edited_mask(cond.score_mask, SCORE_LEVEL, "rasg"),
+        latent_mask=edited_mask(cond.latent_mask[0, 0], settings.factor, "unet")[None, None],
     )
 
 
-def _moved(
+def _edited_mask(
     mask: Tensor,
     level: int,
     reader: Reader,
@@ -102,12 +103,12 @@ def _moved(
 ) -> Tensor:
     """One mask (h, w) as the edits leave it, as floats."""
     values = mask.float() if mask.dtype == torch.bool else mask
-    place = partial(_fitted, level=level, reader=reader, cond=cond, settings=settings)
-    where = {"level": level, "shape": tuple(mask.shape), "reader": reader, "fitted": place}
+    at_reader = partial(_at_reader, level=level, reader=reader, cond=cond, settings=settings)
+    where = {"level": level, "shape": tuple(mask.shape), "reader": reader, "fitted": at_reader}
     return edits.apply("mask", values, **where)
 
 
-def _fitted(
+def _at_reader(
     mask: NDArray[np.bool_], *, level: int, reader: Reader, cond: Conditioning, settings: Settings
 ) -> Tensor:
     """A mask (H, W) of the picture, brought down by the run's own switches 7 to 9."""

@@ -85,18 +85,18 @@ def upscale_ablation(
     """
     if variants is None:
         variants = upscale_variants(model, job, progress=progress)
-    found = {"original": job.image, **variants}
+    columns = {"original": job.image, **variants}
     chosen = zoom_boxes(job.mask) if boxes is None else list(boxes)
-    rows = [list(found.values())]
-    labels = list(found)
+    rows = [list(columns.values())]
+    labels = list(columns)
     for top, left, height, width in chosen:
         part = (slice(top, top + height), slice(left, left + width))
         scale = tile / max(height, width)
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         rows.append([resize.resize(picture[part], size) for picture in rows[0]])
-        labels += [f"at {left}, {top}"] * len(found)
+        labels += [f"at {left}, {top}"] * len(columns)
     pictures = [picture for row in rows for picture in row]
-    return views.grid(pictures, labels, columns=len(found), tile=tile)
+    return views.grid(pictures, labels, columns=len(columns), tile=tile)
 
 
 def zoom_boxes(mask: NDArray[np.bool_]) -> list[Box]:

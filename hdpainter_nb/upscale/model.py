@@ -34,7 +34,6 @@ __all__ = [
     "UpscaleLayout",
     "UpscaleModel",
     "encode",
-    "layout",
     "load_upscaler",
 ]
 
@@ -154,7 +153,7 @@ class UpscaleModel(Model):
         Warns:
             PromptWarning: part of the prompt does not reach the model.
         """
-        return layout(job, self.read_text(job.prompt, job.settings))
+        return UpscaleLayout.of(job, self.read_text(job.prompt, job.settings))
 
     def empty_conditioning(  # type: ignore[override]  # other jobs
         self, job: UpscaleJob
@@ -203,6 +202,24 @@ class UpscaleLayout:
     small: NDArray[np.uint8]  # (h, w, 3)
     text: PromptText
 
+    @classmethod
+    def of(cls, job: UpscaleJob, text: PromptText) -> Self:
+        """Lay out a job's pictures in their frames.
+
+        Args:
+            job: what to make larger.
+            text: its prompt, read.
+        """
+        sizes = job.geometry()
+        return cls(
+            settings=job.settings,
+            geometry=sizes,
+            large=resize.pad_to(resize.resize(job.image, sizes.work), sizes.frame),
+            hole=resize.pad_to(_resized_mask(job.mask, sizes.work), sizes.frame),
+            small=resize.pad_to(job.low, sizes.low_frame),
+            text=text,
+        )
+
     def conditioning(
         self, *, context: Tensor, low: Tensor, known: Tensor, soft: Tensor, hard: Tensor
     ) -> UpscaleConditioning:
@@ -237,25 +254,8 @@ class UpscaleLayout:
         )
 
 
-def layout(job: UpscaleJob, text: PromptText) -> UpscaleLayout:
-    """Lay out a job's pictures in their frames, without any network.
-
-    Args:
-        text: the job's prompt, read.
-    """
-    sizes = job.geometry()
-    return UpscaleLayout(
-        settings=job.settings,
-        geometry=sizes,
-        large=resize.pad_to(resize.resize(job.image, sizes.work), sizes.frame),
-        hole=resize.pad_to(_resized_mask(job.mask, sizes.work), sizes.frame),
-        small=resize.pad_to(job.low, sizes.low_frame),
-        text=text,
-    )
-
-
 def encode(
-    plan: UpscaleLayout,
+    layout: UpscaleLayout,
     pipeline: Any,
     *,
     device: torch.device,
@@ -265,7 +265,7 @@ def encode(
     """Run the text encoder and the VAE on a job's layout, and draw the starting noise.
 
     Args:
-        plan: from `layout`.
+        layout: of the job.
         pipeline: a stock pipeline of diffusers, whose parts do the work.
         device: where latents live.
         dtype: of latents and text embeddings.
@@ -274,17 +274,17 @@ def encode(
     Raises:
         ModelError: the VAE gives no finite numbers.
     """
-    settings, (height, width) = plan.settings, plan.geometry.low_frame
-    context, _ = embed(pipeline, plan.text, device, dtype)
+    settings, (height, width) = layout.settings, layout.geometry.low_frame
+    context, _ = embed(pipeline, layout.text, device, dtype)
 
     rng = torch.Generator("cpu").manual_seed(settings.seed)
-    clean = _to_units(plan.small).to(device, dtype)
+    clean = _to_units(layout.small).to(device, dtype)
     noise = torch.randn(clean.shape, generator=rng, dtype=dtype).to(device)
     latents = torch.randn((1, 4, height, width), generator=rng, dtype=dtype).to(device)
-    known = vae.encode(pipeline, _to_units(plan.large), "mean", rng)
-    soft = torch.from_numpy(soft_mask(plan.hole, (height, width)))[None, None]
-    hard = masks.to_unet(plan.hole, "dilate_any", geometry.FACTOR)
-    conditioning = plan.conditioning(
+    known = vae.encode(pipeline, _to_units(layout.large), "mean", rng)
+    soft = torch.from_numpy(soft_mask(layout.hole, (height, width)))[None, None]
+    hard = masks.to_unet(layout.hole, "dilate_any", geometry.FACTOR)
+    conditioning = layout.conditioning(
         context=context,
         low=ddim.add_noise(clean, noise, low_alphas[settings.noise_level]),
         known=known.to(device, dtype),

@@ -244,6 +244,30 @@ def test_warnings_where_nothing_can_be_matched(model: Model) -> None:
         model.prepare(make_job())
 
 
+def test_a_warning_names_the_users_line_from_any_depth(model: Model) -> None:
+    """However many of our functions lie between: a prompt is read four calls below."""
+    job = make_job(prompt="a ((star))")
+    for prepared in (model.prepare, model.empty_conditioning, model.layout):
+        with pytest.warns(PromptWarning, match="emphasis") as caught:
+            prepared(job)
+        assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_an_empty_conditioning_is_the_real_one_without_memory(model: Model) -> None:
+    job = make_job(scheduler="euler_a", long_side=192)
+    real, _ = model.prepare(job)
+    empty = model.empty_conditioning(job)
+    assert empty.context.is_meta
+    assert empty.masked_image_latents.is_meta
+    assert (empty.size, empty.crop, empty.indices) == (real.size, real.crop, real.indices)
+    assert (empty.words, empty.tokens) == (real.words, real.tokens)
+    for level, mask in real.painta_masks.items():
+        assert torch.equal(empty.painta_masks[level], mask)
+    for name in ("context", "latent_mask", "masked_image_latents", "score_mask"):
+        assert getattr(empty, name).shape == getattr(real, name).shape
+        assert getattr(empty, name).dtype == getattr(real, name).dtype
+
+
 def test_half_precision_and_mixed_parts(folders) -> None:
     model = load(folders["sd15"], device="cpu", dtype="bfloat16")
     model.pipe.vae.to(torch.float32)
