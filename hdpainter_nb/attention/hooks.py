@@ -6,8 +6,9 @@ a cancelled step or an interrupt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from diffusers.models.attention_processor import Attention
@@ -23,6 +24,7 @@ from hdpainter_nb.attention.processors import (
     HookedSelfAttention,
     SharedAttention,
     rows_of,
+    unhooked,
 )
 from hdpainter_nb.capture.capture import PAINTA_LEVELS, SCORE_LEVEL
 from hdpainter_nb.edits.edit import Point
@@ -35,18 +37,24 @@ __all__ = ["AttentionHooks", "Installation", "shared"]
 class Installation(AbstractContextManager["Installation"]):
     """Processors and block hooks that are in a UNet inside, and out of it again outside.
 
+    `eject` may be called again, and goes on where an interrupt stopped it. What an earlier
+    installation left behind, however that came about, is taken out by the next `inject`.
+
     Args:
         processors: attention module -> what takes the place of its processor.
         block_hooks: block -> a forward pre-hook, called with keyword arguments.
+        contexts: those of all hooks, to be told when a call of the UNet is theirs.
     """
 
     def __init__(
-        self, processors: Mapping[Attention, Any], block_hooks: Mapping[nn.Module, Any]
+        self,
+        processors: Mapping[Attention, HookedAttention | SharedAttention],
+        block_hooks: Mapping[nn.Module, _BlockHook],
+        contexts: Sequence[HookContext],
     ) -> None:
         self._processors = processors
         self._block_hooks = block_hooks
-        self._originals: list[tuple[Attention, Any]] = []
-        self._handles: list[Any] = []
+        self._contexts = contexts
 
     def __enter__(self) -> Installation:
         try:
@@ -60,23 +68,57 @@ class Installation(AbstractContextManager["Installation"]):
         self.eject()
 
     def inject(self) -> None:
-        """Put everything in. What it replaces is noted before the first change."""
-        self._originals = [(attention, attention.processor) for attention in self._processors]
+        """Put everything in."""
+        for block, hook in self._block_hooks.items():
+            _remove_block_hooks(block)
+            block.register_forward_pre_hook(hook, with_kwargs=True)
         for attention, processor in self._processors.items():
             attention.set_processor(processor)
-        for block, hook in self._block_hooks.items():
-            self._handles.append(block.register_forward_pre_hook(hook, with_kwargs=True))
 
     def eject(self) -> None:
-        """Take everything out again, last in first out. More than once does no harm."""
-        while self._handles:
-            self._handles[-1].remove()
-            self._handles.pop()
-        while self._originals:
-            attention, original = self._originals[-1]
-            if attention.processor is not original:
-                attention.set_processor(original)
-            self._originals.pop()
+        """Take everything out again: every processor is the object that it was."""
+        for attention, processor in self._processors.items():
+            if attention.processor is processor:
+                attention.set_processor(processor.original)
+        for block in self._block_hooks:
+            _remove_block_hooks(block)
+
+    @contextmanager
+    def call(self, half: Half) -> Iterator[None]:
+        """The UNet calls that this thread makes inside are those that are hooked.
+
+        Args:
+            half: which rows they have.
+        """
+        try:
+            for context in self._contexts:
+                context.half, context.thread = half, threading.get_ident()
+            yield
+        finally:
+            for context in self._contexts:
+                context.thread = None
+
+
+class _BlockHook:
+    """A forward pre-hook of a block that shows each reader its own sample's input."""
+
+    def __init__(self, readers: Sequence[HookedSelfAttention]) -> None:
+        self.readers = readers
+
+    def __call__(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        count = len(self.readers)
+        for number, reader in enumerate(self.readers):
+            positional = rows_of(dict(enumerate(args)), number, count)
+            reader.keep_block_input(
+                block, tuple(positional.values()), rows_of(kwargs, number, count)
+            )
+
+
+def _remove_block_hooks(block: nn.Module) -> None:
+    """Take our hooks out of a block, also those that an interrupt left there."""
+    for number in [n for n, hook in block._forward_pre_hooks.items() if type(hook) is _BlockHook]:
+        block._forward_pre_hooks_with_kwargs.pop(number, None)
+        block._forward_pre_hooks.pop(number, None)
 
 
 class AttentionHooks(Installation):
@@ -116,21 +158,12 @@ class AttentionHooks(Installation):
             if isinstance(processor, HookedSelfAttention)
         }
         """Block -> the processor that is shown the block's input."""
-        block_hooks = {block: reader.keep_block_input for block, reader in self.readers.items()}
-        super().__init__(self.processors, block_hooks)
+        block_hooks = {block: _BlockHook([reader]) for block, reader in self.readers.items()}
+        super().__init__(self.processors, block_hooks, [self.context])
 
     def __enter__(self) -> AttentionHooks:
         super().__enter__()
         return self
-
-    @property
-    def half(self) -> Half:
-        """Which rows the UNet calls have; to be set before each."""
-        return self.context.half
-
-    @half.setter
-    def half(self, half: Half) -> None:
-        self.context.half = half
 
     def _hook_self_attention(self, layer: AttentionLayer) -> None:
         painta = self.plan.painta and layer.level in PAINTA_LEVELS
@@ -140,7 +173,7 @@ class AttentionHooks(Installation):
             self.processors[layer.block.attn1] = HookedSelfAttention(
                 self.context,
                 layer,
-                layer.block.attn1.processor,
+                unhooked(layer.block.attn1.processor),
                 painta=painta,
                 record_similarity=record_similarity,
             )
@@ -156,7 +189,7 @@ class AttentionHooks(Installation):
             self.processors[layer.block.attn2] = HookedCrossAttention(
                 self.context,
                 layer,
-                layer.block.attn2.processor,
+                unhooked(layer.block.attn2.processor),
                 record_map=record_map,
                 record_scores=record_scores,
                 end_graph=gradient and layer.name == self._last_scored,
@@ -190,20 +223,9 @@ def shared(hooks: Sequence[AttentionHooks]) -> Installation:
             by_block.setdefault(block, []).append(reader)
     return Installation(
         {attention: SharedAttention(each) for attention, each in by_attention.items()},
-        {block: _share_block_input(readers) for block, readers in by_block.items()},
+        {block: _BlockHook(readers) for block, readers in by_block.items()},
+        [one.context for one in hooks],
     )
-
-
-def _share_block_input(readers: Sequence[HookedSelfAttention]) -> Any:
-    """A forward pre-hook of a block that shows each reader its own sample's input."""
-
-    def hook(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        for number, reader in enumerate(readers):
-            positional = rows_of(dict(enumerate(args)), number, len(readers))
-            named = rows_of(kwargs, number, len(readers))
-            reader.keep_block_input(block, tuple(positional.values()), named)
-
-    return hook
 
 
 def _kernel(plan: HookPlan) -> Tensor | None:

@@ -6,6 +6,9 @@ introverted (PAIntA, eq. 5), keep RASG's scores (eq. 8) and reduce what `Capture
 
 from __future__ import annotations
 
+import inspect
+import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
@@ -30,6 +33,7 @@ __all__ = [
     "HookedSelfAttention",
     "SharedAttention",
     "rows_of",
+    "unhooked",
     "weight_of",
 ]
 
@@ -54,6 +58,15 @@ class HookContext:
     observations: Observations
     kernel: Tensor | None = None  # (1, 1, 3, 3), what smooths c; made once
     half: Half = "both"  # which rows the UNet call under way has
+    thread: int | None = None  # that makes the UNet call under way; None between calls
+
+    @property
+    def ours(self) -> bool:
+        """Whether the UNet call under way is the one that is hooked.
+
+        Another pipeline may run the same UNet in another thread meanwhile; its call passes.
+        """
+        return self.thread == threading.get_ident()
 
 
 class HookedAttention:
@@ -73,6 +86,7 @@ class HookedAttention:
         self.observations = context.observations
         self.layer = layer
         self.original = original
+        _look_like(self, original)
 
     def __call__(
         self,
@@ -82,6 +96,21 @@ class HookedAttention:
         **more: Any,
     ) -> Tensor:
         """The layer's output (B, hw, C); called as `AttnProcessor2_0` is."""
+        if self.context.ours:
+            return self.hooked(attn, hidden_states, encoder_hidden_states, **more)
+        y: Tensor = self.original(
+            attn, hidden_states, encoder_hidden_states=encoder_hidden_states, **more
+        )
+        return y
+
+    def hooked(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        **more: Any,
+    ) -> Tensor:
+        """The layer's output (B, hw, C) in the call that is hooked."""
         raise NotImplementedError
 
     def project(self, attn: Attention, x: Tensor, context: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,17 +216,19 @@ class HookedSelfAttention(HookedAttention):
 
     def keep_block_input(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Forward pre-hook of the block: its input before norm1, (B, hw, C), and the text."""
+        if not self.context.ours:
+            return
         self._x = args[0] if args else kwargs["hidden_states"]
         self._text_states = kwargs.get("encoder_hidden_states", args[2] if len(args) > 2 else None)
 
-    def __call__(
+    def hooked(
         self,
         attn: Attention,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         **more: Any,
     ) -> Tensor:
-        """The layer's output (B, hw, C); called as `AttnProcessor2_0` is."""
+        """The layer's output (B, hw, C) in the call that is hooked."""
         layer, row = self.layer, self.plan.row
         q, k, v = self.project(attn, hidden_states, encoder_hidden_states)
         y = self.attend(attn, hidden_states, encoder_hidden_states, more, q, k, v)
@@ -302,14 +333,14 @@ class HookedCrossAttention(HookedAttention):
         self.record_scores = record_scores
         self.end_graph = end_graph
 
-    def __call__(
+    def hooked(
         self,
         attn: Attention,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         **more: Any,
     ) -> Tensor:
-        """The layer's output (B, hw, C); called as `AttnProcessor2_0` is."""
+        """The layer's output (B, hw, C) in the call that is hooked."""
         q, k, v = self.project(attn, hidden_states, encoder_hidden_states)
         if self.context.half != "uncond":
             self._record(q[self.plan.row], k[self.plan.row])
@@ -351,10 +382,16 @@ class HookedCrossAttention(HookedAttention):
 
 
 class SharedAttention:
-    """An attention processor that hands each sample's rows to that sample's own processor."""
+    """An attention processor that hands each sample's rows to that sample's own processor.
+
+    Args:
+        processors: one for each sample, all of one layer.
+    """
 
     def __init__(self, processors: Sequence[HookedAttention]) -> None:
         self.processors = processors
+        self.original = processors[0].original
+        _look_like(self, self.original)
 
     def __call__(
         self,
@@ -364,6 +401,11 @@ class SharedAttention:
         **more: Any,
     ) -> Tensor:
         """The layer's output (n * B, hw, C); called as `AttnProcessor2_0` is."""
+        if not self.processors[0].context.ours:
+            y: Tensor = self.original(
+                attn, hidden_states, encoder_hidden_states=encoder_hidden_states, **more
+            )
+            return y
         given = {
             "hidden_states": hidden_states,
             "encoder_hidden_states": encoder_hidden_states,
@@ -382,3 +424,25 @@ def rows_of(values: dict[Any, Any], number: int, count: int) -> dict[Any, Any]:
         name: value[number::count] if isinstance(value, Tensor) and value.ndim else value
         for name, value in values.items()
     }
+
+
+def unhooked(processor: Any) -> Any:
+    """The processor that was there before any hooks; a clean one as it is."""
+    while isinstance(processor, HookedAttention | SharedAttention):
+        processor = processor.original
+    return processor
+
+
+def _look_like(hooked: Any, original: Any) -> None:
+    """Give the signature of `original` to a processor that takes its place.
+
+    diffusers reads from it which of ``cross_attention_kwargs`` a processor takes, and drops the
+    others. Without a reference to the processor, which would keep its tensors past the step.
+    """
+    weak = weakref.proxy(hooked)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return weak(*args, **kwargs)
+
+    call.__signature__ = inspect.signature(original.__call__)  # type: ignore[attr-defined]
+    vars(hooked)["__call__"] = call

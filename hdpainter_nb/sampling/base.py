@@ -22,7 +22,7 @@ from hdpainter_nb.errors import SamplingCancelled, SamplingFinished, SettingsErr
 from hdpainter_nb.job import BaseJob
 from hdpainter_nb.models.conditioning import TextConditioning
 from hdpainter_nb.models.out_of_memory import out_of_memory_explained
-from hdpainter_nb.models.schedulers import State
+from hdpainter_nb.models.schedulers import State, from_arrays
 from hdpainter_nb.sampling import active_edits
 from hdpainter_nb.sampling.cursor import Cursor
 from hdpainter_nb.sampling.step import BaseStep
@@ -264,7 +264,10 @@ class BaseSampler:
             latents = torch.from_numpy(node.latents)[None].to(self.model.device, self.model.dtype)
             x0 = None if node.record is None else self._x0(node.record)
             rng = torch.from_numpy(node.rng.copy())
-            self._states[node.id] = State(node.index, latents, rng, x0)
+            memory = None
+            if node.record is not None and node.record.memory:
+                memory = from_arrays(node.record.memory, latents)
+            self._states[node.id] = State(node.index, latents, rng, x0, memory)
         return self._states[node.id]
 
     def _x0(self, record: Record) -> torch.Tensor:
@@ -296,6 +299,10 @@ class BaseSampler:
         return self._step()
 
     def _step(self) -> Record:
+        with self._turns.take():  # the whole of it: several threads may step one sampler
+            return self._step_in_turn()
+
+    def _step_in_turn(self) -> Record:
         if self.done:
             raise SamplingFinished(
                 f"All {self.total} steps are made. Use back(), branch() or restart()."
@@ -306,9 +313,8 @@ class BaseSampler:
         return self.records[-1]
 
     def _advance(self) -> tuple[State, Record]:
-        """Make the next step, in this sampler's turn on the UNet."""
-        explained = out_of_memory_explained(self.model, "a step", self.settings, self.cond.size)
-        with self._turns.take(), explained:
+        """Make the next step."""
+        with out_of_memory_explained(self.model, "a step", self.settings, self.cond.size):
             return self.stepper(self.state, self._cancel.is_set)
 
     def append(self, state: State, record: Record) -> Record:

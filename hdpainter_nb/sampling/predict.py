@@ -10,15 +10,15 @@ then the conditional ones.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from hdpainter_nb.attention.hooks import AttentionHooks, shared
+from hdpainter_nb.attention.hooks import AttentionHooks, Installation, shared
 from hdpainter_nb.attention.observations import Observations
 from hdpainter_nb.attention.plan import Half, HookPlan
 from hdpainter_nb.errors import HDPainterError
@@ -28,7 +28,7 @@ from hdpainter_nb.models.conditioning import Conditioning, TextConditioning, UNe
 from hdpainter_nb.models.schedulers import NoiseLevel, State
 from hdpainter_nb.settings import BaseSettings, Settings
 
-__all__ = ["Prediction", "StepInputs", "call", "frozen", "gradients", "predict", "predict_all"]
+__all__ = ["Frozen", "Prediction", "StepInputs", "call", "gradients", "predict", "predict_all"]
 
 C_co = TypeVar("C_co", bound=TextConditioning, covariant=True)
 S_co = TypeVar("S_co", bound=BaseSettings, covariant=True)
@@ -92,41 +92,54 @@ def predict_all(
     Raises:
         SamplingCancelled: a plan was cancelled while the UNet ran; nothing is left behind.
     """
-    first = inputs[0]
-    t, gradient = first.level.timestep, first.plan.gradient
-    networks = [unet, *first.conditioning.networks] if gradient else []
     hooks = [AttentionHooks(unet, one.plan) for one in inputs]
+    installation = shared(hooks)
+    gradient = inputs[0].plan.gradient
+    freeze = Frozen(unet, *inputs[0].conditioning.networks) if gradient else Frozen()
+    grad_mode = torch.is_grad_enabled()
+    try:
+        with freeze, installation, torch.no_grad():
+            return _predictions(unet, inputs, hooks, installation)
+    finally:  # again, where an interrupt came in while all was being put back
+        installation.eject()
+        freeze.thaw()
+        torch.set_grad_enabled(grad_mode)
+
+
+def _predictions(
+    unet: nn.Module,
+    inputs: Sequence[StepInputs[TextConditioning, BaseSettings]],
+    hooks: Sequence[AttentionHooks],
+    installation: Installation,
+) -> list[Prediction]:
+    """What `predict_all` gives, with hooks in place and weights frozen."""
+    first, count = inputs[0], len(inputs)
 
     def run(xs: Sequence[Tensor], half: Half) -> Tensor:
-        for one in hooks:
-            one.half = half
         rows = [
             one.conditioning.unet_inputs(x, _HALVES[half])
             for one, x in zip(inputs, xs, strict=True)
         ]
-        return call(unet, UNetInputs.together(rows), t)
+        with installation.call(half):
+            return call(unet, UNetInputs.together(rows), first.level.timestep)
 
-    with frozen(*networks), shared(hooks), torch.no_grad():
-        xs = [one.x for one in inputs]
-        if not gradient:
-            halves = run(xs, "both" if first.guided else "cond").split(len(inputs))
-            uncond = _each(halves[0], len(inputs)) if first.guided else [None] * len(inputs)
-            each = zip(uncond, _each(halves[-1], len(inputs)), hooks, strict=True)
-            return [Prediction(u, c, one.observations) for u, c, one in each]
+    xs = [one.x for one in inputs]
+    observations = [one.observations for one in hooks]
+    if not first.plan.gradient:
+        halves = run(xs, "both" if first.guided else "cond").split(count)
+        uncond = _each(halves[0], count) if first.guided else [None] * count
+        each = zip(uncond, _each(halves[-1], count), observations, strict=True)
+        return [Prediction(*one) for one in each]
 
-        with torch.enable_grad():
-            leaf = _joined(xs).detach().float().requires_grad_()  # (n, 4, h, w)
-            cond = _each(
-                run(_each(leaf.to(xs[0].dtype), len(inputs)), "cond").detach(), len(inputs)
-            )
-        scores, grad = gradients(leaf, [one.observations for one in hooks], inputs)
-        for one in hooks:
-            one.observations.end_graph()
-        uncond = _each(run(xs, "uncond"), len(inputs)) if first.guided else [None] * len(inputs)
-        observations = [one.observations for one in hooks]
-        grads = _each(grad, len(inputs))
-        every = zip(uncond, cond, observations, scores, grads, strict=True)
-        return [Prediction(*one) for one in every]
+    with torch.enable_grad():
+        leaf = _joined(xs).detach().float().requires_grad_()  # (n, 4, h, w)
+        cond = _each(run(_each(leaf.to(xs[0].dtype), count), "cond").detach(), count)
+    scores, grad = gradients(leaf, observations, inputs)
+    for one in observations:
+        one.end_graph()
+    uncond = _each(run(xs, "uncond"), count) if first.guided else [None] * count
+    every = zip(uncond, cond, observations, scores, _each(grad, count), strict=True)
+    return [Prediction(*one) for one in every]
 
 
 def call(unet: nn.Module, given: UNetInputs, timestep: float) -> Tensor:
@@ -204,28 +217,39 @@ def _each(x: Tensor, count: int) -> list[Tensor]:
     return [x] if count == 1 else list(x.split(1))
 
 
-@contextmanager
-def frozen(*networks: nn.Module) -> Iterator[None]:
-    """No weight asks for a gradient inside; those that did ask again afterwards.
+class Frozen(AbstractContextManager["Frozen"]):
+    """Context manager: no weight of the networks asks for a gradient inside.
 
-    Found by their place, since the hooks of an offloaded network put other parameters there. It is
-    the modules' own dictionaries that are read: asking by name takes longer than many a step.
+    Those that did ask again afterwards. They are found by their place, since the hooks of an
+    offloaded network put other parameters there. It is the modules' own dictionaries that are read:
+    asking by name takes longer than many a step.
     """
-    learning = [
-        (module._parameters, name)
-        for network in networks
-        for module in network.modules()
-        for name, p in module._parameters.items()
-        if p is not None and p.requires_grad
-    ]
 
-    def learn(wanted: bool) -> None:
-        for places, name in learning:
+    def __init__(self, *networks: nn.Module) -> None:
+        self._learning = [
+            (module._parameters, name)
+            for network in networks
+            for module in network.modules()
+            for name, p in module._parameters.items()
+            if p is not None and p.requires_grad
+        ]
+
+    def __enter__(self) -> Frozen:
+        try:
+            self._learn(False)
+        except BaseException:
+            self.thaw()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.thaw()
+
+    def thaw(self) -> None:
+        """Let them ask for a gradient again. More than once does no harm."""
+        self._learn(True)
+
+    def _learn(self, wanted: bool) -> None:
+        for places, name in self._learning:
             if (parameter := places[name]) is not None:
                 parameter.requires_grad_(wanted)
-
-    try:
-        learn(False)
-        yield
-    finally:
-        learn(True)

@@ -17,7 +17,7 @@ from hdpainter_nb.images.compositing import poisson
 from hdpainter_nb.job import Job
 from hdpainter_nb.models.conditioning import Conditioning, TextConditioning
 from hdpainter_nb.models.out_of_memory import out_of_memory_explained
-from hdpainter_nb.models.schedulers import State, from_arrays
+from hdpainter_nb.models.schedulers import State
 from hdpainter_nb.sampling.base import BaseSampler
 from hdpainter_nb.sampling.cost import Estimate
 from hdpainter_nb.sampling.predict import predict
@@ -26,7 +26,7 @@ from hdpainter_nb.settings import Settings
 from hdpainter_nb.trace.attention import Attention
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.trace import Trace
-from hdpainter_nb.trace.tree import Branch, Node
+from hdpainter_nb.trace.tree import Branch
 
 if TYPE_CHECKING:
     from hdpainter_nb.models.model import Model
@@ -76,13 +76,6 @@ class Sampler(BaseSampler):
         trace = BaseSampler._trace(model, job, cond)
         trace.control = job.control
         return trace
-
-    def _state(self, node: Node) -> State:
-        state = super()._state(node)
-        if node.record is not None and node.record.memory and state.memory is None:  # from a file
-            memory = from_arrays(node.record.memory, state.latents)
-            state = self._states[node.id] = dataclasses.replace(state, memory=memory)
-        return state
 
     # --- looking ---------------------------------------------------------------------------------
 

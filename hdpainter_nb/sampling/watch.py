@@ -8,24 +8,27 @@ come out after it. Nothing is computed differently, so the picture is the same t
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 from torch import Tensor
 
 from hdpainter_nb.attention.hooks import AttentionHooks
 from hdpainter_nb.attention.layers import layer_infos
 from hdpainter_nb.attention.observations import Observations
-from hdpainter_nb.attention.plan import HookPlan
+from hdpainter_nb.attention.plan import Half, HookPlan
 from hdpainter_nb.capture.capture import ALL_LEVELS, PAINTA_LEVELS, SCORE_LEVEL, Capture
 from hdpainter_nb.capture.transfer import HostTransfer, to_array
 from hdpainter_nb.edits.codec import read_edits
@@ -36,12 +39,13 @@ from hdpainter_nb.method import ddim
 from hdpainter_nb.models import vae
 from hdpainter_nb.models.conditioning import TextConditioning
 from hdpainter_nb.models.prompt import Tokens, read_prompt
-from hdpainter_nb.sampling import active_edits
+from hdpainter_nb.sampling import active_edits, predict
 from hdpainter_nb.settings import WatchSettings
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.tree import Branch, Node
 from hdpainter_nb.utils.memory import explain_out_of_memory
+from hdpainter_nb.utils.turns import Turns
 
 __all__ = ["FACTOR", "UNetCall", "WatchedCall", "watch"]
 
@@ -74,6 +78,7 @@ class WatchedCall:
     conditioning: TextConditioning | None = None
     transfer: HostTransfer | None = None
     positions: tuple[int, ...] = ()  # the tokens that are kept
+    by_hand: bool = False  # in a loop of the user's own, outside of the pipeline's
     masked: dict[int, Tensor] = field(default_factory=dict)  # level -> (n,) masked positions
     branch: Branch | None = None
     node: Node | None = None
@@ -315,10 +320,8 @@ class _Watcher:
             self._preview = vae.fit_preview(pipe, FACTOR)
         self._stack = ExitStack()
         self._heard: list[Any] = []  # schedulers that are listened to
-        self._call: WatchedCall | None = None
-        self._hooks: AttentionHooks | None = None
-        self._started = 0.0
-        self._look: UNetCall | None = None
+        self._calls = _Calls()
+        self._writing = threading.Lock()  # calls of several threads write one trace
 
     def keep(self, image: Any, mask: Any) -> None:
         """Put the picture and the mask that were given into the trace."""
@@ -337,7 +340,7 @@ class _Watcher:
             stack.callback(before.remove)
             after = unet.register_forward_hook(self._after, with_kwargs=True, always_call=True)
             stack.callback(after.remove)
-            stack.callback(self._eject)
+            stack.callback(self._end_of_unet)
             self._listen(self.pipe, "encode_prompt", self._encoded)
             self._listen(self.pipe.vae, "decode", self._decoded)
             self._follow()
@@ -372,10 +375,28 @@ class _Watcher:
             self._heard.append(scheduler)
             self._listen(scheduler, "step", self._stepped)
 
-    def _eject(self) -> AttentionHooks | None:
-        hooks, self._hooks = self._hooks, None
-        if hooks is not None:
-            hooks.eject()
+    def _mine(self) -> bool:
+        """Whether it is this pipeline that calls, and not another one with the same parts.
+
+        A loop of the user's own, outside of any pipeline's, counts in the thread that has encoded
+        the prompt.
+        """
+        caller = _caller()
+        if caller is not None:
+            return caller is self.pipe
+        call = self._calls.call
+        return call is not None and call.by_hand
+
+    def _end_of_unet(self) -> AttentionHooks | None:
+        """The hooks come out, if they are in, and the turn on the UNet ends."""
+        calls = self._calls
+        hooks = calls.hooks
+        try:
+            if hooks is not None:
+                hooks.eject()
+        finally:
+            calls.hooks = None
+            calls.turn.close()
         return hooks
 
     # --- what is heard ---------------------------------------------------------------------------
@@ -391,16 +412,23 @@ class _Watcher:
             given = self.prompt or ""
         if not isinstance(given, str):
             given = given[row // (count // len(given))]
-        self._look = None
-        self._call = WatchedCall(
-            self.pipe, self.trace, self.capture, self.edits, self._preview, given, count, row
+        self._calls.look = None
+        self._calls.call = WatchedCall(
+            pipe=self.pipe,
+            trace=self.trace,
+            capture=self.capture,
+            edits=self.edits,
+            preview=self._preview,
+            prompt=given,
+            count=count,
+            row=row,
+            by_hand=_caller() is None,
         )
 
     def _before(self, unet: Any, args: Any, kwargs: Any) -> None:
-        """Before the UNet: the hooks go in."""
-        self._eject()
-        call = self._call
-        if call is None:
+        """Before the UNet: its turn comes, and the hooks go in."""
+        calls, call = self._calls, self._calls.call
+        if call is None or not self._mine():
             return
         names = ("sample", "timestep", "encoder_hidden_states")
         sample, t, context = (_argument(args, kwargs, i, name) for i, name in enumerate(names))
@@ -410,17 +438,28 @@ class _Watcher:
                 f"{call.count} pictures. What can be watched: the unconditional half before the "
                 "conditional one, or the conditional one alone."
             )
-        if call.branch is None:
-            call.begin(sample[call.row - call.count], context)
-        self._started = time.perf_counter()
-        self._hooks = AttentionHooks(unet, call.plan(round(float(t))))
-        self._hooks.half = "both" if len(sample) == 2 * call.count else "cond"
-        self._hooks.__enter__()
+        self._end_of_unet()
+        calls.turn.enter_context(Turns.of(unet).take())
+        try:
+            if call.branch is None:
+                with self._writing:
+                    call.begin(sample[call.row - call.count], context)
+            calls.started = time.perf_counter()
+            calls.hooks = AttentionHooks(unet, call.plan(round(float(t))))
+            calls.hooks.inject()
+            half: Half = "both" if len(sample) == 2 * call.count else "cond"
+            calls.turn.enter_context(calls.hooks.call(half))
+        except BaseException:
+            self._end_of_unet()
+            raise
 
     def _after(self, unet: Any, args: Any, kwargs: Any, output: Any) -> None:
         """After the UNet, or after its failure: the hooks come out."""
-        hooks, call = self._eject(), self._call
-        if hooks is None or call is None or output is None:
+        calls, call = self._calls, self._calls.call
+        if calls.hooks is None or call is None:
+            return
+        hooks = self._end_of_unet()
+        if hooks is None or output is None:
             return
         sample = _argument(args, kwargs, 0, "sample")
         row, prediction, norm = call.row - call.count, output[0], 0.0
@@ -428,20 +467,50 @@ class _Watcher:
             difference = prediction[row] - prediction[row - call.count]
             norm = float(difference.float().square().mean() ** 0.5)
         x = sample[row, : prediction.shape[1]][None].detach()
-        self._look = UNetCall(x, hooks.observations, norm, self._started)
+        calls.look = UNetCall(x, hooks.observations, norm, calls.started)
 
     def _stepped(self, args: Any, kwargs: Any, result: Any) -> None:
         """The scheduler's step: a record."""
-        if self._call is not None and self._look is not None:
-            output = _argument(args, kwargs, 0, "model_output")
-            timestep = _argument(args, kwargs, 1, "timestep")
-            self._call.note(self._look, output, timestep, result[0])
-        self._look = None
+        calls = self._calls
+        if calls.call is None or calls.look is None or not self._mine():
+            return
+        output = _argument(args, kwargs, 0, "model_output")
+        timestep = _argument(args, kwargs, 1, "timestep")
+        with self._writing:
+            calls.call.note(calls.look, output, timestep, result[0])
+        calls.look = None
 
     def _decoded(self, args: Any, kwargs: Any, result: Any) -> None:
         """The VAE: the picture of the newest step."""
-        if self._call is not None and len(result[0]) == self._call.count:
-            self._call.picture(result[0])
+        call = self._calls.call
+        if call is not None and len(result[0]) == call.count and self._mine():
+            with self._writing:
+                call.picture(result[0])
+
+
+class _Calls(threading.local):
+    """What each thread has under way: a pipeline may be called in several."""
+
+    def __init__(self) -> None:
+        self.call: WatchedCall | None = None
+        self.look: UNetCall | None = None  # of which the scheduler's step is still to come
+        self.hooks: AttentionHooks | None = None  # that are in the UNet
+        self.turn = ExitStack()  # on the UNet
+        self.started = 0.0
+
+
+def _caller() -> Any:
+    """The pipeline or sampler that is at work in this thread; None where there is neither."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == predict.__name__:
+            return predict
+        if frame.f_code.co_name == "__call__":
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, DiffusionPipeline):
+                return owner
+        frame = frame.f_back
+    return None
 
 
 def _argument(args: Any, kwargs: Any, place: int, name: str) -> Any:

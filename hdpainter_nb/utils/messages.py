@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import ClassVar
 
 from hdpainter_nb.errors import HDPainterWarning
 
@@ -24,17 +25,40 @@ def warn_user(message: str, category: type[Warning] = HDPainterWarning) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
-@contextmanager
-def quiet_logging() -> Iterator[None]:
-    """No log messages up to WARNING inside; those that were off already stay off.
+class quiet_logging(AbstractContextManager["quiet_logging"]):  # noqa: N801  # used as a function
+    """Context manager: no log messages up to WARNING inside; those that were off stay off.
 
     For moments only, since it holds for the whole process: importing diffusers' pipelines (which
     tell everybody without torchvision about image processors that nothing here uses) and encoding
-    a prompt (whose truncation is reported in the prompt's own words).
+    a prompt (whose truncation is reported in the prompt's own words). Several threads may be inside
+    at once; the last one out puts back what was there before the first.
     """
-    before = logging.root.manager.disable
-    logging.disable(max(before, logging.WARNING))
-    try:
-        yield
-    finally:
-        logging.disable(before)
+
+    _lock: ClassVar[threading.RLock] = threading.RLock()
+    _inside: ClassVar[set[int]] = set()
+    _before: ClassVar[int | None] = None
+
+    def __enter__(self) -> quiet_logging:
+        self._apply(inside=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._apply(inside=False)
+        finally:  # again, where an interrupt came in; more than once does no harm
+            self._apply(inside=False)
+
+    def _apply(self, *, inside: bool) -> None:
+        kind = type(self)
+        with kind._lock:
+            (kind._inside.add if inside else kind._inside.discard)(id(self))
+            if kind._inside and kind._before is None:
+                kind._before = logging.root.manager.disable
+                logging.disable(max(kind._before, logging.WARNING))
+            elif not kind._inside and kind._before is not None:
+                logging.disable(kind._before)
+                kind._before = None
+
+    def __del__(self) -> None:
+        if id(self) in self._inside:  # an interrupt between entering and leaving
+            self._apply(inside=False)

@@ -117,8 +117,8 @@ def unscaled(unet: Any, cond: Conditioning, factor: float) -> torch.Tensor:
         masked_image_latents=cond.masked_image_latents.to(half),
     )
     try:
-        with predict.frozen(network), AttentionHooks(network, PLAN) as hooks, torch.enable_grad():
-            hooks.half = "cond"
+        hooks = AttentionHooks(network, PLAN)
+        with predict.Frozen(network), hooks, hooks.call("cond"), torch.enable_grad():
             leaf = x_t().half().requires_grad_()
             predict.call(network, there.unet_inputs(leaf, slice(1, 2)), 801)
             with torch.enable_grad():  # the graph ends with the scores

@@ -1,0 +1,103 @@
+"""An interrupt at any line leaves the UNet as it was, and the next run its numbers."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hdpainter_nb import Job, Sampler
+from hdpainter_nb.attention import hooks
+from hdpainter_nb.models.model import Model
+from hdpainter_nb.sampling import predict
+from hdpainter_nb.utils import messages
+from support.hook_traces import snapshot
+
+pytestmark = pytest.mark.diffusers
+
+FILES = {hooks.__file__, predict.__file__, messages.__file__}
+
+
+def lines_of(act: Callable[[], Any]) -> list[tuple[str, int]]:
+    """The different lines of the code under test that `act` runs, in their order."""
+    lines: dict[tuple[str, int], None] = {}
+    _traced(act, lambda file, line: lines.setdefault((file, line)))
+    return list(lines)
+
+
+def interrupted_at(act: Callable[[], Any], place: tuple[str, int], visit: int) -> bool:
+    """Run `act` with an interrupt at a line, the so-manieth time that it is reached."""
+    left = [visit]
+
+    def strike(file: str, line: int) -> None:
+        if (file, line) == place:
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+
+    try:
+        _traced(act, strike)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _traced(act: Callable[[], Any], seen: Callable[[str, int], Any]) -> None:
+    def local(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line":
+            seen(frame.f_code.co_filename, frame.f_lineno)
+        return local
+
+    def entering(frame: FrameType, event: str, _: Any) -> Any:
+        return local if frame.f_code.co_filename in FILES else None
+
+    before = sys.gettrace()
+    sys.settrace(entering)
+    try:
+        act()
+    finally:
+        sys.settrace(before)
+
+
+def small_job(**settings: Any) -> Job:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    hole = np.zeros((64, 64), bool)
+    hole[16:48, 16:48] = True
+    return Job(picture, hole, "a red star", steps=2, **settings)
+
+
+@pytest.mark.parametrize("settings", [{}, {"rasg": False}], ids=["with a gradient", "without"])
+def test_an_interrupt_at_any_line_of_a_step(model: Model, settings: dict[str, Any]) -> None:
+    job = small_job(**settings)
+    sampler = Sampler(model, job)
+    expected = Sampler(model, job).step().x0_latents
+    before = snapshot(model.unet)
+    struck = 0
+    for place in lines_of(Sampler(model, job).step):
+        for visit in (1, 2):
+            struck += interrupted_at(sampler.step, place, visit)
+            if sampler.index:  # the line was not reached so often
+                sampler.restart()
+                sampler = sampler.branch()
+            where = f"{place[0].rsplit('/', 1)[-1]}:{place[1]}, visit {visit}"
+            assert snapshot(model.unet) == before, where
+            assert torch.is_grad_enabled(), where
+    assert struck > 100
+    np.testing.assert_array_equal(Sampler(model, job).step().x0_latents, expected)
+
+
+def test_an_interrupt_while_logging_is_quiet(model: Model) -> None:
+    job = small_job()
+    struck = 0
+    for place in lines_of(lambda: Sampler(model, job)):
+        for visit in (1, 2):
+            struck += interrupted_at(lambda: Sampler(model, job), place, visit)
+            assert logging.root.manager.disable == logging.NOTSET, (place, visit)
+    assert struck > 10
