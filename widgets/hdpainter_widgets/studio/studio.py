@@ -6,7 +6,7 @@ import html
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import ipywidgets as w
 
@@ -15,6 +15,7 @@ from hdpainter_nb.errors import HDPainterError, HDPainterWarning, SettingsError
 from hdpainter_nb.job import Job
 from hdpainter_nb.settings import Preset, Settings
 from hdpainter_nb.trace.trace import Trace
+from hdpainter_nb.utils.check import one_of
 from hdpainter_widgets.notebook import NotebookWidget, replace_earlier, with_children
 from hdpainter_widgets.pictures import as_png, placeholder, preview
 from hdpainter_widgets.player.frames import Looks, beside, tiles
@@ -299,10 +300,9 @@ class Studio(NotebookWidget, w.VBox):
         super().close()
 
     def _worker(self, which: str) -> BaseRunner:
+        one_of("of", which, get_args(Which))
         if which == "run":
             return self.runner
-        if which != "x4":
-            raise SettingsError(f"of={which!r} is not one of 'run', 'x4'.")
         if self.enlarging.runner is None:
             raise SettingsError("Nothing is made larger yet: call upscale() first.")
         return self.enlarging.runner

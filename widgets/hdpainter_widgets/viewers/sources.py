@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hdpainter_nb.select import Word
+from hdpainter_nb.select import Word, check_word
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_widgets.runner.base import BaseRunner
 
@@ -119,7 +119,5 @@ def _each_once(words: Iterable[Word]) -> list[str]:
 
 def _refuse_others(words: Sequence[str], of_prompt: Sequence[str]) -> None:
     """Raise `ValueError` for a word that the prompt lacks, unless its words are not known yet."""
-    for word in words:
-        if of_prompt and word not in of_prompt:
-            names = ", ".join(map(repr, of_prompt))
-            raise ValueError(f"{word!r} is not a word of this prompt; its words are {names}")
+    for word in words if of_prompt else ():
+        check_word(word, of_prompt, ValueError)
