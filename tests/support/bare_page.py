@@ -1,4 +1,4 @@
-"""A bundled widget alone on a page: its Python side is a real widget, all between is a stand-in."""
+"""A bundled widget alone on a page: `BarePage`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ window.start = async (source, css, state) => {
 
 
 class BarePage:
-    """One widget on a page of its own.
+    """One widget on a page of its own: its Python side is real, all between is a stand-in.
 
     Args:
         page: of Playwright.
@@ -84,13 +84,16 @@ class BarePage:
         """What Python sent, to the page."""
         while self.outbox:
             message = self.outbox.pop(0)
+            buffers = [_coded(b) for b in message["buffers"]]
             if message["method"] == "update":
                 state = {name: _coded(value) for name, value in message["state"].items()}
+                paths = message.get("buffer_paths", [])
+                state |= {path[0]: b for path, b in zip(paths, buffers, strict=True)}
                 self.page.evaluate("(state) => model.take(state)", state)
             elif message["method"] == "custom":
                 self.page.evaluate(
                     "([content, buffers]) => model.tell('msg:custom', content, buffers.map(plain))",
-                    [message["content"], [_coded(b) for b in message["buffers"]]],
+                    [message["content"], buffers],
                 )
 
     def until(self, holds: Callable[[], Any]) -> None:
@@ -107,7 +110,13 @@ class BarePage:
     def _receive(self, text: str) -> None:
         data = json.loads(text)
         buffers = [memoryview(base64.b64decode(b["b64"])) for b in data.pop("given", ())]
-        message = {"content": {"data": {**data, "buffer_paths": []}}, "buffers": buffers}
+        paths = []
+        for name, value in list(data.get("state", {}).items()):
+            if isinstance(value, dict) and "b64" in value:
+                buffers.append(memoryview(base64.b64decode(value["b64"])))
+                paths.append([name])
+                del data["state"][name]
+        message = {"content": {"data": {**data, "buffer_paths": paths}}, "buffers": buffers}
         self.widget._handle_msg(message)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from browser.servers import BROWSER_ARGS, find_browser
 from hdpainter_widgets.lens import Lens
 from hdpainter_widgets.studio.shortcuts import Shortcuts
-from support.bare_page import LONG, BarePage
+from support.bare_page import BarePage
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -62,35 +61,12 @@ class LensPage(BarePage):
         return str(self.page.locator(".hdp-foot").inner_text())
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = find_browser()
-    if found is None:
-        pytest.skip("there is no Chromium")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=BROWSER_ARGS, timeout=LONG)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_lens(browser: Any) -> Iterator[Callable[..., LensPage]]:
-    contexts = []
-    complaints: list[str] = []
-
+def open_lens(blank_page: Callable[..., Any]) -> Callable[..., LensPage]:
     def open_(lens: Lens, **options: Any) -> LensPage:
-        options = {"viewport": {"width": 820, "height": 800}, **options}
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(LONG)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        return LensPage(page, lens)
+        return LensPage(blank_page(**{"viewport": {"width": 820, "height": 800}, **options}), lens)
 
-    yield open_
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    return open_
 
 
 @pytest.fixture
@@ -257,11 +233,10 @@ APP = """<div class="hdp-studio"><input id="text"><button id="b">b</button>
 <div id="part" tabindex="0"></div><div id="cell"></div></div><button id="out">o</button>"""
 
 
-def test_an_apps_keys_count_wherever_the_focus_is_in_it(browser: Any) -> None:
+def test_an_apps_keys_count_wherever_the_focus_is_in_it(blank_page: Callable[..., Any]) -> None:
     heard: list[str] = []
     widget = Shortcuts((("U", "upscale", "upscale"), ("S", "save", "save")), heard.append)
-    context = browser.new_context()
-    page = context.new_page()
+    page = blank_page()
     it = BarePage(page, widget, APP)
     page.locator(".hdp-keys").wait_for()
     assert [k.inner_text() for k in page.locator("kbd").all()] == ["U", "S", "?"]
@@ -280,4 +255,3 @@ def test_an_apps_keys_count_wherever_the_focus_is_in_it(browser: Any) -> None:
     page.wait_for_timeout(100)
     assert heard == ["upscale", "save"]
     assert page.locator("#text").input_value() == "u"
-    context.close()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,121 +12,25 @@ import pytest
 from numpy.typing import NDArray
 
 from hdpainter_widgets.painter import MaskPainter
+from support.bare_page import BarePage
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
-LONG = 30_000  # milliseconds; a busy machine takes its time
 
-# What anywidget is to a widget, as little as will do. Bytes travel as base64.
-FAKE = """
-const coded = (value) => value instanceof DataView
-  ? {b64: btoa(Array.from(new Uint8Array(value.buffer, value.byteOffset, value.byteLength),
-      (byte) => String.fromCharCode(byte)).join(""))}
-  : value;
-const plain = (value) => value && value.b64 !== undefined
-  ? new DataView(Uint8Array.from(atob(value.b64), (c) => c.charCodeAt(0)).buffer)
-  : value;
-class Model {
-  constructor(state) { this.state = {}; this.handlers = []; this.dirty = {}; this.take(state); }
-  get(name) { return this.state[name]; }
-  set(name, value) {
-    this.state[name] = value;
-    this.dirty[name] = value;
-    this.tell(`change:${name}`);
-  }
-  save_changes() {
-    const state = Object.fromEntries(Object.entries(this.dirty).map(([k, v]) => [k, coded(v)]));
-    this.dirty = {};
-    this.saved = performance.now();
-    toPython(JSON.stringify({method: "update", state}));
-  }
-  send(content, _callbacks, buffers = []) {
-    const given = buffers.map((b) => coded(new DataView(b)));
-    toPython(JSON.stringify({method: "custom", content, given}));
-  }
-  on(event, handler) { this.handlers.push([event, handler]); }
-  off(event, handler) {
-    this.handlers = this.handlers.filter(([e, h]) => e !== event || h !== handler);
-  }
-  tell(event, ...args) { for (const [e, h] of [...this.handlers]) if (e === event) h(...args); }
-  take(state) {
-    for (const [name, value] of Object.entries(state)) this.state[name] = plain(value);
-    for (const name of Object.keys(state)) this.tell(`change:${name}`);
-  }
-}
-window.start = async (source, css, state) => {
-  document.head.append(Object.assign(document.createElement("style"), {textContent: css}));
-  const url = URL.createObjectURL(new Blob([source], {type: "text/javascript"}));
-  const {default: widget} = await import(url);
-  window.model = new Model(state);
-  window.done = widget.render({model, el: document.getElementById("cell")});
-};
-"""
-
-
-class Page:
-    """A page with one painter on it, wired to a widget in Python."""
+class Page(BarePage):
+    """A page with one painter on it."""
 
     def __init__(self, page: Any, painter: MaskPainter) -> None:
-        self.page, self.painter = page, painter
-        self.outbox: list[dict[str, Any]] = []
-        painter._send = self._queue  # type: ignore[method-assign]
-        page.expose_function("toPython", self._receive)
-        page.set_content('<div id="cell"></div>')
-        page.add_script_tag(content=FAKE)
-        state = {name: _coded(value) for name, value in painter.get_state().items()}
-        page.evaluate(
-            "([source, css, state]) => start(source, css, state)",
-            [str(painter._esm), str(painter._css), state],
-        )
+        super().__init__(page, painter)
+        self.painter = painter
         self.stage = page.locator(".hdp-stage")
-        self.stage.wait_for(timeout=LONG)
+        self.stage.wait_for()
         page.wait_for_timeout(100)
-        self.updates = 0
-
-    def _queue(self, msg: dict[str, Any], buffers: Any = None) -> None:
-        self.outbox.append({**msg, "buffers": [bytes(b) for b in buffers or ()]})
+        self.updates = 0  # masks that have arrived
 
     def _receive(self, text: str) -> None:
-        data = json.loads(text)
-        buffers = [memoryview(base64.b64decode(b["b64"])) for b in data.pop("given", ())]
-        paths = []
-        for name, value in list(data.get("state", {}).items()):
-            if isinstance(value, dict) and "b64" in value:
-                buffers.append(memoryview(base64.b64decode(value["b64"])))
-                paths.append([name])
-                del data["state"][name]
-        message = {"content": {"data": {**data, "buffer_paths": paths}}, "buffers": buffers}
-        self.painter._handle_msg(message)
-        self.updates += "_mask" in str(paths)
-
-    def deliver(self) -> None:
-        """What Python sent, to the page."""
-        while self.outbox:
-            message = self.outbox.pop(0)
-            buffers = [_coded(b) for b in message["buffers"]]
-            if message["method"] == "update":
-                state = {name: _coded(value) for name, value in message["state"].items()}
-                paths = message.get("buffer_paths", [])
-                state |= {path[0]: b for path, b in zip(paths, buffers, strict=True)}
-                self.page.evaluate("(state) => model.take(state)", state)
-            elif message["method"] == "custom":
-                self.page.evaluate(
-                    "([content, buffers]) => model.tell('msg:custom', content, buffers.map(plain))",
-                    [message["content"], buffers],
-                )
-
-    def until(self, holds: Callable[[], Any]) -> None:
-        end = time.monotonic() + LONG / 1000
-        while not holds():
-            assert time.monotonic() < end, "waited in vain"
-            self.page.wait_for_timeout(20)
-            self.deliver()
+        super()._receive(text)
+        self.updates += '"_mask"' in text
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Where a point of the picture lies on the page, as long as the picture is fitted."""
@@ -156,12 +57,6 @@ class Page:
         return self.painter.mask
 
 
-def _coded(value: Any) -> Any:
-    if isinstance(value, bytes | memoryview):
-        return {"b64": base64.b64encode(value).decode()}
-    return value
-
-
 def picture(height: int = 192, width: int = 256) -> NDArray[np.uint8]:
     """A slope with a white square, whose sides lie at a quarter and a half."""
     image = np.zeros((height, width, 3), np.uint8)
@@ -171,37 +66,12 @@ def picture(height: int = 192, width: int = 256) -> NDArray[np.uint8]:
     return image
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip("there is no Chromium")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=found, args=ARGS.split(), timeout=4 * LONG
-        )
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_page(browser: Any) -> Iterator[Callable[..., Page]]:
-    contexts = []
-    complaints: list[str] = []
+def open_page(blank_page: Callable[..., Any]) -> Callable[..., Page]:
+    def open_(painter: MaskPainter) -> Page:
+        return Page(blank_page(viewport={"width": 760, "height": 900}), painter)
 
-    def open_(painter: MaskPainter, **options: Any) -> Page:
-        options = {"viewport": {"width": 760, "height": 900}, **options}
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(LONG)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        return Page(page, painter)
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert not complaints, complaints
+    return open_
 
 
 def discs(shape: tuple[int, int], x: float, y: float, radius: float) -> NDArray[np.bool_]:
