@@ -85,8 +85,8 @@ class Attention:
         self.c, self._holes = c or {}, holes or {}
         self._size, self._settings = size, settings
         self._words, self._tokens = words, tokens
-        kept = own if len(own) else cross
-        self.levels = tuple(sorted({*kept.levels.values()}))
+        queries = own if len(own) else cross
+        self.levels = tuple(sorted({*queries.levels.values()}))
 
     @classmethod
     def of(cls, record: Record) -> Attention:
@@ -291,20 +291,20 @@ class Attention:
 
     def __repr__(self) -> str:
         parts = [
-            f"{kind} at H/{level}: {len(kept.at(level))} layers"
-            for kind, kept in (("self", self.own), ("cross", self._cross))
-            for level in sorted({*kept.levels.values()})
+            f"{kind} at H/{level}: {len(queries.at(level))} layers"
+            for kind, queries in (("self", self.own), ("cross", self._cross))
+            for level in sorted({*queries.levels.values()})
         ]
         return f"Attention({', '.join(parts)})"
 
 
 def which_layers(
-    kept: QueryKeys, kind: str, level: int | None, layer: str | None
+    queries: QueryKeys, kind: str, level: int | None, layer: str | None
 ) -> tuple[int, list[str]]:
     """The level, and the names of the layers there that are meant.
 
     Args:
-        kept: what there is to choose from.
+        queries: what there is to choose from.
         kind: ``self`` or ``cross``, for messages.
         level: H/16 by default, or the layer's own.
         layer: a name or pattern; all where None.
@@ -312,8 +312,8 @@ def which_layers(
     Raises:
         SettingsError: nothing was kept, or no such level or layer.
     """
-    need_queries(kept, kind)
-    levels = kept.levels
+    need_queries(queries, kind)
+    levels = queries.levels
     fitting = {n: at for n, at in levels.items() if layer is None or matches(n, (layer,))}
     if not fitting:
         listed = "\n  ".join(f"{name} (H/{at})" for name, at in levels.items())
@@ -328,18 +328,18 @@ def which_layers(
     return level, names
 
 
-def need_queries(kept: QueryKeys, kind: str) -> None:
+def need_queries(queries: QueryKeys, kind: str) -> None:
     """Raise `SettingsError` where no queries and keys were kept."""
-    if not len(kept):
+    if not len(queries):
         raise SettingsError(
             f"Queries and keys of {kind}-attention were not kept: capture them with "
             f"queries={kind!r}."
         )
 
 
-def chosen_head(x: NDArray[Any], head: int | None, kept: Sequence[int] | None) -> Float32:
-    """(heads, n, d) in float32: all heads, or the one of this number."""
-    numbers = range(len(x)) if kept is None else kept[: len(x)]
+def chosen_head(x: NDArray[Any], head: int | None, heads: Sequence[int] | None) -> Float32:
+    """(heads, n, d) in float32: all heads, or the one of this number among `heads`."""
+    numbers = range(len(x)) if heads is None else heads[: len(x)]
     if head is not None and head not in numbers:
         raise SettingsError(f"There is no head {head}; kept are {list(numbers)}.")
     chosen = x if head is None else x[numbers.index(head)][None]

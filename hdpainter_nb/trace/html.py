@@ -1,4 +1,4 @@
-"""A trace as one file of HTML that needs no kernel and no network: to look at, keep and send.
+"""A run as one page of HTML that needs neither a kernel nor a network.
 
 The file holds the steps (see `hdpainter_nb.trace.web`) as json and base64, and the script and style
 that show it. Its content security policy forbids any request. What people typed is text in it,
@@ -77,16 +77,16 @@ def write_page(
         title = next((b.prompt for b in traces[0].branches.values() if b.prompt), "HD-Painter")
     if not isinstance(title, str):
         raise TypeError(f"title must be a string, not {type(title).__name__}.")
-    films, parts = [], []
+    runs, parts = [], []
     for number, trace in enumerate(traces):
         buffers: list[bytes] = []
-        opening = web.run_message(trace, buffers)
-        frames = [
+        run = web.run_message(trace, buffers)
+        steps = [
             web.step_message(node, buffers, maps=maps, picture=trace.pictures.get(node.id))
             for node in sorted(trace.nodes.values(), key=lambda node: node.id)
             if node.record is not None
         ]
-        films.append({"opening": opening, "frames": frames, "lengths": [*map(len, buffers)]})
+        runs.append({"opening": run, "frames": steps, "lengths": [*map(len, buffers)]})
         code = base64.b64encode(b"".join(buffers)).decode()
         kind = "application/octet-stream;base64"
         parts.append(f'<script type="{kind}" id="buffers-{number}">{code}</script>')
@@ -95,11 +95,13 @@ def write_page(
         title=html.escape(title),
         style=_inert(_read("page.css"), "style"),
         picture=_picture(traces[0]),
-        data=_json({"title": title, "films": films}),
+        data=_json({"title": title, "films": runs}),
         buffers="\n".join(parts),
         script=_inert(_read("page.js"), "script"),
     )
-    return _write(Path(path), text.encode(errors="replace"))
+    with replacing(path) as part:
+        part.write_bytes(text.encode(errors="replace"))
+    return Path(path)
 
 
 def _json(value: Any) -> str:
@@ -119,25 +121,19 @@ def _read(name: str) -> str:
 
 def _picture(trace: Tree) -> str:
     """An <img> of the newest picture, for browsers that run no scripts."""
-    found = None
+    picture = None
     for branch in reversed(trace.branches):
         records = trace.records(branch)
-        found = trace.picture(branch)
-        if found is None and records:
-            found = records[-1].x0_preview
-        if found is not None:
+        picture = trace.picture(branch)
+        if picture is None and records:
+            picture = records[-1].x0_preview
+        if picture is not None:
             break
     else:
-        found = trace.image
-    if found is None:
+        picture = trace.image
+    if picture is None:
         return ""
     buffers: list[bytes] = []
-    still = web.encode_image(found, buffers)
+    image = web.encode_image(picture, buffers)
     code = base64.b64encode(buffers[0]).decode()
-    return f'<img alt="The newest picture" src="data:{still["mime"]};base64,{code}">'
-
-
-def _write(path: Path, content: bytes) -> Path:
-    with replacing(path) as part:
-        part.write_bytes(content)
-    return path
+    return f'<img alt="The newest picture" src="data:{image["mime"]};base64,{code}">'

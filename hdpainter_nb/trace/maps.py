@@ -1,4 +1,4 @@
-"""Attention maps by word, token, level and layer, as NumPy arrays."""
+"""Attention maps as NumPy arrays, which are looked up by what they belong to."""
 
 from __future__ import annotations
 

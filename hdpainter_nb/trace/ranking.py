@@ -1,8 +1,8 @@
-"""Find the needle: which layers, heads and steps carry a word. NumPy only.
+"""Every map of a word that was kept, ranked by how well it localises the mask.
 
-Every map of the word that was kept is scored: how concentrated it is, and how well it agrees with
-the mask. Attention is cheap to find and easy to over-read: a head that looks at the hole need not
-be a head that fills it. ``branch(edit=ScaleHead(row.layer, row.head, 0))`` asks the model.
+It finds the layers, heads and steps that carry the word. Attention is cheap to find and easy to
+over-read: a head that looks at the hole need not be a head that fills it.
+``branch(edit=ScaleHead(row.layer, row.head, 0))`` asks the model.
 """
 
 from __future__ import annotations
@@ -24,102 +24,21 @@ from hdpainter_nb.utils import html
 from hdpainter_nb.utils.check import as_tuple, one_of
 
 __all__ = [
-    "AGREEMENT",
+    "LOCALISATION",
     "METRICS",
     "RankedMap",
     "WordRanking",
-    "agreement",
-    "at_level",
     "concentration",
+    "localisation",
+    "mask_at_level",
     "screen",
 ]
-
-AGREEMENT = ("inside", "iou", "auc", "pointing")
-
-
-def concentration(maps: Float) -> Float:
-    """1 - H / log(hw), H the entropy of a map as a distribution over its positions.
-
-    Args:
-        maps: (n, hw), not negative.
-
-    Returns:
-        (n,), 0 for an even or empty map, 1 for a single position.
-    """
-    total = maps.sum(1, keepdims=True, dtype=np.float64)
-    p = maps / np.where(total > 0, total, 1.0)
-    entropy = -(p * np.log(np.where(p > 0, p, 1.0))).sum(1)
-    even = 1 - entropy / np.log(max(maps.shape[1], 2))
-    found: Float = np.where(total[:, 0] > 0, even, 0.0)
-    return found
-
-
-def agreement(maps: Float, mask: NDArray[np.bool_] | None) -> dict[str, Float]:
-    """How well maps tell masked positions from known ones, whatever their scale.
-
-    Positions of one value stand or fall together: a threshold lies between values, the area under
-    the curve counts a tie as half, and of several peaks each counts its part.
-
-    Args:
-        maps: (n, hw).
-        mask: (hw,); None, or all of one kind, gives NaN.
-
-    Returns:
-        ``inside``, ``iou``, ``auc`` and ``pointing``, each (n,); as in `screen.Row`.
-    """
-    count, size = maps.shape
-    masked = 0 if mask is None else int(mask.sum())
-    if mask is None or not 0 < masked < size:
-        return {name: np.full(count, np.nan) for name in AGREEMENT}
-    order = np.argsort(-maps, axis=1, kind="stable")
-    values = np.take_along_axis(maps, order, 1)
-    ends = np.ones((count, size), np.bool_)  # where a run of equal values ends
-    ends[:, :-1] = values[:, :-1] != values[:, 1:]
-    places = np.where(ends, np.arange(size), size)
-    end = np.minimum.accumulate(places[:, ::-1], axis=1)[:, ::-1]  # of each position's own run
-    hits = np.take_along_axis(mask[order].cumsum(1), end, 1)  # masked among the highest
-    misses = end + 1 - hits
-    true = np.pad(hits / masked, ((0, 0), (1, 0)))
-    false = np.pad(misses / (size - masked), ((0, 0), (1, 0)))
-    total = maps.sum(1, dtype=np.float64)
-    return {
-        "inside": maps[:, mask].sum(1, dtype=np.float64) / np.where(total > 0, total, np.nan),
-        "iou": (hits / (masked + misses)).max(1),
-        "auc": (np.diff(false, axis=1) * (true[:, 1:] + true[:, :-1]) / 2).sum(1),
-        "pointing": hits[:, 0] / (end[:, 0] + 1),
-    }
-
-
-def at_level(
-    mask: NDArray[np.bool_] | None,
-    crop: tuple[int, int, int, int] | None,
-    frame: tuple[int, int],
-    level: int,
-) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_]]:
-    """The mask at a level, by area, and which positions are the picture's and not padding."""
-    top, left, height, width = crop or (0, 0, *frame)
-    part = (slice(top, top + height), slice(left, left + width))
-    whole = np.zeros(frame, np.bool_)
-    whole[part] = True
-    valid = _by_area(whole, level)
-    if mask is None:
-        return None, valid
-    rows = (np.arange(height) * mask.shape[0]) // height
-    columns = (np.arange(width) * mask.shape[1]) // width
-    whole[part] = mask[rows][:, columns]
-    return _by_area(whole, level), valid
-
-
-def _by_area(mask: NDArray[np.bool_], level: int) -> NDArray[np.bool_]:
-    """(H, W) -> (H/level, W/level): True where more than half of the pixels are."""
-    height, width = (n // level for n in mask.shape)
-    cells = mask[: height * level, : width * level].reshape(height, level, width, level)
-    return cells.mean((1, 3)) > 0.5
-
 
 Metric = Literal["concentration", "inside", "iou", "auc", "pointing"]
 Key = Literal["step", "level", "layer", "head"]
 METRICS: tuple[Metric, ...] = ("concentration", "inside", "iou", "auc", "pointing")
+LOCALISATION = METRICS[1:]
+"""The scores that compare a map with the mask."""
 _KEYS: tuple[Key, ...] = ("step", "level", "layer", "head")
 _SHOWN = 12  # rows in a notebook
 
@@ -149,11 +68,11 @@ class RankedMap:
 class WordRanking:
     """The maps of a word with their scores: sort, choose, average, look.
 
-    >>> found = trace.screen("star")
-    >>> found.per("layer", "head").top(5)               # over all steps
-    >>> found.where(level=16, layer="up*").top(5, by="iou")
-    >>> found.per("step").to_numpy()["auc"]
-    >>> hdpainter_nb.views.needles(found.per("layer", "head"))
+    >>> ranking = trace.screen("star")
+    >>> ranking.per("layer", "head").top(5)             # over all steps
+    >>> ranking.where(level=16, layer="up*").top(5, by="iou")
+    >>> ranking.per("step").to_numpy()["auc"]
+    >>> hdpainter_nb.views.needles(ranking.per("layer", "head"))
 
     Attributes:
         word: what was looked for.
@@ -208,10 +127,10 @@ class WordRanking:
         rows = list(self.rows)
         for name, wanted in chosen.items():
             self._apart(name)
-            there = dict.fromkeys(getattr(row, name) for row in rows)
+            values = dict.fromkeys(getattr(row, name) for row in rows)
             rows = [row for row in rows if _fits(name, getattr(row, name), wanted)]
             if not rows:
-                listed = "".join(f"\n  {value}" for value in there)
+                listed = "".join(f"\n  {value}" for value in values)
                 raise SettingsError(f"No row has {name}={wanted!r}. There are{listed or ' none'}")
         return self._with(rows)
 
@@ -226,19 +145,19 @@ class WordRanking:
         groups: dict[tuple[Any, ...], list[RankedMap]] = {}
         for row in self.rows:
             groups.setdefault(tuple(getattr(row, k) for k in _KEYS if k in keep), []).append(row)
-        found = []
+        means = []
         for rows in groups.values():
             keys: dict[str, Any] = {k: getattr(rows[0], k) if k in keep else None for k in _KEYS}
             scores: dict[str, Any] = {m: _mean([getattr(r, m) for r in rows]) for m in METRICS}
-            found.append(RankedMap(**keys, **scores))
-        return self._with(found)
+            means.append(RankedMap(**keys, **scores))
+        return self._with(means)
 
     def map(self, row: RankedMap) -> Float:
         """The map (h, w) that a row speaks of, or the mean of its maps at the highest resolution.
 
         It covers the padded picture.
         """
-        level, found = row.level, []
+        level, chosen = row.level, []
         for record in self.records:
             if row.step not in (None, record.index):
                 continue
@@ -247,8 +166,8 @@ class WordRanking:
                     level = at
                 if at != level or row.layer not in (None, name):
                     continue
-                found += [m for h, m in zip(heads, maps, strict=True) if row.head in (None, h)]
-        mean: Float = np.mean(found, axis=0, dtype=np.float32)
+                chosen += [m for h, m in zip(heads, maps, strict=True) if row.head in (None, h)]
+        mean: Float = np.mean(chosen, axis=0, dtype=np.float32)
         return mean
 
     def record(self, row: RankedMap) -> Record:
@@ -307,31 +226,114 @@ class WordRanking:
 
 
 def screen(trace: Tree, word: str | int, branch: int | str = 0) -> WordRanking:
-    """See `Trace.screen`."""
+    """Score every map of a word that was kept.
+
+    Args:
+        trace: whose steps.
+        word: a word of the prompt, or a token's position.
+        branch: from its root.
+
+    Raises:
+        KeyError: no such word or branch.
+        SettingsError: no maps were kept.
+    """
     records = tuple(r for r in trace.records(branch) if r.cross.levels)
     if not records:
         raise SettingsError(
             "This branch holds no cross-attention maps: capture with Capture.standard(), or, to "
             "tell heads apart, Capture(cross='heads')."
         )
-    there = tuple(r for r in records if isinstance(word, int) or word in r.cross)
-    if not there:
+    with_word = tuple(r for r in records if isinstance(word, int) or word in r.cross)
+    if not with_word:
         records[0].cross[word]  # says what there is
     mask = None if trace.mask is None else np.asarray(trace.mask, np.bool_)
     rows, details = [], set()
-    for record in there:
+    for record in with_word:
         frame = tuple(record.settings.factor * n for n in record.latents.shape[-2:])
         for level, layer, heads, maps in _maps(record, word):
             details.add("mean" if layer is None else "layers" if heads == [None] else "heads")
-            inside, valid = at_level(mask, trace.crop, (frame[0], frame[1]), level)
+            inside, valid = mask_at_level(mask, trace.crop, (frame[0], frame[1]), level)
             flat = maps.reshape(len(maps), -1)[:, valid.ravel()]  # (heads, hw)
             scores = {"concentration": concentration(flat)}
-            scores |= agreement(flat, None if inside is None else inside[valid])
+            scores |= localisation(flat, None if inside is None else inside[valid])
             for i, head in enumerate(heads):
                 values = {name: float(scores[name][i]) for name in METRICS}
                 rows.append(RankedMap(record.index, level, layer, head, **values))
     detail = next(d for d in ("heads", "layers", "mean") if d in details)
-    return WordRanking(word, tuple(rows), detail, there, mask, trace.crop)
+    return WordRanking(word, tuple(rows), detail, with_word, mask, trace.crop)
+
+
+def concentration(maps: Float) -> Float:
+    """1 - H / log(hw), H the entropy of a map as a distribution over its positions.
+
+    Args:
+        maps: (n, hw), not negative.
+
+    Returns:
+        (n,), 0 for an even or empty map, 1 for a single position.
+    """
+    total = maps.sum(1, keepdims=True, dtype=np.float64)
+    p = maps / np.where(total > 0, total, 1.0)
+    entropy = -(p * np.log(np.where(p > 0, p, 1.0))).sum(1)
+    share = 1 - entropy / np.log(max(maps.shape[1], 2))
+    scores: Float = np.where(total[:, 0] > 0, share, 0.0)
+    return scores
+
+
+def localisation(maps: Float, mask: NDArray[np.bool_] | None) -> dict[str, Float]:
+    """How well maps tell masked positions from known ones, whatever their scale.
+
+    Positions of one value stand or fall together: a threshold lies between values, the area under
+    the curve counts a tie as half, and of several peaks each counts its part.
+
+    Args:
+        maps: (n, hw).
+        mask: (hw,); None, or all of one kind, gives NaN.
+
+    Returns:
+        ``inside``, ``iou``, ``auc`` and ``pointing``, each (n,); as in `RankedMap`.
+    """
+    count, size = maps.shape
+    masked = 0 if mask is None else int(mask.sum())
+    if mask is None or not 0 < masked < size:
+        return {name: np.full(count, np.nan) for name in LOCALISATION}
+    order = np.argsort(-maps, axis=1, kind="stable")
+    values = np.take_along_axis(maps, order, 1)
+    ends = np.ones((count, size), np.bool_)  # where a run of equal values ends
+    ends[:, :-1] = values[:, :-1] != values[:, 1:]
+    places = np.where(ends, np.arange(size), size)
+    end = np.minimum.accumulate(places[:, ::-1], axis=1)[:, ::-1]  # of each position's own run
+    hits = np.take_along_axis(mask[order].cumsum(1), end, 1)  # masked among the highest
+    misses = end + 1 - hits
+    true = np.pad(hits / masked, ((0, 0), (1, 0)))
+    false = np.pad(misses / (size - masked), ((0, 0), (1, 0)))
+    total = maps.sum(1, dtype=np.float64)
+    return {
+        "inside": maps[:, mask].sum(1, dtype=np.float64) / np.where(total > 0, total, np.nan),
+        "iou": (hits / (masked + misses)).max(1),
+        "auc": (np.diff(false, axis=1) * (true[:, 1:] + true[:, :-1]) / 2).sum(1),
+        "pointing": hits[:, 0] / (end[:, 0] + 1),
+    }
+
+
+def mask_at_level(
+    mask: NDArray[np.bool_] | None,
+    crop: tuple[int, int, int, int] | None,
+    frame: tuple[int, int],
+    level: int,
+) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_]]:
+    """The mask at a level, by area, and which positions are the picture's and not padding."""
+    top, left, height, width = crop or (0, 0, *frame)
+    part = (slice(top, top + height), slice(left, left + width))
+    whole = np.zeros(frame, np.bool_)
+    whole[part] = True
+    valid = _by_area(whole, level)
+    if mask is None:
+        return None, valid
+    rows = (np.arange(height) * mask.shape[0]) // height
+    columns = (np.arange(width) * mask.shape[1]) // width
+    whole[part] = mask[rows][:, columns]
+    return _by_area(whole, level), valid
 
 
 def _maps(
@@ -352,11 +354,18 @@ def _maps(
 
 def _mean(values: list[float]) -> float:
     """Of those that are numbers."""
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+    numbers = [value for value in values if not np.isnan(value)]
+    return float(np.mean(numbers)) if numbers else float("nan")
 
 
 def _fits(name: str, value: Any, wanted: Any) -> bool:
     if name != "layer" or value is None or wanted is None:
         return bool(value == wanted)
     return matches(value, as_tuple(wanted))
+
+
+def _by_area(mask: NDArray[np.bool_], level: int) -> NDArray[np.bool_]:
+    """(H, W) -> (H/level, W/level): True where more than half of the pixels are."""
+    height, width = (n // level for n in mask.shape)
+    cells = mask[: height * level, : width * level].reshape(height, level, width, level)
+    return cells.mean((1, 3)) > 0.5

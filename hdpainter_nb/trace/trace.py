@@ -93,8 +93,8 @@ class Trace(Tree):
         if picture is None and last:
             picture = last[0].x0_preview
         shown = [] if picture is None else [html.picture(picture)]
-        kept = html.table(dict(zip(("kept", "held"), self._kept(), strict=True))) if rows else ""
-        return html.card(*shown, html.table(rows) + kept)
+        facts = html.table(dict(zip(("kept", "held"), self._kept(), strict=True))) if rows else ""
+        return html.card(*shown, html.table(rows) + facts)
 
     # --- one file --------------------------------------------------------------------------------
 

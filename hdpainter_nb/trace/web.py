@@ -37,37 +37,23 @@ def run_message(trace: Tree, buffers: Buffers) -> Json:
     the maps cover) and crop (top, left, height, width of the picture inside it), image and mask
     (images; null without a picture), branches.
     """
-    found: Json = {"version": FILM_VERSION, "model": trace.model, "branches": branches(trace)}
+    message: Json = {"version": FILM_VERSION, "model": trace.model, "branches": branches(trace)}
     root = next((node for node in trace.nodes.values() if node.record is None), None)
     height, width = (0, 0) if root is None else (trace.factor * n for n in root.latents.shape[-2:])
-    found |= {"frame": [height, width], "crop": [0, 0, height, width], "size": [height, width]}
-    found |= {"image": None, "mask": None}
+    message |= {"frame": [height, width], "crop": [0, 0, height, width], "size": [height, width]}
+    message |= {"image": None, "mask": None}
     if trace.crop is not None:
-        found["crop"] = list(trace.crop)
+        message["crop"] = list(trace.crop)
     if trace.image is not None and trace.mask is not None:
-        found["size"] = list(trace.mask.shape)
-        found["image"] = encode_image(trace.image, buffers)
-        found["mask"] = encode_image(trace.mask.astype(np.uint8) * 255, buffers, lossless=True)
-    return found
+        message["size"] = list(trace.mask.shape)
+        message["image"] = encode_image(trace.image, buffers)
+        message["mask"] = encode_image(trace.mask.astype(np.uint8) * 255, buffers, lossless=True)
+    return message
 
 
 def branches(trace: Tree) -> list[Json]:
     """The lines of steps: id, name, prompt, method, parent (branch), start and tip (nodes)."""
     return [_branch(trace, branch) for branch in trace.branches.values()]
-
-
-def _branch(trace: Tree, branch: Branch) -> Json:
-    return {
-        "id": branch.id,
-        "name": branch.name,
-        "prompt": branch.prompt,
-        "method": branch.settings.method,
-        "parent": branch.parent,
-        "start": branch.start,
-        "tip": trace.tips[branch.id],
-        "settings": {n: repr(value) for n, value in branch.settings.changed().items()},
-        "edits": [str(edit) for edit in branch.edits],
-    }
 
 
 def step_message(
@@ -88,8 +74,8 @@ def step_message(
     record = node.record
     if record is None:
         raise ValueError("A root has no record, so it makes no frame.")
-    found: Json = {name: _number(getattr(record, name)) for name in PLAIN_FIELDS}
-    found |= {
+    message: Json = {name: _number(getattr(record, name)) for name in PLAIN_FIELDS}
+    message |= {
         "node": node.id,
         "parent": node.parent,
         "branch": node.branch,
@@ -101,7 +87,7 @@ def step_message(
         "picture": encode_image(picture, buffers) if picture is not None else None,
         "maps": _maps(record, buffers) if maps else [],
     }
-    return found
+    return message
 
 
 def encode_image(array: NDArray[np.uint8], buffers: Buffers, *, lossless: bool = False) -> Json:
@@ -141,6 +127,20 @@ def encode_map(array: NDArray[Any], buffers: Buffers) -> Json:
     }
 
 
+def _branch(trace: Tree, branch: Branch) -> Json:
+    return {
+        "id": branch.id,
+        "name": branch.name,
+        "prompt": branch.prompt,
+        "method": branch.settings.method,
+        "parent": branch.parent,
+        "start": branch.start,
+        "tip": trace.tips[branch.id],
+        "settings": {n: repr(value) for n, value in branch.settings.changed().items()},
+        "edits": [str(edit) for edit in branch.edits],
+    }
+
+
 def _maps(record: Record, buffers: Buffers) -> list[Json]:
     named: Mapping[str, Any] = {
         "cross": _whole(record.cross),  # ([heads,] tokens, h, w)
@@ -148,7 +148,7 @@ def _maps(record: Record, buffers: Buffers) -> list[Json]:
         "similarity": record.similarity,  # (h, w)
         "similarity_painta": record.similarity_painta,  # (h, w)
     }
-    found = [
+    maps = [
         {"kind": kind, "level": level, "layer": layer, **encode_map(array, buffers)}
         for kind, levels in named.items()
         for level, layers in levels.layers.items()
@@ -156,8 +156,8 @@ def _maps(record: Record, buffers: Buffers) -> list[Json]:
     ]
     if record.scores is not None:
         scores = encode_map(record.cross.spread(record.scores), buffers)  # (tokens, h, w)
-        found.append({"kind": "scores", "level": SCORE_LEVEL, "layer": "mean", **scores})
-    return found
+        maps.append({"kind": "scores", "level": SCORE_LEVEL, "layer": "mean", **scores})
+    return maps
 
 
 def _whole(cross: CrossMaps) -> LevelMaps:
@@ -171,14 +171,14 @@ def _whole(cross: CrossMaps) -> LevelMaps:
 
 
 def _gradient(grad: GradStats) -> Json:
-    found: Json = {
+    numbers: Json = {
         name: _number(getattr(grad, name)) for name in ("mean", "std", "skewness", "kurtosis")
     }
     for name in ("hist", "standard_hist"):
-        found[name] = getattr(grad, name).tolist()
+        numbers[name] = getattr(grad, name).tolist()
     for name in ("edges", "standard_edges"):
-        found[name] = [_number(value) for value in getattr(grad, name)[[0, -1]]]
-    return found
+        numbers[name] = [_number(value) for value in getattr(grad, name)[[0, -1]]]
+    return numbers
 
 
 def _number(value: Any) -> Any:

@@ -14,7 +14,7 @@ from hdpainter_nb import views
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.settings import Settings
 from hdpainter_nb.trace.maps import CrossMaps, LevelMaps
-from hdpainter_nb.trace.ranking import METRICS, agreement, at_level, concentration
+from hdpainter_nb.trace.ranking import METRICS, concentration, localisation, mask_at_level
 from hdpainter_nb.trace.trace import Trace
 from support.synthetic import TOKENS, WORDS, make_record, scene
 
@@ -35,7 +35,7 @@ def make_trace(
         maps: dict[int, dict[str, np.ndarray]] = {}
         for level, names in LAYERS.items():
             size = (256 // level, 256 // level)
-            inside, _ = at_level(mask, crop, (256, 256), level)
+            inside, _ = mask_at_level(mask, crop, (256, 256), level)
             for name in names:
                 stack = rng.random((4, len(TOKENS), *size)).astype(np.float16)
                 if name == NEEDLE[0] and index >= 2:
@@ -182,7 +182,7 @@ def test_scores_are_those_of_their_definitions(kinds: int) -> None:
     rng = np.random.default_rng(kinds)
     maps = rng.integers(1, kinds + 1, (6, 40)).astype(np.float32) / kinds
     mask = rng.random(40) < 0.3
-    found = agreement(maps, mask)
+    found = localisation(maps, mask)
     for i, values in enumerate(maps):
         for name, wanted in naive(values.astype(np.float64), mask).items():
             assert found[name][i] == pytest.approx(wanted), name
@@ -190,12 +190,12 @@ def test_scores_are_those_of_their_definitions(kinds: int) -> None:
 
 def test_an_even_map_tells_nothing() -> None:
     mask = np.arange(20) < 5
-    found = agreement(np.full((1, 20), 0.3, np.float32), mask)
+    found = localisation(np.full((1, 20), 0.3, np.float32), mask)
     assert found["auc"][0] == pytest.approx(0.5)
     assert found["iou"][0] == found["pointing"][0] == 0.25
     assert found["inside"][0] == pytest.approx(0.25)
     for nothing in (None, np.zeros(20, bool), np.ones(20, bool)):
-        assert np.isnan(agreement(np.ones((1, 20), np.float32), nothing)["auc"]).all()
+        assert np.isnan(localisation(np.ones((1, 20), np.float32), nothing)["auc"]).all()
 
 
 def test_concentration_runs_from_even_to_one_position() -> None:
@@ -210,12 +210,12 @@ def test_the_mask_comes_down_by_area() -> None:
     mask = np.zeros((64, 64), bool)
     mask[:9, :32] = True  # 9 of 16 rows of a cell
     mask[32:39] = True  # 7 of 16
-    inside, valid = at_level(mask, (0, 0, 64, 64), (64, 128), 16)
+    inside, valid = mask_at_level(mask, (0, 0, 64, 64), (64, 128), 16)
     assert inside is not None
     np.testing.assert_array_equal(inside[0], [1, 1, 0, 0, 0, 0, 0, 0])
     assert not inside[1:].any()
     np.testing.assert_array_equal(valid[0], [1, 1, 1, 1, 0, 0, 0, 0])
-    half, _ = at_level(mask, (0, 0, 32, 32), (32, 32), 8)  # a picture scaled down by two
+    half, _ = mask_at_level(mask, (0, 0, 32, 32), (32, 32), 8)  # a picture scaled down by two
     np.testing.assert_array_equal(half, inside[:4, :4])
 
 
