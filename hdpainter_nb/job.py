@@ -1,4 +1,4 @@
-"""What to paint: a picture with a hole, a prompt and settings."""
+"""What a user wants painted: `Job`, a picture with a hole."""
 
 from __future__ import annotations
 
@@ -111,16 +111,16 @@ class Job(BaseJob[Settings]):
         from hdpainter_nb.images.read import read_image
 
         super().__init__(image, mask, prompt, Settings.preset(preset, **settings))
-        led = None if control is None else read_image(control)
-        if led is not None and led.shape != self.image.shape:
+        guide = None if control is None else read_image(control)
+        if guide is not None and guide.shape != self.image.shape:
             raise ImageError(
-                f"control has {led.shape[1]}x{led.shape[0]} px, the image {self.image.shape[1]}x"
-                f"{self.image.shape[0]}: make them the same size."
+                f"control has {guide.shape[1]}x{guide.shape[0]} px, the image "
+                f"{self.image.shape[1]}x{self.image.shape[0]}: make them the same size."
             )
-        if led is None and self.settings.control_scale is not None:
+        if guide is None and self.settings.control_scale is not None:
             raise SettingsError("control_scale needs a control picture: Job(..., control=picture).")
-        object.__setattr__(self, "control", led)
-        if led is not None and self.settings.control_scale is None:
+        object.__setattr__(self, "control", guide)
+        if guide is not None and self.settings.control_scale is None:
             object.__setattr__(self, "settings", self.settings.replace(control_scale=1.0))
 
     def part(self, window: tuple[slice, slice]) -> Self:

@@ -1,4 +1,4 @@
-"""What decides how a job is sampled: `Settings`, with 17 disagreements, and `UpscaleSettings`."""
+"""Every switch that decides how a job is sampled: its values, its meaning."""
 
 from __future__ import annotations
 
@@ -22,6 +22,59 @@ __all__ = [
     "UpscaleSettings",
     "WatchSettings",
 ]
+
+
+Preset = Literal["official", "paper", "community"]
+Scheduler = Literal[
+    "ddim",
+    "ddpm",
+    "pndm",
+    "euler",
+    "euler_karras",
+    "euler_a",
+    "dpm++_2m",
+    "dpm++_2m_karras",
+    "dpm++_2m_sde",
+    "dpm++_2m_sde_karras",
+    "unipc",
+]
+NOISY = ("ddim", "ddpm", "euler_a", "dpm++_2m_sde", "dpm++_2m_sde_karras")
+"""The schedulers whose steps add noise, in whose place RASG puts the gradient."""
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "official": MappingProxyType({}),
+        "paper": MappingProxyType(
+            {
+                "sigma": "cumulative",
+                "logit_shift": 0.0,
+                "reduction": "sum",
+                "score_mask": "nearest",
+                "unet_mask": "nearest",
+                "painta_mask": "nearest",
+                "c_smoothing": "none",
+                "painta_window": "first_half",
+                "prompt_additions": "none",
+            }
+        ),
+        "community": MappingProxyType(
+            {
+                "sigma": "cumulative",
+                "eta": 0.01,
+                "gradient_norm": "centred",
+                "score_mask": "bicubic",
+                "unet_mask": "nearest",
+                "painta_mask": "bicubic",
+                "painta_input": "unnormalised",
+                "painta_window": "t>=500",
+                "grid": "leading",
+                "decode": "latent",
+                "vae_encoding": "sample",
+                "prompt_additions": "bare",
+                "size": "squash",
+            }
+        ),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +116,11 @@ class BaseSettings:
 
     def replace(self, **changes: Any) -> Self:
         """A copy with `changes`; an unknown name raises `SettingsError` with the nearest match."""
-        known = [f.name for f in dataclasses.fields(self)]
+        names = [f.name for f in dataclasses.fields(self)]
         for name in changes:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(names)}."
                 raise SettingsError(f"There is no setting {name!r}.{hint}")
         return dataclasses.replace(self, **changes)
 
@@ -79,8 +132,8 @@ class BaseSettings:
 
     def changed(self) -> dict[str, Any]:
         """The settings that are not as by default: ``name -> value``."""
-        found = self.differences(type(self)())  # type: ignore[call-arg]  # each kind has defaults
-        return {name: mine for name, (mine, _) in found.items()}
+        pairs = self.differences(type(self)())  # type: ignore[call-arg]  # each kind has defaults
+        return {name: mine for name, (mine, _) in pairs.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for json."""
@@ -90,34 +143,6 @@ class BaseSettings:
     def method(self) -> str:
         """What is switched on, in a word."""
         raise NotImplementedError
-
-
-@cache
-def _hints(kind: type[BaseSettings]) -> tuple[dict[str, tuple[Any, ...]], list[str]]:
-    """The fields with named choices, and those that are on or off."""
-    hints = get_type_hints(kind)
-    names = [f.name for f in dataclasses.fields(kind)]
-    args = {name: get_args(hints[name]) for name in names}
-    choices = {n: a for n, a in args.items() if a and all(isinstance(c, str) for c in a)}
-    return choices, [name for name in names if hints[name] is bool]
-
-
-Preset = Literal["official", "paper", "community"]
-Scheduler = Literal[
-    "ddim",
-    "ddpm",
-    "pndm",
-    "euler",
-    "euler_karras",
-    "euler_a",
-    "dpm++_2m",
-    "dpm++_2m_karras",
-    "dpm++_2m_sde",
-    "dpm++_2m_sde_karras",
-    "unipc",
-]
-NOISY = ("ddim", "ddpm", "euler_a", "dpm++_2m_sde", "dpm++_2m_sde_karras")
-"""The schedulers whose steps add noise, in whose place RASG puts the gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,43 +343,6 @@ class UpscaleSettings(BaseSettings):
         return "+".join(["x4", *(name for name, value in on.items() if value)])
 
 
-PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "official": MappingProxyType({}),
-        "paper": MappingProxyType(
-            {
-                "sigma": "cumulative",
-                "logit_shift": 0.0,
-                "reduction": "sum",
-                "score_mask": "nearest",
-                "unet_mask": "nearest",
-                "painta_mask": "nearest",
-                "c_smoothing": "none",
-                "painta_window": "first_half",
-                "prompt_additions": "none",
-            }
-        ),
-        "community": MappingProxyType(
-            {
-                "sigma": "cumulative",
-                "eta": 0.01,
-                "gradient_norm": "centred",
-                "score_mask": "bicubic",
-                "unet_mask": "nearest",
-                "painta_mask": "bicubic",
-                "painta_input": "unnormalised",
-                "painta_window": "t>=500",
-                "grid": "leading",
-                "decode": "latent",
-                "vae_encoding": "sample",
-                "prompt_additions": "bare",
-                "size": "squash",
-            }
-        ),
-    }
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class WatchSettings(BaseSettings):
     """What `hdpainter_nb.watch` could read off a call. The seed is not known and says 0."""
@@ -378,3 +366,13 @@ class WatchSettings(BaseSettings):
     def method(self) -> str:
         """The pipeline's name."""
         return self.pipeline or "watched"
+
+
+@cache
+def _hints(kind: type[BaseSettings]) -> tuple[dict[str, tuple[Any, ...]], list[str]]:
+    """The fields with named choices, and those that are on or off."""
+    hints = get_type_hints(kind)
+    names = [f.name for f in dataclasses.fields(kind)]
+    args = {name: get_args(hints[name]) for name in names}
+    choices = {n: a for n, a in args.items() if a and all(isinstance(c, str) for c in a)}
+    return choices, [name for name in names if hints[name] is bool]

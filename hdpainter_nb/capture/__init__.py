@@ -1,1 +1,5 @@
-"""What to keep of a step, and where it goes."""
+"""What to keep of a step, where it goes.
+
+`capture` is the request, `store` the arrays within their budget, `transfer` their way off the
+model's device. Only `transfer` knows torch.
+"""

@@ -1,4 +1,4 @@
-"""What to keep of a step: `Capture`, and how many bytes that will be."""
+"""What to keep of each step: `Capture`."""
 
 from __future__ import annotations
 
@@ -26,58 +26,21 @@ from hdpainter_nb.utils.nbytes import byte_count
 if TYPE_CHECKING:
     from hdpainter_nb.capture.transfer import HostTransfer
 
-__all__ = ["ALL_LEVELS", "LEVELS", "PAINTA_LEVELS", "SCORE_LEVEL", "Capture", "bytes_of_step"]
+__all__ = ["ALL_LEVELS", "LEVELS", "PAINTA_LEVELS", "SCORE_LEVEL", "Capture"]
 
 LEVELS = (8, 16, 32)
 """Attention resolutions counted from the image: level 16 has (H/16) x (W/16) positions."""
+ALL_LEVELS = (*LEVELS, 64)
+"""Resolutions that can be kept, counted from the image."""
 PAINTA_LEVELS = (16, 32)
 """Where PAIntA acts, in pixels per position."""
 SCORE_LEVEL = 32
 """Where RASG reads its scores."""
 
 
-def bytes_of_step(
-    capture: Capture,
-    layers: Iterable[LayerInfo],
-    tokens: int,
-    size: tuple[int, int],
-    *,
-    painta: bool,
-    text: int,
-) -> int:
-    """See `Capture.bytes_per_step`."""
-    total, once = 0, set()
-    wide = 2 if capture.dtype == "float16" else 4
-    for layer in layers:
-        if not capture.keeps(layer.name):
-            continue
-        chosen = capture.chosen_heads(layer.heads)
-        heads = layer.heads if chosen is None else len(chosen)
-        area = (size[0] // layer.level) * (size[1] // layer.level)
-        channels = heads * (layer.width // layer.heads)
-        at_level, introverted = layer.level in capture.levels, layer.level in PAINTA_LEVELS
-        own = capture.own_queries and at_level and layer.own
-        if capture.cross and at_level:
-            maps = {"mean": layer.level not in once, "layers": 1, "heads": heads}[capture.cross]
-            total += wide * maps * tokens * area
-        if introverted:
-            total += 4 * area * (painta and (capture.c or own))
-            total += 4 * area * (1 + painta) * capture.similarity
-            total += area * (own and layer.level not in once)  # the hole
-        if capture.score_detail and layer.level == SCORE_LEVEL:
-            maps = {"mean": 0, "layers": 1, "heads": heads}[capture.score_detail]
-            total += 4 * (maps + (layer.level not in once)) * tokens * area
-        total += wide * 2 * channels * area * own
-        total += wide * channels * (area + text) * (capture.cross_queries and at_level)
-        once.add(layer.level)
-    return total
-
-
 Detail = Literal["mean", "layers", "heads"]
 Queries = bool | Literal["self", "cross"]
 _DETAILS = ("mean", "layers", "heads")
-ALL_LEVELS = (*LEVELS, 64)
-"""Resolutions that can be kept, counted from the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,10 +185,10 @@ class Capture:
         Raises:
             SettingsError: a name or value is not known.
         """
-        known = [f.name for f in dataclasses.fields(self)]
-        if unknown := set(changes) - set(known):
+        names = [f.name for f in dataclasses.fields(self)]
+        if unknown := set(changes) - set(names):
             raise SettingsError(
-                f"Capture has no field {min(unknown)!r}; it has {', '.join(known)}."
+                f"Capture has no field {min(unknown)!r}; it has {', '.join(names)}."
             )
         return dataclasses.replace(self, **changes)
 
@@ -298,7 +261,7 @@ class Capture:
         from hdpainter_nb.capture.transfer import HostTransfer
 
         store.limit, store.folder = self.limit, self.folder
-        return HostTransfer(store, self.device)
+        return HostTransfer(store=store, place=self.device)
 
     def check(
         self, layers: Sequence[LayerInfo], words: Sequence[Word], count: int, steps: int
@@ -338,4 +301,28 @@ class Capture:
             painta: whether PAIntA acts in the step.
             text: tokens of the text with its padding, which k of cross-attention has.
         """
-        return bytes_of_step(self, layers, tokens, size, painta=painta, text=text)
+        total, once = 0, set()
+        wide = 2 if self.dtype == "float16" else 4
+        for layer in layers:
+            if not self.keeps(layer.name):
+                continue
+            chosen = self.chosen_heads(layer.heads)
+            heads = layer.heads if chosen is None else len(chosen)
+            area = (size[0] // layer.level) * (size[1] // layer.level)
+            channels = heads * (layer.width // layer.heads)
+            at_level, by_painta = layer.level in self.levels, layer.level in PAINTA_LEVELS
+            self_queries = self.own_queries and at_level and layer.own
+            if self.cross and at_level:
+                maps = {"mean": layer.level not in once, "layers": 1, "heads": heads}[self.cross]
+                total += wide * maps * tokens * area
+            if by_painta:
+                total += 4 * area * (painta and (self.c or self_queries))
+                total += 4 * area * (1 + painta) * self.similarity
+                total += area * (self_queries and layer.level not in once)  # the hole
+            if self.score_detail and layer.level == SCORE_LEVEL:
+                maps = {"mean": 0, "layers": 1, "heads": heads}[self.score_detail]
+                total += 4 * (maps + (layer.level not in once)) * tokens * area
+            total += wide * 2 * channels * area * self_queries
+            total += wide * channels * (area + text) * (self.cross_queries and at_level)
+            once.add(layer.level)
+        return total

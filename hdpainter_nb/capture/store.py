@@ -16,22 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdpainter_nb.utils.nbytes import _UNITS, readable_bytes
+from hdpainter_nb.utils.nbytes import readable_bytes
 
 __all__ = ["ArrayStore", "is_mapped", "write_all"]
 
-_UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _SEGMENTS = (2**24, 2**30)  # bytes: size of the first mapped piece of the file, and of the largest
 _ALIGN = 64
-
-
-def is_mapped(array: Any) -> bool:
-    """Whether an array lies in a file, not in memory of its own."""
-    while array is not None:
-        if isinstance(array, np.memmap):
-            return True
-        array = getattr(array, "base", None)
-    return False
 
 
 class ArrayStore:
@@ -150,6 +140,15 @@ class ArrayStore:
             f"ArrayStore({readable_bytes(self.in_memory)} in memory, {limit}, "
             f"{readable_bytes(self.on_disk)} on disk)"
         )
+
+
+def is_mapped(array: Any) -> bool:
+    """Whether an array lies in a file, not in memory of its own."""
+    while array is not None:
+        if isinstance(array, np.memmap):
+            return True
+        array = getattr(array, "base", None)
+    return False
 
 
 def write_all(file: Any, array: NDArray[Any]) -> None:

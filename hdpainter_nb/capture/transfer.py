@@ -1,4 +1,4 @@
-"""Off the model's device without stalling it: `HostTransfer`.
+"""Copies of tensors to main memory that do not stop the model's device.
 
 On CUDA a copy goes into pinned memory on a stream of its own while the UNet goes on; it is waited
 for only when somebody reads the array. Elsewhere a copy is just a copy.
@@ -64,14 +64,14 @@ class HostTransfer:
 
     def _begin(self, host: Tensor, event: Any) -> list[PendingArray]:
         """A `PendingArray` for each row of a pinned tensor."""
-        arrays = [PendingArray(self.store, row, event, self._landed) for row in host]
+        arrays = [PendingArray(self.store, row, event=event, arrived=self._arrived) for row in host]
         self._pending += arrays
-        self._landed(-host.nbytes)
+        self._arrived(-host.nbytes)
         while self._pending and (self._staged > _STAGED or self._pending[0].ready):
             self._pending.popleft().wait()  # the oldest: its copy has long arrived
         return arrays
 
-    def _landed(self, count: int) -> None:
+    def _arrived(self, count: int) -> None:
         with self._lock:
             self._staged -= count
 
@@ -80,10 +80,10 @@ class PendingArray:
     """A tensor on its way to main memory.
 
     Args:
-        store: where it lands.
+        store: where the array goes.
         tensor: pinned and being written to, or on the model's device.
         event: after which it is complete; None where there is nothing to wait for.
-        landed: is told its bytes once it has landed.
+        arrived: is told its bytes once it is there.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class PendingArray:
         store: ArrayStore,
         tensor: Tensor,
         event: Any = None,
-        landed: Callable[[int], None] = lambda _: None,
+        arrived: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.nbytes = tensor.nbytes
         """Of the array, known before it is there."""
@@ -99,7 +99,7 @@ class PendingArray:
         self._store = store
         self._tensor: Tensor | None = tensor
         self._event = event
-        self._landed = landed
+        self._arrived = arrived
         self._array: NDArray[Any] | None = None
         self._lock = threading.Lock()
 
@@ -119,9 +119,14 @@ class PendingArray:
                     self._event.synchronize()
                     # The pinned block goes back to torch, which hands it to the next copy.
                     self._array = self._store.add(self._tensor.numpy(), copy=True)
-                self._landed(self._tensor.nbytes)
+                self._arrived(self._tensor.nbytes)
                 self._tensor = self._event = None
             return self._array
+
+
+def to_array(x: Tensor) -> NDArray[Any]:
+    """To main memory, as float32. A copy, so that later in-place work cannot reach it."""
+    return x.detach().to("cpu", torch.float32, copy=True).numpy()
 
 
 def _elsewhere(x: Tensor) -> bool:
@@ -154,8 +159,3 @@ def _copy_aside(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Any]:
         event = side.record_event()
     x.record_stream(side)  # its memory is not handed out again before the copy is done
     return host, event
-
-
-def to_array(x: Tensor) -> NDArray[Any]:
-    """To main memory, as float32. A copy, so that later in-place work cannot reach it."""
-    return x.detach().to("cpu", torch.float32, copy=True).numpy()

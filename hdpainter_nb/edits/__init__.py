@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .builtin import Custom, MoveMask, ReplaceWord, ScaleHead, ScaleWord, SetC
-from .edit import Edit, Run, Site
+from hdpainter_nb.edits.builtin import Custom, MoveMask, ReplaceWord, ScaleHead, ScaleWord, SetC
+from hdpainter_nb.edits.edit import Edit, Run, Site
 
 __all__ = [
     "Custom",

@@ -2,7 +2,8 @@
 
 `ScaleWord` re-weights a word's cross-attention, `ReplaceWord` puts another word's or a map of your
 own in its place, `ScaleHead` scales or ablates a head, `SetC` and `MoveMask` change what PAIntA and
-RASG go by, and `Custom` calls a function of yours. `hdpainter_nb.editing` says what each may touch.
+RASG go by, and `Custom` calls a function of yours. `hdpainter_nb.edits.edit` says what each may
+touch.
 """
 
 from __future__ import annotations
@@ -73,19 +74,19 @@ class Custom(Edit):
         return frozenset(point for point in POINTS if point in self.functions)
 
     def mask(self, mask: Tensor, site: Site) -> Tensor:
-        """By the function."""
+        """What the function given for `mask` returns; (h, w)."""
         return self.functions["mask"](mask, site)
 
     def c(self, c: Tensor, site: Site) -> Tensor:
-        """By the function."""
+        """What the function given for `c` returns; (hw,)."""
         return self.functions["c"](c, site)
 
     def cross(self, probabilities: Tensor, site: Site) -> Tensor:
-        """By the function."""
+        """What the function given for `cross` returns; (heads, hw, L)."""
         return self.functions["cross"](probabilities, site)
 
     def heads(self, values: Tensor, site: Site) -> Tensor:
-        """By the function."""
+        """What the function given for `heads` returns; (heads, hw, d)."""
         return self.functions["heads"](values, site)
 
     def arguments(self) -> dict[str, Any]:
@@ -104,7 +105,7 @@ class UnloadableEdit(Edit):
         self.text = text
 
     def check(self, run: Run) -> None:
-        """It never passes.
+        """Always raises: the code of this edit is not in the file.
 
         Raises:
             SettingsError: always.
@@ -112,7 +113,7 @@ class UnloadableEdit(Edit):
         self.in_step(0, run.total)
 
     def in_step(self, step: int, total: int) -> bool:
-        """Nobody knows.
+        """Always raises: the code of this edit is not in the file.
 
         Raises:
             SettingsError: always.
@@ -135,13 +136,13 @@ class UnloadableEdit(Edit):
     __repr__ = __str__
 
 
-class _Kept(Edit):
+class _StoredEdit(Edit):
     """An edit that a file can hold; equal where its arguments are."""
 
     reloadable = True
 
     def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other) or not isinstance(other, _Kept):
+        if type(self) is not type(other) or not isinstance(other, _StoredEdit):
             return False
         pairs = zip(self.arguments().values(), other.arguments().values(), strict=True)
         return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
@@ -151,7 +152,7 @@ class _Kept(Edit):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ScaleWord(_Kept):
+class ScaleWord(_StoredEdit):
     """A word's cross-attention times a factor: prompt-to-prompt's re-weighting; 0 takes it out.
 
     Args:
@@ -179,13 +180,13 @@ class ScaleWord(_Kept):
         return _normal(probabilities * scale, self.renormalise)
 
     def check(self, run: Run) -> None:
-        """The word must be one of the prompt's."""
+        """Raises where the word is none of the prompt's."""
         super().check(run)
         run.positions(self.word)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ReplaceWord(_Kept):
+class ReplaceWord(_StoredEdit):
     """Another word's cross-attention, or a map of your own, in the place of a word's.
 
     Args:
@@ -213,12 +214,12 @@ class ReplaceWord(_Kept):
             new = probabilities[..., site.positions(self.by)].mean(-1)  # (heads, hw)
         else:
             new = _resized(self.by, site.shape, probabilities).expand(probabilities.shape[:2])
-        kept = probabilities.new_ones(probabilities.shape[-1])
-        kept[site.positions(self.word)] = 0
-        return _normal(probabilities.where(kept > 0, new[..., None]), self.renormalise)
+        others = probabilities.new_ones(probabilities.shape[-1])
+        others[site.positions(self.word)] = 0
+        return _normal(probabilities.where(others > 0, new[..., None]), self.renormalise)
 
     def check(self, run: Run) -> None:
-        """The words must be of the prompt."""
+        """Raises where a word is none of the prompt's."""
         super().check(run)
         run.positions(self.word)
         if isinstance(self.by, str | int):
@@ -226,7 +227,7 @@ class ReplaceWord(_Kept):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ScaleHead(_Kept):
+class ScaleHead(_StoredEdit):
     """The output of one attention head times a factor; 0 ablates it.
 
     Args:
@@ -258,7 +259,7 @@ class ScaleHead(_Kept):
         return values * scale[:, None, None]
 
     def check(self, run: Run) -> None:
-        """The layer must exist and have the head."""
+        """Raises where there is no such layer, or none that has the head."""
         super().check(run)
         most = max(heads[self.attention] for heads in run.matching(self.layer).values())
         if self.head is not None and not 0 <= self.head < most:
@@ -268,7 +269,7 @@ class ScaleHead(_Kept):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SetC(_Kept):
+class SetC(_StoredEdit):
     """PAIntA's c_j (eq. 5) as you say: 0 hides the known region from the hole, 1 undoes PAIntA.
 
     Args:
@@ -298,7 +299,7 @@ class SetC(_Kept):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MoveMask(_Kept):
+class MoveMask(_StoredEdit):
     """Another mask for PAIntA and RASG, while the picture's hole stays where it is.
 
     It comes down to H/16 and H/32 by the run's own switches 7 and 9.
@@ -331,7 +332,7 @@ class MoveMask(_Kept):
         return site.fitted(self.to)
 
     def check(self, run: Run) -> None:
-        """Somebody must read the mask."""
+        """Raises where no method that reads the mask is on."""
         super().check(run)
         if run.settings.method == "baseline" and not self.unet:
             raise SettingsError(

@@ -1,4 +1,4 @@
-"""Edits as people give them, and as json values for the file of a trace."""
+"""Edits as json values, for the file of a trace."""
 
 from __future__ import annotations
 
@@ -18,29 +18,12 @@ from hdpainter_nb.edits.builtin import (
     UnloadableEdit,
 )
 from hdpainter_nb.edits.edit import Edit
-from hdpainter_nb.errors import SettingsError
 
-__all__ = ["pack_edits", "read_edits", "unpack_edits"]
+__all__ = ["pack_edits", "unpack_edits"]
 
 _BUILT_IN: Mapping[str, type[Edit]] = {
     kind.__name__: kind for kind in (ScaleWord, ReplaceWord, ScaleHead, SetC, MoveMask)
 }
-_EXAMPLE = "ScaleWord('star', 2.0, steps=slice(0, 10))"
-
-
-def read_edits(edit: Any) -> tuple[Edit, ...]:
-    """One edit or several, as given by a person.
-
-    Raises:
-        SettingsError: something else was given.
-    """
-    several = isinstance(edit, Iterable) and not isinstance(edit, str)
-    edits = tuple(edit) if several else (edit,)
-    for one in edits:
-        if not isinstance(one, Edit):
-            hint = "wrap it: Custom(cross=...)" if callable(one) else f"such as {_EXAMPLE}"
-            raise SettingsError(f"{one!r} is not an edit; {hint}.")
-    return edits
 
 
 def pack_edits(edits: Iterable[Edit]) -> list[Any]:
@@ -64,14 +47,14 @@ def unpack_edits(entries: Iterable[Mapping[str, Any]]) -> tuple[Edit, ...]:
     Raises:
         KeyError, TypeError, ValueError: they are damaged.
     """
-    found: list[Edit] = []
+    edits: list[Edit] = []
     for entry in entries:
         if entry.get("name") in _BUILT_IN:
             values = {name: _unpacked(v) for name, v in entry["arguments"].items()}
-            found.append(_BUILT_IN[entry["name"]](**values))
+            edits.append(_BUILT_IN[entry["name"]](**values))
         else:
-            found.append(UnloadableEdit(str(entry["text"])))
-    return tuple(found)
+            edits.append(UnloadableEdit(str(entry["text"])))
+    return tuple(edits)
 
 
 def _packed(value: Any) -> Any:

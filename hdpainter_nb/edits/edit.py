@@ -25,7 +25,7 @@ stand. The mask and c have no half.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -41,7 +41,19 @@ if TYPE_CHECKING:
 
     from hdpainter_nb.settings import BaseSettings
 
-__all__ = ["Attention", "Edit", "Half", "Layers", "Point", "Run", "Site", "StepEdits", "Steps"]
+__all__ = [
+    "POINTS",
+    "Attention",
+    "Edit",
+    "Half",
+    "Layers",
+    "Point",
+    "Run",
+    "Site",
+    "StepEdits",
+    "Steps",
+    "read_edits",
+]
 
 Point = Literal["mask", "c", "cross", "heads"]
 Half = Literal["cond", "uncond", "both"]
@@ -49,6 +61,7 @@ Attention = Literal["cross", "self"]
 Steps = slice | range | int | Collection[int] | None
 Layers = Mapping[str, Mapping[Attention, int]]  # layer -> its heads in cross- and self-attention
 POINTS: tuple[Point, ...] = ("mask", "c", "cross", "heads")
+_EXAMPLE = "ScaleWord('star', 2.0, steps=slice(0, 10))"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -262,6 +275,21 @@ class StepEdits:
                 )
             value = torch.as_tensor(new).to(value)
         return value
+
+
+def read_edits(edit: Any) -> tuple[Edit, ...]:
+    """The edits of one or several that a person gave.
+
+    Raises:
+        SettingsError: something else was given.
+    """
+    several = isinstance(edit, Iterable) and not isinstance(edit, str)
+    edits = tuple(edit) if several else (edit,)
+    for one in edits:
+        if not isinstance(one, Edit):
+            hint = "wrap it: Custom(cross=...)" if callable(one) else f"such as {_EXAMPLE}"
+            raise SettingsError(f"{one!r} is not an edit; {hint}.")
+    return edits
 
 
 def _positions(word: str | int, words: tuple[Word, ...], tokens: tuple[str, ...]) -> list[int]:

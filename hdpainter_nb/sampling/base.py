@@ -16,8 +16,7 @@ import torch
 from hdpainter_nb.attention.layers import layer_infos
 from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.capture.transfer import to_array
-from hdpainter_nb.edits.codec import read_edits
-from hdpainter_nb.edits.edit import Edit
+from hdpainter_nb.edits.edit import Edit, read_edits
 from hdpainter_nb.errors import SamplingCancelled, SamplingFinished, SettingsError
 from hdpainter_nb.job import BaseJob
 from hdpainter_nb.models.conditioning import TextConditioning

@@ -31,8 +31,7 @@ from hdpainter_nb.attention.observations import Observations
 from hdpainter_nb.attention.plan import Half, HookPlan
 from hdpainter_nb.capture.capture import ALL_LEVELS, PAINTA_LEVELS, SCORE_LEVEL, Capture
 from hdpainter_nb.capture.transfer import HostTransfer, to_array
-from hdpainter_nb.edits.codec import read_edits
-from hdpainter_nb.edits.edit import Edit, Run
+from hdpainter_nb.edits.edit import Edit, Run, read_edits
 from hdpainter_nb.errors import ModelError, SettingsError
 from hdpainter_nb.images.read import read_image, read_mask
 from hdpainter_nb.method import ddim

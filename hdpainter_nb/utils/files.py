@@ -1,4 +1,4 @@
-"""Where the bundled models and the sample pictures lie: in a checkout and in an installed wheel."""
+"""Files: where the bundled ones lie, how a new one is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -34,21 +34,9 @@ def data_path(*parts: str) -> Path:
     if path.exists():
         return path
     nearest = next(folder for folder in path.parents if folder.is_dir())
-    there = ", ".join(sorted(entry.name for entry in nearest.iterdir())) or "nothing"
+    entries = ", ".join(sorted(entry.name for entry in nearest.iterdir())) or "nothing"
     raise FileNotFoundError(
-        f"{'/'.join(parts)!r} is not bundled with hdpainter-nb. {nearest} holds: {there}."
-    )
-
-
-def _root() -> Path:
-    if _WHEEL.is_dir():
-        return _WHEEL
-    if (_CHECKOUT / "mini").is_dir() or (_CHECKOUT / "samples").is_dir():
-        return _CHECKOUT
-    raise FileNotFoundError(
-        f"The data of hdpainter-nb (the bundled model and the samples) is neither in {_WHEEL} nor "
-        f"in {_CHECKOUT}. Install the wheel again with `pip install --force-reinstall --no-deps "
-        "hdpainter_nb-*.whl`, or work in a complete checkout with `pip install -e .`."
+        f"{'/'.join(parts)!r} is not bundled with hdpainter-nb. {nearest} holds: {entries}."
     )
 
 
@@ -87,6 +75,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with suppress(OSError):  # what went wrong first is what counts
             part.unlink(missing_ok=True)
         raise
+
+
+def _root() -> Path:
+    if _WHEEL.is_dir():
+        return _WHEEL
+    if (_CHECKOUT / "mini").is_dir() or (_CHECKOUT / "samples").is_dir():
+        return _CHECKOUT
+    raise FileNotFoundError(
+        f"The data of hdpainter-nb (the bundled model and the samples) is neither in {_WHEEL} nor "
+        f"in {_CHECKOUT}. Install the wheel again with `pip install --force-reinstall --no-deps "
+        "hdpainter_nb-*.whl`, or work in a complete checkout with `pip install -e .`."
+    )
 
 
 def _mode(path: Path, target: Path) -> int | None:

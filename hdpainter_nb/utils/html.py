@@ -1,4 +1,4 @@
-"""Small HTML for notebooks: how `Job`, `Record` and `Trace` show themselves.
+"""Small HTML by which objects show themselves in a notebook.
 
 Pictures are embedded, text is escaped, and colours come from the page, so that light and dark both
 work.

@@ -1,4 +1,4 @@
-"""Bytes: what a computation holds at its peak, what weights take, what the device has left.
+"""Memory in bytes: what a computation takes of it, what a device has left.
 
 Nothing here knows of diffusion. On the meta device the count needs neither weights nor arithmetic,
 and it is that of the real run, because the same operations make and drop the same tensors.
@@ -58,14 +58,14 @@ class LiveBytes(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        known = {_key(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
+        alive = {_key(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
         out = func(*args, **kwargs)
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
             self.flops += formula(*args, **kwargs, out_val=out)
         for x in tree_leaves(out):
-            if isinstance(x, Tensor) and _key(x) not in known:  # else it is a view or in place
-                known.add(_key(x))
+            if isinstance(x, Tensor) and _key(x) not in alive:  # else it is a view or in place
+                alive.add(_key(x))
                 self._born(x.untyped_storage())
         return out
 
@@ -77,10 +77,6 @@ class LiveBytes(TorchDispatchMode):
 
     def _died(self, size: int) -> None:
         self.now -= size
-
-
-def _key(x: Tensor) -> int:
-    return x.untyped_storage()._cdata
 
 
 class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
@@ -137,28 +133,6 @@ class Fused(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class _FusedAttention(torch.autograd.Function):
-    """Saves q, k, v, the output and one number per row; the backward pass makes the rest anew."""
-
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mode: Fused) -> Tensor:
-        batch, heads, n, d = q.shape
-        ctx.product = 2 * batch * heads * n * k.shape[2] * d  # FLOPs of a product of all pairs
-        ctx.mode = mode
-        mode.flops += 2 * ctx.product
-        out = q.new_empty(batch, n, heads, v.shape[-1]).transpose(1, 2)  # as the kernels lay it out
-        if d > _WIDE_HEAD and q.itemsize < 4:
-            q.new_empty(out.shape, dtype=torch.float32)
-        ctx.save_for_backward(q, k, v, out, q.new_empty(q.shape[:-1], dtype=torch.float32))
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        ctx.mode.flops += 4 * ctx.product
-        q, k, v, *_ = ctx.saved_tensors
-        return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v), None
-
-
 def meta_twin(network: Any, dtype: torch.dtype) -> Any:
     """A network of the same configuration without weights, on the meta device."""
     with torch.device("meta"):
@@ -190,9 +164,9 @@ def is_shortage(error: BaseException) -> bool:
     """Whether an exception says that the memory of a device or the main memory does not suffice."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    said = str(error)
+    text = str(error)
     return isinstance(error, RuntimeError) and (
-        "out of memory" in said or "DefaultCPUAllocator" in said
+        "out of memory" in text or "DefaultCPUAllocator" in text
     )
 
 
@@ -216,6 +190,32 @@ def explain_out_of_memory(advice: Callable[[], str]) -> Iterator[None]:
         traceback.clear_frames(error.__traceback__)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        told = OutOfMemoryError(advice())
-        told.add_note((str(error).splitlines() or [type(error).__name__])[0])
-        raise told from None
+        shortage = OutOfMemoryError(advice())
+        shortage.add_note((str(error).splitlines() or [type(error).__name__])[0])
+        raise shortage from None
+
+
+def _key(x: Tensor) -> int:
+    return x.untyped_storage()._cdata
+
+
+class _FusedAttention(torch.autograd.Function):
+    """Saves q, k, v, the output and one number per row; the backward pass makes the rest anew."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mode: Fused) -> Tensor:
+        batch, heads, n, d = q.shape
+        ctx.product = 2 * batch * heads * n * k.shape[2] * d  # FLOPs of a product of all pairs
+        ctx.mode = mode
+        mode.flops += 2 * ctx.product
+        out = q.new_empty(batch, n, heads, v.shape[-1]).transpose(1, 2)  # as the kernels lay it out
+        if d > _WIDE_HEAD and q.itemsize < 4:
+            q.new_empty(out.shape, dtype=torch.float32)
+        ctx.save_for_backward(q, k, v, out, q.new_empty(q.shape[:-1], dtype=torch.float32))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        ctx.mode.flops += 4 * ctx.product
+        q, k, v, *_ = ctx.saved_tensors
+        return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v), None

@@ -1,9 +1,4 @@
-"""Arrays within a budget: in main memory up to it, in a temporary file beyond it.
-
-What lies in the file is read through a memory map, so it is an array like any other; the system
-loads the pages that are looked at and lets go of them again. The file has no name where the system
-allows that, so nothing is left behind, whatever ends the process.
-"""
+"""Numbers of bytes as people write them."""
 
 from __future__ import annotations
 
@@ -13,7 +8,17 @@ from hdpainter_nb.errors import SettingsError
 
 __all__ = ["byte_count", "readable_bytes"]
 
-_UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS = {
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
 
 
 def byte_count(amount: int | str | None) -> int | None:
@@ -24,10 +29,10 @@ def byte_count(amount: int | str | None) -> int | None:
     """
     if amount is None:
         return None
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?b)?\s*", str(amount), re.IGNORECASE)
-    if found is None or isinstance(amount, bool):
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?b)?\s*", str(amount), re.IGNORECASE)
+    if match is None or isinstance(amount, bool):
         raise SettingsError(f"{amount!r} is no number of bytes: write '512 MB', '2 GiB' or 1000.")
-    return int(float(found[1]) * _UNITS[(found[2] or "b").lower()])
+    return int(float(match[1]) * _UNITS[(match[2] or "b").lower()])
 
 
 def readable_bytes(count: float) -> str:

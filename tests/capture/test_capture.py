@@ -323,6 +323,7 @@ def test_what_is_counted_is_what_happens(model: Model, job: Job, name: str) -> N
     assert said == pytest.approx(kept, rel=0.001)
 
 
+@pytest.mark.usefixtures("unet_not_counted")
 def test_the_estimate_counts_so(model: Model, job: Job) -> None:
     sampler = Sampler(model, job.replace(steps=2), CAPTURES["filtered"])
     assert sampler.estimate().capture_bytes == counted(sampler)
@@ -565,6 +566,7 @@ def test_queries_cost_nothing(folders: dict[str, str], job: Job) -> None:
     assert counts[0] == counts[1]
 
 
+@pytest.mark.usefixtures("unet_not_counted")
 def test_an_estimate_says_what_goes_to_disk(model: Model, job: Job) -> None:
     whole = Sampler(model, job, Capture.everything(budget=None)).estimate()
     part = Sampler(model, job, Capture.everything(budget="1 kB")).estimate()
