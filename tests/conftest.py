@@ -9,6 +9,8 @@ import torch
 from hdpainter_nb.job import Job
 from hdpainter_nb.models.loading import load
 from hdpainter_nb.models.model import Model
+from hdpainter_nb.sampling import cost
+from hdpainter_nb.sampling.cost import StepCost
 from support import builders
 
 # The models in tests are so small that a second thread only costs.
@@ -28,6 +30,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def model(folders: dict[str, str]) -> Model:
     return load(folders["sd15"])
+
+
+@pytest.fixture
+def unet_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Estimates count no UNet, which takes seconds: for tests of all else that they say."""
+    nothing = StepCost(flops=1, peak_bytes=1, graph_bytes=1, graph_weights=1)
+    monkeypatch.setattr(cost, "step_cost", lambda *_, **__: nothing)
 
 
 @pytest.fixture

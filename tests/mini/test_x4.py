@@ -65,8 +65,7 @@ def test_large_scene_shows_what_the_small_one_cannot(background: str) -> None:
 def test_scenes_of_every_scale_take_the_same_numbers() -> None:
     generators = np.random.default_rng(7), np.random.default_rng(7)
     first, second = (
-        make_scene(rng, scale=scale)
-        for rng, scale in zip(generators, (1, 4), strict=True)
+        make_scene(rng, scale=scale) for rng, scale in zip(generators, (1, 4), strict=True)
     )
     assert (first.background, first.objects) == (second.background, second.objects)
     assert generators[0].random() == generators[1].random()

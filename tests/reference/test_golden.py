@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,18 @@ from support.golden_cases import Case, case_files, read_case, sampler_at, step_f
 from support.steps import step_inputs
 
 
-# Of the module: the tests of one case follow each other, so the process that has its steps at hand
-# makes them all.
+# Of the module, so that the tests of one case follow each other and share its steps.
 @pytest.fixture(scope="module", params=case_files(), ids=lambda file: file.stem)
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     file: Path = request.param
     yield read_case(file)
     step_from_recorded.cache_clear()
+
+
+def assert_close(
+    what: str, actual: torch.Tensor, expected: torch.Tensor, **tolerances: float
+) -> None:
+    torch.testing.assert_close(actual, expected, msg=lambda m: f"{what}: {m}", **tolerances)
 
 
 def test_masks_and_timesteps(case: Case) -> None:
@@ -36,39 +42,48 @@ def test_each_step_from_its_recorded_latent(case: Case) -> None:
     last = len(case.timesteps) - 1
     for index, timestep in enumerate(case.timesteps):
         step = step_from_recorded(case, index)
-        said = step.prediction
-        torch.testing.assert_close(said.uncond, d["eps_uncond"][index], atol=1e-5, rtol=0)
-        torch.testing.assert_close(said.cond, d["eps_cond"][index], atol=1e-5, rtol=0)
+        said, close = step.prediction, partial(assert_close, f"step {index}")
+        close(said.uncond, d["eps_uncond"][index], atol=1e-5, rtol=0)
+        close(said.cond, d["eps_cond"][index], atol=1e-5, rtol=0)
         if case.settings.rasg:
             largest = d["grad"][index].abs().max()
             worst = (-said.grad - d["grad"][index]).abs().max()
             assert worst / largest < 1e-4
-            torch.testing.assert_close(-said.score, d["score"][index, 0], atol=1e-5, rtol=1e-5)
-            torch.testing.assert_close(
-                said.observations.mean_scores(), d["crossattn16"][index], atol=1e-5, rtol=1e-5
-            )
+            close(-said.score, d["score"][index, 0], atol=1e-5, rtol=1e-5)
+            close(said.observations.mean_scores(), d["crossattn16"][index], atol=1e-5, rtol=1e-5)
         for level in (16, 32):
             height, width = case.cond.size[0] // level, case.cond.size[1] // level
             recorded = d.get(f"c.step{index}.tokens{height * width}")
             if recorded is not None:
                 assert step.painta
                 c = torch.stack(list(said.observations.c[level].values()))
-                torch.testing.assert_close(c, recorded[::2], atol=1e-5, rtol=0)
+                close(c, recorded[::2], atol=1e-5, rtol=0)
         assert step.record.timestep == timestep
         if index < last:
-            torch.testing.assert_close(step.after.latents, d["zt"][index + 1], atol=1e-4, rtol=0)
+            close(step.after.latents, d["zt"][index + 1], atol=1e-4, rtol=0)
         else:
-            torch.testing.assert_close(step.after.x0, d["z0_final"], atol=1e-4, rtol=0)
+            close(step.after.x0, d["z0_final"], atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        # A quarter of a minute for what each single step has shown already.
+        pytest.param(f, marks=pytest.mark.slow if f.stem == "both_512" else (), id=f.stem)
+        for f in case_files()
+    ],
+    indirect=True,
+    scope="module",
+)
 def test_whole_trajectory(case: Case) -> None:
-    """From the recorded noise on; the first step is the same as that of the test before."""
+    """From the recorded noise on; the first step is that of the test before."""
     first = step_from_recorded(case, 0)
-    sampler = sampler_at(case, first.after)
-    records = [first.record, *(sampler.step() for _ in case.timesteps[1:])]
-    for record, recorded in zip(records, case.tensors["zt"], strict=True):
+    sampler = sampler_at(case, case.state(0))
+    sampler.append(first.after, first.record)
+    sampler.run()
+    for record, recorded in zip(sampler.records, case.tensors["zt"], strict=True):
         latents = torch.from_numpy(record.latents)
-        torch.testing.assert_close(latents, recorded[0], atol=1e-3, rtol=0)
+        assert_close(f"step {record.index}", latents, recorded[0], atol=1e-3, rtol=0)
     torch.testing.assert_close(sampler.state.x0, case.tensors["z0_final"], atol=1e-3, rtol=0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,8 +24,10 @@ from hdpainter_nb.models.devices import check_offload, offload_mode, place
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.models.vae_memory import OVERLAP, in_tiles, starts
 from hdpainter_nb.painting import run_cost
+from hdpainter_nb.sampling.cost import Estimate
 from hdpainter_nb.sampling.watch import watch
 from hdpainter_nb.trace.attention import Attention
+from hdpainter_nb.trace.record import Record
 from hdpainter_nb.upscale.model import UpscaleModel
 from hdpainter_nb.utils.memory import (
     LiveBytes,
@@ -197,9 +200,20 @@ def test_pictures_in_tiles_are_nearly_the_whole(how: str) -> None:
     assert {name: getattr(network, name) for name in was} == was
 
 
+@pytest.fixture(scope="module")
+def needs(model: Model) -> dict[int | None, int]:
+    """Peaks of decoding 512 x 512 px, by the side of its tiles."""
+    network = model.pipe.vae
+    found = {
+        side: vae_memory.peak(network, "decode", (512, 512), side) for side in (None, 256, 128)
+    }
+    assert found[None] > found[256] > found[128]
+    return found
+
+
 @pytest.mark.parametrize("exact", [True, False])
 def test_tiles_are_chosen_beforehand_where_the_free_memory_is_short(
-    model: Model, monkeypatch: pytest.MonkeyPatch, exact: bool
+    model: Model, monkeypatch: pytest.MonkeyPatch, needs: dict[int | None, int], exact: bool
 ) -> None:
     cond, state = model.prepare(make_job(512))
     network, ran = model.pipe.vae, []
@@ -210,10 +224,6 @@ def test_tiles_are_chosen_beforehand_where_the_free_memory_is_short(
         return real(self, z, **kwargs)
 
     monkeypatch.setattr(type(network), "decode", watch)
-    needs = {
-        side: vae_memory.peak(network, "decode", (512, 512), side) for side in (None, 256, 128)
-    }
-    assert needs[None] > needs[256] > needs[128]
     for side, need in needs.items():
         monkeypatch.setattr(vae_memory, "free_bytes", lambda _, need=need: 1.16 * need)
         ran.clear()
@@ -224,6 +234,11 @@ def test_tiles_are_chosen_beforehand_where_the_free_memory_is_short(
             picture = model.decode(state.latents, cond, exact=exact)
         assert picture.shape == (512, 512, 3)
         assert max(ran) == ((side or 512) if exact else 128)
+
+
+def test_preparing_and_estimating_choose_tiles_too(
+    model: Model, monkeypatch: pytest.MonkeyPatch, needs: dict[int | None, int]
+) -> None:
     monkeypatch.setattr(vae_memory, "free_bytes", lambda _: needs[256])
     with pytest.warns(HDPainterWarning, match="encoded in tiles"):
         model.prepare(make_job(512))
@@ -320,16 +335,30 @@ def test_the_upscaler_decodes_in_float32_as_the_stock_pipeline_does(tmp_path: Pa
 # --- offloading ----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Plain:
+    """A run with nothing offloaded."""
+
+    record: Record
+    picture: np.ndarray
+    cost: Estimate
+
+
+@pytest.fixture(scope="module")
+def plain(folders: dict[str, str]) -> Plain:
+    job = make_job()
+    sampler = Sampler(load(folders["sd15"], device="cpu"), job)
+    return Plain(sampler.run(2), sampler.image(), run_cost(sampler.model, job))
+
+
 @pytest.mark.parametrize("how", ["model", "sequential"])
-def test_taps_work_on_an_offloaded_pipeline(folders: dict[str, str], how: str) -> None:
+def test_hooks_work_on_an_offloaded_pipeline(
+    folders: dict[str, str], plain: Plain, how: str
+) -> None:
     """Hooks of accelerate stay, the weights go back, and the numbers are the same."""
     from accelerate import cpu_offload, cpu_offload_with_hook
 
-    job = make_job()
-    plain = Sampler(load(folders["sd15"], device="cpu"), job)
-    expected = plain.run(2)
-    picture = plain.image()
-
+    job, expected = make_job(), plain.record
     away = load(folders["sd15"], device="cpu")
     device, hook = torch.device("cpu"), None
     for name in away.pipe.model_cpu_offload_seq.split("->"):
@@ -349,7 +378,7 @@ def test_taps_work_on_an_offloaded_pipeline(folders: dict[str, str], how: str) -
     sampler = Sampler(away, job)
     record = sampler.run(2)
     np.testing.assert_array_equal(record.x0_latents, expected.x0_latents)
-    np.testing.assert_array_equal(sampler.image(), picture)
+    np.testing.assert_array_equal(sampler.image(), plain.picture)
     assert record.grad is not None
     assert expected.grad is not None
     assert record.grad.std == expected.grad.std
@@ -360,9 +389,9 @@ def test_taps_work_on_an_offloaded_pipeline(folders: dict[str, str], how: str) -
     assert learns == {n: p.requires_grad for n, p in unet.named_parameters()}
     assert next(unet.parameters()).is_meta == (how == "sequential")
 
-    said, whole = run_cost(away, job), run_cost(plain.model, job)
-    assert said.weight_bytes == 0 < whole.weight_bytes
-    assert said.peak_bytes < whole.peak_bytes
+    said = run_cost(away, job)
+    assert said.weight_bytes == 0 < plain.cost.weight_bytes
+    assert said.peak_bytes < plain.cost.peak_bytes
 
 
 def test_a_weight_can_be_read_where_it_is_offloaded() -> None:
