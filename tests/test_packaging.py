@@ -239,7 +239,7 @@ def test_installed_wheel_works_in_an_empty_folder(wheel: Path, tmp_path: Path) -
     code = """
 import hdpainter_nb, hdpainter_widgets
 from hdpainter_nb import load
-from hdpainter_nb.resources import data_path
+from hdpainter_nb import data_path
 assert load("mini") is not None
 assert any(data_path("samples").iterdir())
 print(hdpainter_nb.__file__, hdpainter_widgets.__file__, data_path("mini"), sep="\\n")

@@ -137,7 +137,9 @@ class WatchedCall:
         number = len(trace.branches) + 1
         name = "main" if number == 1 else f"call {number}"
         self.node = trace.root(to_array(row[: pipe.unet.config.out_channels]), _NO_RNG)
-        self.branch = trace.open_branch(self.prompt, settings, self.node, None, name, self.edits)
+        self.branch = trace.open_branch(
+            self.prompt, settings, start=self.node, parent=None, name=name, edits=self.edits
+        )
 
     def plan(self, timestep: int) -> HookPlan:
         """What the hooks do in the next UNet call."""

@@ -1,4 +1,4 @@
-"""safetensors files, written and read piece by piece, so that their arrays need not fit in memory.
+"""safetensors files in pieces, so that their arrays need not fit in memory.
 
 The format: eight bytes with the header's length, the header as json (each array's type, shape and
 place, and ``__metadata__``), then the arrays one after the other.

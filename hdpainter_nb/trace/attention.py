@@ -1,4 +1,4 @@
-"""Attention computed after the fact: any row of any layer's matrix, from kept queries and keys.
+"""Attention after the fact: any row of any layer's matrix, computed from what was kept.
 
 A layer's queries and keys take 5 MB where its attention matrix takes 268 (64 x 64 positions, 8
 heads, float16). Any row of the matrix, and any text's attention, is one product away: NumPy only.

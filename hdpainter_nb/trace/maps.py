@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from hdpainter_nb.select import Word, matches, word_positions
 __all__ = ["CrossMaps", "Float", "LevelMaps", "Pending", "QueryKeys"]
 
 Float = NDArray[np.floating[Any]]
+Value: TypeAlias = "Float | Pending"
 
 
 class Pending(Protocol):
@@ -32,9 +33,6 @@ class Pending(Protocol):
 
     def wait(self) -> Float:
         """The array, once it is there."""
-
-
-Value = Float | Pending
 
 
 class LevelMaps(Mapping[int, Float]):

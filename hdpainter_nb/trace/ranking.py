@@ -83,6 +83,7 @@ class WordRanking:
 
     def __init__(
         self,
+        *,
         word: str | int,
         rows: tuple[RankedMap, ...],
         detail: Literal["heads", "layers", "mean"],
@@ -95,8 +96,14 @@ class WordRanking:
         self.masked = mask is not None
 
     def _with(self, rows: Any) -> Self:
-        kind = type(self)
-        return kind(self.word, tuple(rows), self.detail, self.records, self.mask, self.crop)
+        return type(self)(
+            word=self.word,
+            rows=tuple(rows),
+            detail=self.detail,
+            records=self.records,
+            mask=self.mask,
+            crop=self.crop,
+        )
 
     @property
     def best(self) -> Metric:
@@ -258,9 +265,18 @@ def screen(trace: Tree, word: str | int, branch: int | str = 0) -> WordRanking:
             scores |= localisation(flat, None if inside is None else inside[valid])
             for i, head in enumerate(heads):
                 values = {name: float(scores[name][i]) for name in METRICS}
-                rows.append(RankedMap(record.index, level, layer, head, **values))
+                rows.append(
+                    RankedMap(step=record.index, level=level, layer=layer, head=head, **values)
+                )
     detail = next(d for d in ("heads", "layers", "mean") if d in details)
-    return WordRanking(word, tuple(rows), detail, with_word, mask, trace.crop)
+    return WordRanking(
+        word=word,
+        rows=tuple(rows),
+        detail=detail,
+        records=with_word,
+        mask=mask,
+        crop=trace.crop,
+    )
 
 
 def concentration(maps: Float) -> Float:

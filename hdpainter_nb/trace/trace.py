@@ -1,4 +1,4 @@
-"""A run as its user has it: to look through, ask, rank, save and send."""
+"""`Trace`: the steps of a run with all that a user may do with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trace as a browser reads it: a little json and small byte maps, step by step.
+"""A trace as a browser reads it, step by step: json that names small byte maps.
 
 One form for two uses: widgets get it in messages while a run goes on, and a saved page holds all of
 it. Every map is kept as bytes between its own lowest and highest value, so a word's heatmap at

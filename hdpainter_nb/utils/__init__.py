@@ -1,1 +1,5 @@
-"""Helpers without an opinion on diffusion."""
+"""Helpers without an opinion on diffusion.
+
+`check` and `messages` talk to people, `html` to notebooks; `files`, `nbytes` and `memory` are about
+room; `lazy` is for packages, `turns` for threads. Only `memory` knows torch.
+"""

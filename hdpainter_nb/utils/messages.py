@@ -1,4 +1,4 @@
-"""Keeps third parties from saying what does not concern a user, or what is said better here."""
+"""What a user gets to read: our warnings at their own line, no chatter of other libraries."""
 
 from __future__ import annotations
 
@@ -14,15 +14,6 @@ from typing import ClassVar
 from hdpainter_nb.errors import HDPainterWarning
 
 __all__ = ["quiet_logging", "warn_user"]
-
-
-def warn_user(message: str, category: type[Warning] = HDPainterWarning) -> None:
-    """Warn at the line of the user's own code, however deep in this package we are."""
-    package = str(Path(__file__).parents[1]) + os.sep
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
 
 
 class quiet_logging(AbstractContextManager["quiet_logging"]):  # noqa: N801  # used as a function
@@ -62,3 +53,12 @@ class quiet_logging(AbstractContextManager["quiet_logging"]):  # noqa: N801  # u
     def __del__(self) -> None:
         if id(self) in self._inside:  # an interrupt between entering and leaving
             self._apply(inside=False)
+
+
+def warn_user(message: str, category: type[Warning] = HDPainterWarning) -> None:
+    """Warn at the line of the user's own code, however deep in this package we are."""
+    package = str(Path(__file__).parents[1]) + os.sep
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

@@ -1,4 +1,4 @@
-"""One map per layer and step: `layer_maps`."""
+"""A sheet with a row for each layer, a column for each step: `layer_maps`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows and columns that a notebook shows as a table: `table`."""
+"""Rows under headings, which a notebook shows as a table: `table`."""
 
 from __future__ import annotations
 

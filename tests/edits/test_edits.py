@@ -554,7 +554,8 @@ def test_a_branch_tells_and_keeps_its_edits(model: Model, quick: Job, tmp_path: 
 def test_a_trace_without_edits_is_as_before(model: Model, quick: Job) -> None:
     trace = Sampler(model, quick).trace
     assert "edits" not in trace._repr_html_()
-    assert Branch(0, "main", "", quick.settings, None, 0).edits == ()
+    branch = Branch(id=0, name="main", prompt="", settings=quick.settings, parent=None, start=0)
+    assert branch.edits == ()
 
 
 def test_code_of_ones_own_does_not_come_back(model: Model, quick: Job, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def make_trace(
     """Five steps of noise, in which one head looks at the hole, from step 2 on."""
     rng = np.random.default_rng(0)
     image, mask = scene()
-    trace = Trace(image, mask if masked else None, WORDS, TOKENS, crop=crop)
+    trace = Trace(image=image, mask=mask if masked else None, words=WORDS, tokens=TOKENS, crop=crop)
     node = trace.root(np.zeros((4, 32, 32), np.float32), np.zeros(8, np.uint8))
     branch = trace.open_branch("a red star", Settings(steps=20), node, None)
     for index in range(5):

@@ -210,10 +210,20 @@ def test_a_reel_reads_while_another_thread_adds() -> None:
 
     def work() -> None:
         for number in range(2, 3000):
-            trace.keep(Node(number, number - 1, 0, LATENTS, RNG, record))
+            node = Node(
+                id=number,
+                parent=number - 1,
+                branch=0,
+                latents=LATENTS,
+                rng=RNG,
+                record=record,
+            )
+            trace.keep(node)
             trace.tips[0] = number
             if number % 100 == 0:
-                trace.branches[number] = Branch(number, "x", "", Settings(), 0, number)
+                trace.branches[number] = Branch(
+                    id=number, name="x", prompt="", settings=Settings(), parent=0, start=number
+                )
                 trace.tips[number] = number
         done.set()
 

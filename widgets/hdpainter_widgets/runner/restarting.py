@@ -45,7 +45,7 @@ class PendingSampler:
     def __init__(self, model: Any, image: Any, mask: Any, steps: int) -> None:
         self.model = model
         self.total = steps
-        self.trace = Trace(image, mask, model=str(getattr(model, "name", "")))
+        self.trace = Trace(image=image, mask=mask, model=str(getattr(model, "name", "")))
         self.records: tuple[Any, ...] = ()
 
     def step(self) -> Any:
