@@ -15,6 +15,7 @@ from PIL import Image
 from hdpainter_nb.errors import ImageError, MaskError
 from hdpainter_widgets import lens
 from hdpainter_widgets.lens import Lens
+from support.page_side import hear, mimebundle, synced
 
 pytestmark = pytest.mark.colab
 
@@ -41,16 +42,17 @@ class Page:
         self.heard.append((content, [bytes(b) for b in buffers or ()]))
 
     def ask(self) -> None:
-        data = {"method": "custom", "content": {"type": "want", "revision": self.lens._revision}}
-        self.lens._handle_msg({"content": {"data": data}, "buffers": []})
+        hear(self.lens, {"type": "want", "revision": synced(self.lens, "revision")})
 
     def pictures(self) -> dict[str, NDArray[np.uint8]]:
         """By label, as they are decoded there."""
         found = {}
         for content, (data,) in self.heard:
-            if content["type"] == "picture" and content["revision"] == self.lens._revision:
+            if content["type"] == "picture" and content["revision"] == synced(
+                self.lens, "revision"
+            ):
                 with Image.open(io.BytesIO(data)) as image:
-                    label = self.lens._titles[content["index"]]
+                    label = synced(self.lens, "titles")[content["index"]]
                     found[label] = np.asarray(image.convert("RGB"))
         return found
 
@@ -91,9 +93,9 @@ def test_other_pictures_of_the_same_size_are_looked_at_in_the_same_place() -> No
     lens = Lens({"a": picture(0), "b": picture(1), "c": picture(2)}, zoom=4, x=20, y=30)
     page = Page(lens)
     page.ask()
-    lens.hidden, lens.chosen, before = [1, 2], 2, lens._revision
+    lens.hidden, lens.chosen, before = [1, 2], 2, synced(lens, "revision")
     lens.show({"d": picture(3), "e": picture(4)})
-    assert lens._revision == before + 1
+    assert synced(lens, "revision") == before + 1
     assert (lens.zoom, lens.x, lens.y) == (4, 20, 30)
     assert (lens.hidden, lens.chosen) == ([1], 1), "no longer those that are gone"
     page.ask()
@@ -136,7 +138,7 @@ def test_without_a_hole_there_is_no_outline_to_show(mask: Any) -> None:
     lens = Lens({"a": picture(0)}, mask=mask)
     page = Page(lens)
     page.ask()
-    assert not lens._masked
+    assert not synced(lens, "masked")
     assert [content["type"] for content, _ in page.heard] == ["picture"]
 
 
@@ -144,7 +146,7 @@ def test_nonsense_from_a_page_is_passed_over() -> None:
     lens = Lens({"a": picture(0)})
     page = Page(lens)
     for content in (None, 3, {"type": "no such"}, {}):
-        lens._handle_msg({"content": {"data": {"method": "custom", "content": content}}})
+        hear(lens, content)
     assert page.heard == []
 
 
@@ -152,8 +154,7 @@ def test_nonsense_from_a_page_is_passed_over() -> None:
 
 
 def still(lens: Lens) -> NDArray[np.uint8]:
-    bundle = lens._repr_mimebundle_()
-    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    data = mimebundle(lens)
     assert "application/vnd.jupyter.widget-view+json" in data
     with Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) as image:
         return np.asarray(image.convert("RGB"))

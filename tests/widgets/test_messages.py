@@ -16,6 +16,7 @@ import hdpainter_widgets
 from hdpainter_widgets.lens import Lens
 from hdpainter_widgets.painter import MaskPainter
 from hdpainter_widgets.studio.shortcuts import Shortcuts
+from support.page_side import handle, synced
 
 PICTURE = np.zeros((64, 64, 3), np.uint8)
 
@@ -54,17 +55,17 @@ ODD = [
 @pytest.mark.parametrize("name", WIDGETS)
 def test_no_message_raises(name: str, content: Any, buffers: Any) -> None:
     widget = WIDGETS[name]()
-    widget._heard(widget, content, buffers)
+    handle(widget, content, buffers)
 
 
 def test_what_fails_is_logged_with_the_widget(caplog: pytest.LogCaptureFixture) -> None:
     painter = MaskPainter(PICTURE)
-    painter._heard(painter, {"type": "grids", "revision": None}, [])
+    handle(painter, {"type": "grids", "revision": None})
     assert "A message from the page failed: MaskPainter" in caplog.text
     assert caplog.records[0].exc_info is not None
     caplog.clear()
     with caplog.at_level(logging.DEBUG):
-        painter._heard(painter, {"type": "no such"}, [])
+        handle(painter, {"type": "no such"})
     assert not caplog.records
 
 
@@ -72,8 +73,8 @@ def test_a_painter_answers_after_an_odd_message(monkeypatch: pytest.MonkeyPatch)
     painter = MaskPainter(PICTURE)
     sent: list[Any] = []
     monkeypatch.setattr(painter, "send", lambda content, _buffers=None: sent.append(content))
-    painter._heard(painter, {"type": "grids", "revision": None}, [])
-    painter._heard(painter, {"type": "grids", "revision": painter._revision}, [])
+    handle(painter, {"type": "grids", "revision": None})
+    handle(painter, {"type": "grids", "revision": synced(painter, "revision")})
     assert [content["type"] for content in sent] == ["grids"]
 
 

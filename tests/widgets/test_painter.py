@@ -18,6 +18,7 @@ from PIL import Image
 from hdpainter_nb.errors import ImageError, MaskError
 from hdpainter_widgets.mask_codec import WireError, pack_mask, unpack_mask
 from hdpainter_widgets.painter import MaskPainter
+from support.page_side import hear, mimebundle, set_by_page, synced
 
 pytestmark = pytest.mark.colab
 
@@ -52,18 +53,11 @@ def sent(painter: MaskPainter, monkeypatch: pytest.MonkeyPatch) -> list[tuple[An
 def paint(painter: MaskPainter, mask: NDArray[np.bool_] | bytes, **state: Any) -> None:
     """A message as the browser sends it: zlib bytes behind a memoryview, and a revision."""
     data = mask if isinstance(mask, bytes) else zlib.compress(np.packbits(mask).tobytes())
-    content = {
-        "method": "update",
-        "state": {"_revision": painter._revision + 1, **state},
-        "buffer_paths": [["_mask"]],
-    }
-    painter._handle_msg({"content": {"data": content}, "buffers": [memoryview(data)]})
+    set_by_page(painter, {"_revision": synced(painter, "revision") + 1, **state}, _mask=data)
 
 
 def ask(painter: MaskPainter, revision: int, preset: str) -> None:
-    content = {"type": "grids", "revision": revision, "preset": preset}
-    data = {"method": "custom", "content": content}
-    painter._handle_msg({"content": {"data": data}, "buffers": []})
+    hear(painter, {"type": "grids", "revision": revision, "preset": preset})
 
 
 # --- what it takes -------------------------------------------------------------------------------
@@ -79,7 +73,7 @@ def test_begins_with_an_empty_mask(painter: MaskPainter) -> None:
 def test_begins_with_the_mask_given() -> None:
     painter = MaskPainter(picture(), square())
     np.testing.assert_array_equal(painter.mask, square())
-    np.testing.assert_array_equal(unpack_mask(painter._mask, SIZE), square())
+    np.testing.assert_array_equal(unpack_mask(synced(painter, "mask"), SIZE), square())
 
 
 def test_takes_pil_pictures_and_masks() -> None:
@@ -101,11 +95,11 @@ def test_masks_of_other_sizes_and_dtypes_are_refused(mask: Any, said: str) -> No
     with pytest.raises(MaskError, match=said):
         MaskPainter(picture(), mask)
     painter = MaskPainter(picture(), square())
-    revision = painter._revision
+    revision = synced(painter, "revision")
     with pytest.raises(MaskError, match=said):
         painter.mask = mask
     np.testing.assert_array_equal(painter.mask, square())
-    assert painter._revision == revision
+    assert synced(painter, "revision") == revision
 
 
 def test_pictures_it_cannot_show_are_refused() -> None:
@@ -143,14 +137,14 @@ def test_impossible_values_raise(wrong: dict[str, Any]) -> None:
 def test_what_python_sets_is_sent_and_heard(painter: MaskPainter) -> None:
     heard: list[Any] = []
     painter.observe(heard.append, "mask")
-    before = painter._revision
+    before = synced(painter, "revision")
     painter.mask = square()
     assert [change["new"].sum() for change in heard] == [1024]
-    assert painter._revision == before + 1
-    np.testing.assert_array_equal(unpack_mask(painter._mask, SIZE), square())
+    assert synced(painter, "revision") == before + 1
+    np.testing.assert_array_equal(unpack_mask(synced(painter, "mask"), SIZE), square())
     painter.clear()
     assert not painter.mask.any()
-    assert not unpack_mask(painter._mask, SIZE).any()
+    assert not unpack_mask(synced(painter, "mask"), SIZE).any()
 
 
 def test_a_mask_is_not_changed_behind_its_back(painter: MaskPainter) -> None:
@@ -166,16 +160,16 @@ def test_another_picture_of_the_same_size_keeps_the_mask() -> None:
     painter = MaskPainter(picture(), square())
     painter.image = 255 - picture()
     np.testing.assert_array_equal(painter.mask, square())
-    with Image.open(io.BytesIO(painter._picture)) as shown:
+    with Image.open(io.BytesIO(synced(painter, "picture"))) as shown:
         np.testing.assert_array_equal(np.asarray(shown), 255 - picture())
 
 
 def test_a_picture_of_another_size_empties_the_mask() -> None:
     painter = MaskPainter(picture(), square())
     painter.image = picture(64, 80)
-    assert painter._size == [64, 80]
+    assert synced(painter, "size") == [64, 80]
     assert painter.mask.shape == (64, 80)
-    assert not unpack_mask(painter._mask, (64, 80)).any()
+    assert not unpack_mask(synced(painter, "mask"), (64, 80)).any()
     painter.mask = square((64, 80))
     paint(painter, ~square((64, 80)))
     np.testing.assert_array_equal(painter.mask, ~square((64, 80)))
@@ -223,8 +217,8 @@ def test_an_observer_may_answer_with_another_mask(painter: MaskPainter) -> None:
     painter.observe(tidy, "mask")
     paint(painter, square())
     np.testing.assert_array_equal(painter.mask, ~square())
-    np.testing.assert_array_equal(unpack_mask(painter._mask, SIZE), ~square())
-    assert painter._revision == 3
+    np.testing.assert_array_equal(unpack_mask(synced(painter, "mask"), SIZE), ~square())
+    assert synced(painter, "revision") == 3
 
 
 @pytest.mark.parametrize("broken", [b"", b"nonsense", pack_mask(square((64, 64)))])
@@ -234,13 +228,12 @@ def test_what_is_broken_leaves_the_mask_alone(broken: bytes) -> None:
         painter.set_state({"_mask": memoryview(broken), "_revision": 9})
     paint(painter, broken)  # a message's error is logged, the kernel goes on
     np.testing.assert_array_equal(painter.mask, square())
-    np.testing.assert_array_equal(unpack_mask(painter._mask, SIZE), square())
+    np.testing.assert_array_equal(unpack_mask(synced(painter, "mask"), SIZE), square())
 
 
 def test_looks_are_traits(painter: MaskPainter) -> None:
     state = {"tool": "lasso", "brush_size": 77, "color": "#00AAFF", "opacity": 0.25}
-    data = {"method": "update", "state": state}
-    painter._handle_msg({"content": {"data": data}, "buffers": []})
+    set_by_page(painter, state)
     assert (painter.tool, painter.brush_size, painter.opacity) == ("lasso", 77, 0.25)
     assert painter.color == "#00aaff"
 
@@ -254,7 +247,7 @@ def test_grids_on_request(sent: list[tuple[Any, Any]], painter: MaskPainter) -> 
     from hdpainter_nb.settings import Settings
 
     painter.mask = square()
-    ask(painter, painter._revision, "official")
+    ask(painter, synced(painter, "revision"), "official")
     (content, buffers), *rest = sent
     assert not rest
     assert content["type"] == "grids"
@@ -277,7 +270,7 @@ def test_grids_follow_the_preset(sent: list[tuple[Any, Any]], painter: MaskPaint
     hole[24:32, 32:64] = True  # ends in the middle of a cell of the squashed picture
     painter.mask = hole
     for preset in ("official", "paper", "community"):
-        ask(painter, painter._revision, preset)
+        ask(painter, synced(painter, "revision"), preset)
     assert [content["preset"] for content, _ in sent] == ["official", "paper", "community"]
     assert sent[2][0]["crop"] == [0, 0, 192, 192]  # squashed
     unet = [np.frombuffer(buffers[0], np.uint8).sum() // 255 for _, buffers in sent]
@@ -289,7 +282,7 @@ def test_grids_follow_the_preset(sent: list[tuple[Any, Any]], painter: MaskPaint
 def test_grids_wait_for_the_mask_they_were_asked_for(
     sent: list[tuple[Any, Any]], painter: MaskPainter
 ) -> None:
-    ask(painter, painter._revision + 1, "paper")
+    ask(painter, synced(painter, "revision") + 1, "paper")
     assert not sent
     paint(painter, square())
     (_, buffers), *rest = sent
@@ -303,8 +296,7 @@ def test_grids_wait_for_the_mask_they_were_asked_for(
 def test_odd_requests_do_no_harm(
     sent: list[tuple[Any, Any]], painter: MaskPainter, content: Any
 ) -> None:
-    data = {"method": "custom", "content": content}
-    painter._handle_msg({"content": {"data": data}, "buffers": []})
+    hear(painter, content)
     assert len(sent) == (content == {"type": "grids"})
 
 
@@ -313,8 +305,7 @@ def test_odd_requests_do_no_harm(
 
 def test_offers_the_widget_and_a_picture() -> None:
     painter = MaskPainter(np.full((*SIZE, 3), 200, np.uint8), square(), color="#000000", opacity=1)
-    bundle = painter._repr_mimebundle_()
-    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    data = mimebundle(painter)
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == painter.model_id
     with Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) as still:
         assert still.format == "PNG"
@@ -339,7 +330,7 @@ def test_the_still_picture_is_small() -> None:
 
 def test_large_pictures_travel_as_jpeg() -> None:
     painter = MaskPainter(picture(600, 600))
-    assert painter._picture[:3] == b"\xff\xd8\xff"
+    assert synced(painter, "picture")[:3] == b"\xff\xd8\xff"
 
 
 def test_the_script_is_there(painter: MaskPainter) -> None:

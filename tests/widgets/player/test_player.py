@@ -19,6 +19,7 @@ from hdpainter_widgets import Player, Runner, SceneChooser, SyncRunner
 from hdpainter_widgets.player.controls import status_line
 from hdpainter_widgets.runner.state import RunState, Status
 from hdpainter_widgets.samples import shape_mask
+from support.page_side import mimebundle
 from support.synthetic import SyntheticSampler, scene
 
 pytestmark = pytest.mark.colab
@@ -258,11 +259,9 @@ def test_snapshot_and_mimebundle(player: Player) -> None:
     player.step()
     full = player.snapshot()
     assert full.width > empty.width
-    if hasattr(type(player).__mro__[1], "_repr_mimebundle_"):  # not in ipywidgets 7
-        bundle = player._repr_mimebundle_()
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        assert "application/vnd.jupyter.widget-view+json" in data
-        assert data["image/jpeg"].startswith("/9j/")
+    data = mimebundle(player)
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert data["image/jpeg"].startswith("/9j/")
 
 
 def test_prints_go_to_the_output(player: Player) -> None:
@@ -371,9 +370,7 @@ def test_chooser_offers_scenes_and_photographs() -> None:
     for name in chooser.source.options:
         chooser.source.value = name
         assert chooser.image.ndim == 3
-    if hasattr(type(chooser).__mro__[1], "_repr_mimebundle_"):
-        bundle = chooser._repr_mimebundle_()
-        assert "image/jpeg" in (bundle[0] if isinstance(bundle, tuple) else bundle)
+    assert "image/jpeg" in mimebundle(chooser)
 
 
 def test_chooser_follows_its_sliders() -> None:

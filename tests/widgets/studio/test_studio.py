@@ -36,6 +36,7 @@ from hdpainter_widgets.studio import files
 from hdpainter_widgets.studio.inputs import METHODS, Inputs, changes, forget_upload, uploaded
 from hdpainter_widgets.studio.settings_form import SettingsForm, field_docs
 from hdpainter_widgets.studio.studio import Studio
+from support.page_side import mimebundle
 
 pytestmark = pytest.mark.colab
 LONG = 60.0
@@ -549,8 +550,7 @@ def test_options_are_checked(make: Make, model: Model, job: Job) -> None:
 
 def test_mimebundle_has_a_picture_of_the_present_state(studio: Studio) -> None:
     def picture() -> bytes:
-        bundle = studio._repr_mimebundle_()
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        data = mimebundle(studio)
         assert "application/vnd.jupyter.widget-view+json" in data
         with Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) as image:
             return image.convert("RGB").tobytes()

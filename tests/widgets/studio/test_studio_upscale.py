@@ -29,6 +29,7 @@ from hdpainter_widgets.studio.settings_form import SettingsForm
 from hdpainter_widgets.studio.studio import Studio
 from hdpainter_widgets.studio.upscaling import UpscalePanel, original_of
 from support import builders
+from support.page_side import hear, mimebundle, synced
 
 LONG = 120.0
 Make = Callable[..., Studio]
@@ -125,7 +126,7 @@ def test_the_picture_has_the_originals_size_and_surroundings(studio: Studio) -> 
     assert list(lens.pictures) == ["original", "bicubic", "ours"]
     assert np.array_equal(lens.pictures["original"], job.image)
     assert np.array_equal(lens.pictures["ours"], large)
-    assert lens._masked
+    assert synced(lens, "masked")
     assert "64 × 64 → 256 × 256 pixels" in said(studio)
 
 
@@ -140,7 +141,7 @@ def test_without_detail_to_keep_all_of_it_is_made_larger(make: Make) -> None:
     assert studio.image(of="x4").shape == (256, 256, 3)
     assert studio.upscaler.job.mask.all()
     assert "no more detail than that" in said(studio)
-    assert not studio.enlarging.lens._masked
+    assert not synced(studio.enlarging.lens, "masked")
 
 
 def test_original_of_takes_the_given_picture_at_its_own_size(studio: Studio) -> None:
@@ -355,8 +356,7 @@ def test_nothing_large_is_there_before(studio: Studio, tmp_path: Path) -> None:
 
 def press(studio: Studio, name: str) -> None:
     """A key as the page tells of it."""
-    content = {"method": "custom", "content": {"type": "key", "name": name}}
-    studio.shortcuts._handle_msg({"content": {"data": content}, "buffers": []})
+    hear(studio.shortcuts, {"type": "key", "name": name})
 
 
 def test_keys_do_what_the_buttons_do(studio: Studio, tmp_path: Path) -> None:
@@ -368,18 +368,16 @@ def test_keys_do_what_the_buttons_do(studio: Studio, tmp_path: Path) -> None:
     press(studio, "save")
     assert (tmp_path / "a-red-star-x4.png").exists()
     press(studio, "no such key")
-    listed = {name for _, _, name in studio.shortcuts._keys}
+    listed = {name for _, _, name in synced(studio.shortcuts, "keys")}
     assert listed == {"upscale", "save"}
     assert "(U)" in studio.result.enlarge.tooltip
 
 
 def test_the_still_shows_the_lens(studio: Studio) -> None:
     studio.step()
-    before = studio._repr_mimebundle_()
+    before = mimebundle(studio)["image/png"]
     studio.upscale()
-    after = studio._repr_mimebundle_()
-    data = [part[0] if isinstance(part, tuple) else part for part in (before, after)]
-    assert len(data[1]["image/png"]) > len(data[0]["image/png"])
+    assert len(mimebundle(studio)["image/png"]) > len(before)
 
 
 def test_closing_ends_both_workers(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

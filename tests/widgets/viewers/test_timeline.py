@@ -18,6 +18,7 @@ from hdpainter_nb.models.model import Model
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.runner.runner import Runner, SyncRunner
 from hdpainter_widgets.viewers.timeline import Timeline
+from support.page_side import hear, mimebundle, synced
 
 pytestmark = pytest.mark.colab
 LONG = 60.0  # seconds; no test waits this long unless it fails
@@ -40,26 +41,29 @@ def timeline(runner: BaseRunner) -> Iterator[Timeline]:
 
 
 def say(timeline: Timeline, name: object, **more: Any) -> None:
-    content = {"type": "command", "name": name, **more}
-    data = {"method": "custom", "content": content}
-    timeline._handle_msg({"content": {"data": data}, "buffers": []})
+    hear(timeline, {"type": "command", "name": name, **more})
+
+
+def run(timeline: Timeline) -> dict[str, Any]:
+    """The run as the page is told of it."""
+    return dict(synced(timeline, "run"))
 
 
 def stands(timeline: Timeline) -> tuple[int, int, int]:
     """Branch, steps made, node."""
-    return timeline._run["branch"], timeline._run["index"], timeline._run["node"]
+    return run(timeline)["branch"], run(timeline)["index"], run(timeline)["node"]
 
 
 def test_it_mirrors_the_run(timeline: Timeline, runner: BaseRunner) -> None:
-    assert timeline._run["status"] == "paused"
-    assert (timeline._run["index"], timeline._run["total"]) == (2, 7)
+    assert run(timeline)["status"] == "paused"
+    assert (run(timeline)["index"], run(timeline)["total"]) == (2, 7)
     assert (stands(timeline), timeline.step, timeline.branch) == ((0, 2, 2), 1, 0)
-    assert timeline._run["seconds_left"] is None
+    assert run(timeline)["seconds_left"] is None
     runner.step()
-    assert timeline._run["seconds_left"] == pytest.approx(4 * timeline._run["seconds_per_step"])
+    assert run(timeline)["seconds_left"] == pytest.approx(4 * run(timeline)["seconds_per_step"])
     say(timeline, "play")
-    assert (timeline._run["status"], stands(timeline)) == ("idle", (0, 7, 7))
-    json.dumps(timeline._run, allow_nan=False)
+    assert (run(timeline)["status"], stands(timeline)) == ("idle", (0, 7, 7))
+    json.dumps(run(timeline), allow_nan=False)
 
 
 def test_the_debugger_s_buttons(timeline: Timeline) -> None:
@@ -172,10 +176,10 @@ def test_what_cannot_be_done_is_said(
     timeline: Timeline, name: str, more: dict[str, Any], said: str
 ) -> None:
     say(timeline, name, **more)
-    assert timeline._run["status"] == "error"
-    assert said in timeline._run["failure"]
+    assert run(timeline)["status"] == "error"
+    assert said in run(timeline)["failure"]
     say(timeline, "step")
-    assert (timeline._run["failure"], timeline._run["index"]) == ("", 3)
+    assert (run(timeline)["failure"], run(timeline)["index"]) == ("", 3)
 
 
 @pytest.mark.parametrize(
@@ -204,9 +208,9 @@ def test_what_cannot_be_done_is_said(
     ],
 )
 def test_unsound_commands_do_nothing(timeline: Timeline, name: Any, more: dict[str, Any]) -> None:
-    before = dict(timeline._run)
+    before = run(timeline)
     say(timeline, name, **more)
-    assert timeline._run == before
+    assert run(timeline) == before
     assert len(timeline.trace.branches) == 1
 
 
@@ -218,11 +222,11 @@ def test_a_failed_step_is_told(timeline: Timeline, runner: BaseRunner) -> None:
 
     sampler.step = fail
     say(timeline, "step")
-    assert timeline._run["status"] == "error"
-    assert "the device is gone" in timeline._run["failure"]
+    assert run(timeline)["status"] == "error"
+    assert "the device is gone" in run(timeline)["failure"]
     del sampler.step
     say(timeline, "step")
-    assert (timeline._run["status"], timeline._run["failure"]) == ("paused", "")
+    assert (run(timeline)["status"], run(timeline)["failure"]) == ("paused", "")
 
 
 def test_commands_return_at_once_and_traits_change_on_the_publisher(model: Model, job: Job) -> None:
@@ -247,7 +251,7 @@ def test_commands_return_at_once_and_traits_change_on_the_publisher(model: Model
         gate.set()
         assert runner.wait(LONG)
         assert stands(timeline) == (0, 1, 1)
-        assert timeline._run["status"] == "paused"
+        assert run(timeline)["status"] == "paused"
         timeline.close()
     assert threads == {"hdpainter-publisher"}
 
@@ -255,15 +259,13 @@ def test_commands_return_at_once_and_traits_change_on_the_publisher(model: Model
 def test_it_sends_no_pictures(timeline: Timeline, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
     monkeypatch.setattr(timeline, "send", lambda content, buffers=None: sent.append(buffers))
-    data = {"method": "custom", "content": {"type": "want"}}
-    timeline._handle_msg({"content": {"data": data}, "buffers": []})
+    hear(timeline, {"type": "want"})
     film, frames = sent
     assert (len(film), frames) == (2, [])
 
 
 def test_it_has_a_picture(timeline: Timeline) -> None:
-    bundle = timeline._repr_mimebundle_()
-    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    data = mimebundle(timeline)
     with Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) as still:
         assert still.width > still.height
 

@@ -26,6 +26,7 @@ from hdpainter_widgets.viewers.base import TraceWidget
 from hdpainter_widgets.viewers.compare import Compare
 from hdpainter_widgets.viewers.heatmap import HeatmapViewer
 from hdpainter_widgets.viewers.histogram import GradientHistogram
+from support.page_side import handle, hear, mimebundle, set_by_page
 from support.synthetic import make_record, scene
 
 pytestmark = pytest.mark.colab
@@ -79,20 +80,8 @@ def sent_by(widget: TraceWidget, monkeypatch: pytest.MonkeyPatch) -> Sent:
     return sent
 
 
-def hear(widget: TraceWidget, content: Any) -> None:
-    """A message as the browser sends it."""
-    data = {"method": "custom", "content": content}
-    widget._handle_msg({"content": {"data": data}, "buffers": []})
-
-
-def set_by_page(widget: TraceWidget, **state: Any) -> None:
-    data = {"method": "update", "state": state, "buffer_paths": []}
-    widget._handle_msg({"content": {"data": data}, "buffers": []})
-
-
 def opened(widget: TraceWidget) -> Image.Image:
-    bundle = widget._repr_mimebundle_()
-    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    data = mimebundle(widget)
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == widget.model_id
     picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
     assert picture.format == "PNG"
@@ -226,7 +215,7 @@ def test_odd_messages_do_no_harm(
 ) -> None:
     for viewer in (HeatmapViewer(trace), GradientHistogram(trace), Compare(trace)):
         sent = sent_by(viewer, monkeypatch)
-        viewer._heard(viewer, content, [])
+        handle(viewer, content)
         hear(viewer, {"type": "want"})
         assert [c["type"] for c, _ in sent if c["type"] != "region"] == ["film", "frames"]
     assert not caplog.records
@@ -234,9 +223,9 @@ def test_odd_messages_do_no_harm(
 
 def test_impossible_steps_of_a_page_are_clamped_on_pictures(trace: Trace) -> None:
     viewer = HeatmapViewer(trace)
-    set_by_page(viewer, step=10**6, branch=99)
+    set_by_page(viewer, {"step": 10**6, "branch": 99})
     assert opened(viewer).size[0] > 0
-    set_by_page(viewer, branch=0)
+    set_by_page(viewer, {"branch": 0})
     assert opened(viewer).size[0] > 0
 
 
@@ -278,8 +267,8 @@ def test_a_viewer_is_led_back_and_forth_with_the_sampler(
     for one in (viewer, elsewhere):
         sent_by(one, monkeypatch)
         hear(one, {"type": "want"})
-        set_by_page(one, step=3)
-    set_by_page(elsewhere, step=1)
+        set_by_page(one, {"step": 3})
+    set_by_page(elsewhere, {"step": 1})
     runner.back()
     assert viewer.step == 2
     runner.restart()
