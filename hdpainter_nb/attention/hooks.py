@@ -1,4 +1,4 @@
-"""Attention hooks: put into a UNet for one step, and taken out again whatever happens.
+"""One step's attention hooks: in the UNet for as long as it runs, then out whatever happens.
 
 Afterwards every processor is the very object that it was, and no hook is left, also after an error,
 a cancelled step or an interrupt.

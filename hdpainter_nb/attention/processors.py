@@ -1,4 +1,4 @@
-"""The hooked attention processors: the plain layer, with PAIntA and with what is recorded of it.
+"""The hooked attention processors.
 
 They do what the stock processor does, in the same operations, and on the way make self-attention
 introverted (PAIntA, eq. 5), keep RASG's scores (eq. 8) and reduce what `Capture` wants to see.

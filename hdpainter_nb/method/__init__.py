@@ -15,6 +15,6 @@ equation  function                                            switches of `Setti
 App. B    `painta.mean_similarity`
 ========= =================================================== ========================
 
-The masks that eq. 5, eq. 9 and the UNet read are brought down in `masks` (switches 7 to 9). The step
-that puts all of it in order is `hdpainter_nb.sampling.step.InpaintStep`.
+The masks that eq. 5, eq. 9 and the UNet read come from `masks` (switches 7 to 9). What puts all of
+it in order is `hdpainter_nb.sampling.step.InpaintStep`.
 """

@@ -1,4 +1,4 @@
-"""Attention before and after its softmax, in as few kernels as it can be made of.
+"""Attention scores, in as few kernels as they can be made of.
 
 Everything here that forms Q K^T / sqrt(d) in torch is in this file; `hdpainter_nb.trace.attention`
 holds the twin in NumPy, since a trace is read without torch.

@@ -1,4 +1,4 @@
-"""The known region during sampling: eq. 10 of the upscaler, and UNets with 4 channels."""
+"""How the known region is kept during sampling (eq. 10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DDIM (eq. 3, 4): timesteps, sigma, and a step that may have a gradient in the noise's place."""
+"""DDIM (eq. 3, 4), with room for a gradient in the noise's place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where to compute, and in what precision, where the user leaves it open or asks for it."""
+"""Where to compute, in which precision: as asked for, or as fits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 
 from hdpainter_nb.errors import ModelError
+from hdpainter_nb.utils.check import one_of
 
 __all__ = ["Offload", "check_offload", "offload_mode", "pick_device", "pick_dtype", "place"]
 
@@ -98,8 +99,7 @@ def check_offload(how: Any, device: torch.device, pipe: Any = None) -> None:
     """
     if how is None:
         return
-    if how not in ("model", "sequential"):
-        raise ModelError(f"offload={how!r} is not one of None, 'model', 'sequential'.")
+    one_of("offload", how, (None, "model", "sequential"), ModelError)
     if device.type == "cpu":
         raise ModelError(
             f"offload={how!r} keeps weights in main memory and computes on a GPU, and there is "

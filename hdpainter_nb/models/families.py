@@ -1,4 +1,4 @@
-"""The kinds of models that serve here, and what a pipeline must be to be one of them."""
+"""The kinds of models that serve here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways from x_t to x_{t-1} behind one protocol: the paper's DDIM, and schedulers of diffusers.
+"""Ways from x_t to x_{t-1} behind one protocol, `Scheduler`.
 
 A scheduler of diffusers changes as it steps: it counts, and a multistep one keeps earlier outputs
 of the UNet. Here a `Scheduler` is pure: what it must remember travels in the `State`, so that a

@@ -1,4 +1,4 @@
-"""Between pictures and latents: encode, decode, and a cheap linear look at latents.
+"""Between pictures and latents.
 
 `pipeline` is one of diffusers with a VAE and an image processor. h, w = H/8, W/8, or H/4, W/4
 for the VAE of an x4 upscaler.

@@ -1,4 +1,4 @@
-"""How the VAE is run: in one piece or in tiles, in half precision or in float32, and what it takes.
+"""The VAE run within the memory that there is.
 
 One piece where the memory suffices, which is counted beforehand on a GPU; else the largest tiles
 that fit. Half precision, and float32 where that overflows.

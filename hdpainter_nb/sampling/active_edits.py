@@ -1,4 +1,4 @@
-"""The edits that act in a step: checked before the run, and applied to its masks once."""
+"""The edits that act in a step."""
 
 from __future__ import annotations
 

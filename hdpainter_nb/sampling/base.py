@@ -1,4 +1,4 @@
-"""Making steps one at a time, and remembering them: `BaseSampler`, the base of every sampler.
+"""A run that is made step by step: `BaseSampler`, the base of every sampler.
 
 A step reads a frozen `State` and gives the next one and a `Record`; nothing else changes. So
 stepping back is reading an older state, branching is stepping one with other settings, and two

@@ -1,4 +1,4 @@
-"""Guided noise predictions and, with them, the gradient of S that RASG needs.
+"""Guided predictions of the UNet under hooks; for RASG, with the gradient of S.
 
 S depends on the conditional half only, on no weight, and on no layer after the last
 cross-attention at H/32. So with a gradient the halves run apart: the conditional one with a graph

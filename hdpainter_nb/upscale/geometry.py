@@ -1,4 +1,4 @@
-"""Sizes on the way up: a small picture, one four times as large, and the frames that hold them.
+"""Sizes on the way up.
 
 The frame of the large picture is always exactly four times that of the small one, whatever the two
 were rounded to on the way down. (The official code pads each by itself and then asserts it, which

@@ -20,7 +20,7 @@ def test_errors_of_ours_are_sentences_and_others_are_not() -> None:
         with pytest.raises(error) as raised:
             one_of("size", "wide", ("pad", None), error)
         assert raised.value.args == (f"size='wide' is not one of 'pad', None{end}",)
-    with pytest.raises(SettingsError, match="^'wide' is not one of 'pad'"):
+    with pytest.raises(SettingsError, match=r"^'wide' is not one of 'pad'"):
         one_of("", "wide", iter(("pad", "squash")))
     one_of("size", "pad", ("pad", "squash"))
 
