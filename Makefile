@@ -5,8 +5,9 @@ VENV ?= .venv
 PORT ?= 8888
 BROWSER ?= yes
 PYTEST_ARGS ?=
-# Fast tests share the cores between processes of one thread each, four at most: each has a torch.
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
+# Tests share the cores between processes of one thread each, four at most: each has a torch.
+# (nproc would take OMP_NUM_THREADS for the number of cores.)
+WORKERS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
 START ?= notebooks/00_start_here.ipynb
 
 BIN := $(VENV)/bin
@@ -20,7 +21,13 @@ SOURCES := hdpainter_nb widgets tests benchmarks .ci
 PIP := -m pip --disable-pip-version-check install --quiet
 # Tests never ask the network, and pictures need no screen.
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 MPLBACKEND=agg
-NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+# Side by side: single tests, and whole files of cells that need each other's order.
+TESTS = $(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+NOTEBOOKS = $(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
+	--nbval-lax --nbval-current-env --nbval-cell-timeout=600
+# Before a recipe of one line: says at its end how long it took. `.ci/run` gathers these lines.
+TIMED = start=$$(date +%s); \
+	trap 'echo "== $@ took $$(($$(date +%s) - start)) s"' EXIT;
 NPM_QUIET := --no-audit --no-fund --loglevel=error
 NPM_INSTALL = { if [ -f package-lock.json ]; then npm ci $(NPM_QUIET); \
 	else npm install --no-package-lock $(NPM_QUIET); fi && touch node_modules/.ready; }
@@ -49,28 +56,29 @@ install-dev: $(READY_DEV) ## The same, with the tools for developing
 
 # --- checking it -----------------------------------------------------------------------------------
 
-test: lint test-js test-notebooks test-fast ## Everything but the slow tests: lint, types, layers, first notebooks, pytest
+test: checks test-fast ## Everything but the slow tests: lint, types, layers, first notebooks, pytest
+
+checks: lint test-js test-notebooks ## The same without pytest (-j2 runs them side by side)
 
 test-fast: $(READY_DEV) ## The fast tests alone (PYTEST_ARGS="-k masks" narrows them; WORKERS=0: one process)
-	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) \
-		--dist worksteal --durations=10 $(PYTEST_ARGS)
+	@$(TIMED) $(TESTS) -m "not slow" --durations=10 $(PYTEST_ARGS)
 
 test-slow: test-long-notebooks $(READY_DEV) ## The slow tests alone: long notebooks, an installed wheel, real browsers
-	$(OFFLINE) $(BIN)/python -m pytest -m slow --durations=10 $(PYTEST_ARGS)
+	@$(TIMED) $(TESTS) -m slow --durations=10 $(PYTEST_ARGS)
 
 test-lowest: $(READY_LOWEST) ## What depends on diffusers and ipywidgets, under the oldest we support
-	$(OFFLINE) $(LOWEST)/bin/python -m pytest -m "(diffusers or colab) and not slow" \
+	@$(TIMED) $(subst $(BIN)/,$(LOWEST)/bin/,$(TESTS)) -m "(diffusers or colab) and not slow" \
 		-W default $(PYTEST_ARGS)
 
 test-notebooks: $(READY_DEV) ## Run the first three notebooks from top to bottom
-	$(OFFLINE) $(BIN)/python -m pytest $(NBVAL) $(sort $(wildcard notebooks/0[0-2]_*.ipynb))
+	@$(TIMED) $(NOTEBOOKS) $(sort $(wildcard notebooks/0[0-2]_*.ipynb))
 
 test-long-notebooks: $(READY_DEV) ## Run the others, which take minutes each
-	$(OFFLINE) $(BIN)/python -m pytest $(NBVAL) \
+	@$(TIMED) $(NOTEBOOKS) \
 		$(filter-out $(wildcard notebooks/0[0-2]_*.ipynb),$(sort $(wildcard notebooks/*.ipynb)))
 
 test-js: ## Check the widgets' JavaScript (skipped where there is no npm)
-	@if [ ! -f widgets/js/package.json ]; then \
+	@$(TIMED) if [ ! -f widgets/js/package.json ]; then \
 		echo "test-js: widgets/js/package.json is not there, nothing to check"; \
 	elif ! command -v npm >/dev/null; then \
 		echo "test-js: npm is not installed, JavaScript is not checked (using the widgets needs no Node)"; \
@@ -82,16 +90,16 @@ test-js: ## Check the widgets' JavaScript (skipped where there is no npm)
 lint: lint-style lint-format lint-types lint-layers ## Style, types and layers: ruff, mypy, import-linter
 
 lint-style: $(READY_DEV)
-	$(BIN)/ruff check
+	@$(TIMED) $(BIN)/ruff check
 
 lint-format: $(READY_DEV)
-	$(BIN)/ruff format --check
+	@$(TIMED) $(BIN)/ruff format --check
 
 lint-types: $(READY_DEV)
-	$(BIN)/mypy
+	@$(TIMED) $(BIN)/mypy
 
 lint-layers: $(READY_DEV)
-	$(BIN)/lint-imports
+	@$(TIMED) $(BIN)/lint-imports
 
 format: $(READY_DEV) ## Let ruff put things right
 	$(BIN)/ruff check --fix
@@ -139,5 +147,5 @@ $(READY_LOWEST): constraints-lowest.txt pyproject.toml .ci/share_torch.py $(READ
 	rm -rf $(LOWEST)
 	$(BIN)/python -m venv $(LOWEST)
 	$(LOWEST)/bin/python .ci/share_torch.py $(VENV)
-	$(LOWEST)/bin/python $(PIP) -c constraints-lowest.txt -e . beartype peft pytest hypothesis
+	$(LOWEST)/bin/python $(PIP) -c constraints-lowest.txt -e . beartype peft pytest pytest-xdist hypothesis
 	@touch $@
