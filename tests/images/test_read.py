@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import os
 import re
+import socket
+import struct
+import tracemalloc
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hdpainter_nb.errors import HDPainterWarning, ImageError, MaskError
+from hdpainter_nb.images import read
 from hdpainter_nb.images.read import read_image, read_mask
 from hdpainter_nb.job import Job
 
@@ -221,9 +228,469 @@ def test_broken_files(colour, tmp_path):
     whole = png(colour).getvalue()
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "b.txt").write_text("text")
-    for path in (tmp_path / "a.png", tmp_path / "b.txt", tmp_path):
+    for path in (tmp_path / "a.png", tmp_path / "b.txt"):
         with pytest.raises(ImageError, match=r"cannot be read from .*Convert it to PNG or JPEG"):
             read_image(path)
+
+
+# --- colour profiles -------------------------------------------------------------------------
+
+# Red, green and blue of each space in XYZ at D50, as its profile has them, and its exponent.
+D50 = {
+    "sRGB": (
+        [[0.43607, 0.22249, 0.01392], [0.38515, 0.71687, 0.09708], [0.14307, 0.06061, 0.7141]]
+    ),
+    "Display P3": (
+        [[0.51512, 0.2412, -0.00105], [0.29198, 0.69225, 0.04189], [0.1571, 0.06657, 0.78407]]
+    ),
+    "Adobe RGB": (
+        [[0.60974, 0.31111, 0.01947], [0.20528, 0.62567, 0.06087], [0.14919, 0.06322, 0.74457]]
+    ),
+}
+GAMMA = 563 / 256
+
+
+def srgb_curve(values: np.ndarray) -> np.ndarray:
+    """sRGB values as light."""
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def fixed(*numbers: float) -> bytes:
+    return struct.pack(f">{len(numbers)}i", *(round(number * 65536) for number in numbers))
+
+
+def curve(values: np.ndarray) -> bytes:
+    return struct.pack(">4sII", b"curv", 0, len(values)) + values.astype(">u2").tobytes()
+
+
+def icc(space: bytes, name: str, tags: dict[bytes, bytes], *, pcs: bytes = b"XYZ ") -> bytes:
+    """A colour profile of version 2."""
+    told = name.encode()
+    described = struct.pack(">4sII", b"desc", 0, len(told) + 1) + told + bytes(1 + 78)
+    white = b"XYZ " + bytes(4) + fixed(0.9642, 1, 0.82491)
+    tags = {b"desc": described, b"wtpt": white, b"cprt": b"text" + bytes(4) + b"none\0"} | tags
+    table, data = struct.pack(">I", len(tags)), b""
+    for tag, content in tags.items():
+        table += struct.pack(">4sII", tag, 128 + 4 + 12 * len(tags) + len(data), len(content))
+        data += content + bytes(-len(content) % 4)
+    size = 128 + len(table) + len(data)
+    kind = b"prtr" if space == b"CMYK" else b"mntr"
+    head = struct.pack(">I4sI4s4s4s", size, bytes(4), 0x02400000, kind, space, pcs)
+    head += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + bytes(28)
+    return (head + fixed(0.9642, 1, 0.82491)).ljust(128, b"\0") + table + data
+
+
+def rgb_profile(name: str) -> bytes:
+    ramp = np.linspace(0, 1, 1024)
+    light = ramp**GAMMA if name == "Adobe RGB" else srgb_curve(ramp)
+    tone = curve((light * 65535).round())
+    columns = [b"XYZ " + bytes(4) + fixed(*column) for column in D50[name]]
+    tags = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True))
+    return icc(b"RGB ", name, tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), tone))
+
+
+def grey_profile(exponent: float) -> bytes:
+    light = np.linspace(0, 1, 1024) ** exponent
+    return icc(b"GRAY", f"Grey {exponent}", {b"kTRC": curve((light * 65535).round())})
+
+
+def cmyk_profile() -> bytes:
+    """Ink as Lab: lightness falls with black alone; the other inks change nothing."""
+    header = struct.pack(">4sI4B", b"mft1", 0, 4, 3, 2, 0) + fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    straight = bytes(range(256))
+    corners = [bytes([0 if ink & 1 else 255, 128, 128]) for ink in range(16)]
+    return icc(
+        b"CMYK",
+        "Black alone",
+        {b"A2B0": header + straight * 4 + b"".join(corners) + straight * 3},
+        pcs=b"Lab ",
+    )
+
+
+def in_srgb(colour: np.ndarray, name: str) -> np.ndarray:
+    """Colours of another space in sRGB, by the formulas."""
+    share = colour / 255
+    light = share**GAMMA if name == "Adobe RGB" else srgb_curve(share)
+    linear = light @ np.array(D50[name]) @ np.linalg.inv(np.array(D50["sRGB"]))
+    linear = np.clip(linear, 0, 1)
+    coded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return 255 * coded
+
+
+def saved(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["Display P3", "Adobe RGB"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "PIL", "RGBA", "P"])
+def test_other_colour_spaces_become_srgb(colour, name, kind):
+    profile, image = rgb_profile(name), Image.fromarray(colour)
+    if kind == "P":
+        image = image.quantize(200)
+        colour = np.asarray(image.convert("RGB"))
+    elif kind == "RGBA":
+        image.putalpha(255)
+    if kind == "PIL":
+        image.info["icc_profile"] = profile
+        given = image
+    else:
+        real = kind if kind in {"PNG", "TIFF", "WEBP"} else "PNG"
+        given = saved(
+            image, real, icc_profile=profile, **({"lossless": True} if real == "WEBP" else {})
+        )
+    with pytest.warns(HDPainterWarning, match=rf"from its profile \({name}\) to sRGB") as told:
+        read = read_image(given)
+    assert len(told) == 1
+    expected = in_srgb(colour, name)
+    assert np.abs(expected - colour).max() > 20
+    assert np.abs(read - expected).max() <= 2.5
+
+
+def test_alpha_stays_when_colours_are_converted(colour):
+    rgba = np.dstack([colour, np.full((H, W), 51, np.uint8)])
+    with pytest.warns(HDPainterWarning, match="to sRGB"):
+        read = read_image(saved(Image.fromarray(rgba), "PNG", icc_profile=rgb_profile("Adobe RGB")))
+    expected = 0.2 * in_srgb(colour, "Adobe RGB") + 0.8 * 255
+    assert np.abs(read - expected).max() <= 1.5
+
+
+def test_srgb_stays_to_the_bit(colour):
+    image = Image.fromarray(colour)
+    np.testing.assert_array_equal(
+        read_image(saved(image, "PNG", icc_profile=rgb_profile("sRGB"))), colour
+    )
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_grey_profiles(colour, deep):
+    grey = colour[..., 0]
+    image = Image.fromarray(grey.astype(np.uint16) * 257 if deep else grey)
+    with pytest.warns(HDPainterWarning, match=r"from its profile \(Grey 1.8\)"):
+        read = read_image(saved(image, "PNG", icc_profile=grey_profile(1.8)))
+    linear = (grey / 255) ** 1.8
+    coded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    assert np.abs(read - 255 * coded[..., None]).max() <= 2
+
+
+def test_grey_with_a_profile_for_rgb(colour):
+    grey = Image.fromarray(colour[..., 0])
+    with pytest.warns(HDPainterWarning, match="to sRGB"):
+        read = read_image(saved(grey, "PNG", icc_profile=rgb_profile("Adobe RGB")))
+    expected = in_srgb(np.repeat(colour[..., :1], 3, -1), "Adobe RGB")
+    assert np.abs(read - expected).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "JPEG"])
+def test_cmyk_through_its_profile(kind):
+    inks = np.zeros((H, W, 4), np.uint8)
+    inks[..., 0] = 200  # cyan, which this profile does not show
+    inks[..., 3] = 128
+    given = saved(Image.fromarray(inks, "CMYK"), kind, icc_profile=cmyk_profile())
+    with pytest.warns(HDPainterWarning, match=r"from its profile \(Black alone\) to sRGB"):
+        read = read_image(given)
+    assert np.abs(read.astype(int) - 118).max() <= 5  # L* = 50
+
+
+def test_lab(colour):
+    lab = np.zeros((H, W, 3), np.uint8)
+    lab[..., 0] = 255
+    assert (read_image(Image.fromarray(lab, "LAB")) >= 253).all()
+
+
+@pytest.mark.parametrize(
+    ("profile", "told"),
+    [(b"nonsense", "colour profile cannot be used"), (cmyk_profile(), "is for CMYK; it was not")],
+)
+def test_profiles_that_do_not_fit(colour, profile, told):
+    with pytest.warns(HDPainterWarning, match=told) as caught:
+        read = read_image(saved(Image.fromarray(colour), "PNG", icc_profile=profile))
+    assert len(caught) == 1
+    np.testing.assert_array_equal(read, colour)
+
+
+def test_a_masks_profile_is_not_applied(hole):
+    image = Image.fromarray(hole.astype(np.uint8) * 140)
+    with pytest.warns(HDPainterWarning, match="soft"):
+        read = read_mask(saved(image, "PNG", icc_profile=grey_profile(3.0)), (H, W))
+    np.testing.assert_array_equal(read, hole)
+
+
+# --- two readings, odd kinds -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("convert", [lambda a: a, Image.fromarray, png, torch.from_numpy], ids=str)
+@pytest.mark.parametrize("high", [1, 200, 255])
+def test_16_bits_with_8_bit_values(colour, convert, high):
+    wide = np.minimum(colour[..., 0], high).astype(np.uint16)
+    with pytest.raises(ImageError, match=r"two readings.*astype\(np.uint8\).*array / 65535"):
+        read_image(convert(wide))
+    assert (read_image(convert(wide * 0)) == 0).all()
+    wide[0, 0] = 256
+    assert read_image(convert(wide)).max() <= 1
+
+
+def test_float_images_of_pillow(colour):
+    grey = Image.fromarray(colour[..., 0])
+    np.testing.assert_array_equal(read_image(grey.convert("F")), read_image(grey))
+    tiff = saved(Image.fromarray(colour[..., 0].astype(np.float32) / 255), "TIFF")
+    np.testing.assert_array_equal(read_image(tiff), read_image(grey))
+    with pytest.raises(ImageError, match="holds values from 300"):
+        read_image(Image.new("F", (W, H), 300.0))
+
+
+@pytest.mark.parametrize("kind", ["closed", "loaded, closed", "its file closed", "copied"])
+@pytest.mark.parametrize("reader", [read_image, lambda image: read_mask(image, (H, W))])
+def test_closed_pil_images(colour, reader, kind):
+    file = png(colour)
+    image = Image.open(file)
+    if kind == "loaded, closed":
+        image.load()
+    if kind == "copied":
+        image = image.convert("RGB")
+    (file if kind == "its file closed" else image).close()
+    with pytest.raises((ImageError, MaskError), match="closed before it was read; open it again"):
+        reader(image)
+
+
+@pytest.mark.filterwarnings("ignore:.*(nested|quantize|[Ss]parse).*")
+@pytest.mark.parametrize(
+    ("make", "remedy"),
+    [
+        (lambda: torch.zeros(3, H, W, device="meta"), "on the meta device; it has no values"),
+        (lambda: torch.zeros(H, W).to_sparse(), "sparse tensor; pass tensor.to_dense()"),
+        (lambda: torch.zeros(H, W).to_sparse_csr(), "sparse tensor; pass tensor.to_dense()"),
+        (
+            lambda: torch.quantize_per_tensor(torch.zeros(3, H, W), 0.1, 0, torch.quint8),
+            "quantised tensor; pass tensor.dequantize()",
+        ),
+        (
+            lambda: torch.nested.nested_tensor([torch.zeros(H, W), torch.zeros(H, 3)]),
+            "nested tensor; pass one of its pictures, tensor[0]",
+        ),
+        (lambda: torch.zeros(3, H, W, dtype=torch.complex64), "dtype complex64"),
+        (lambda: torch.zeros(1).expand(3, 10**5, 10**5), "10000 megapixels"),
+    ],
+)
+def test_odd_tensors(make, remedy):
+    with pytest.raises(ImageError, match=re.escape(remedy)):
+        read_image(make())
+    with pytest.raises(MaskError, match=re.escape(remedy)):
+        read_mask(make(), (H, W))
+
+
+@pytest.mark.parametrize(
+    ("array", "sentence"),
+    [
+        (np.full((H, W), "white"), "dtype <U5; pass uint8"),
+        (np.full((H, W), None), "dtype object; pass uint8"),
+        (np.zeros((H, W), "S3"), "dtype |S3; pass uint8"),
+        (np.zeros((H, W), "M8[s]"), "dtype datetime64[s]; pass uint8"),
+        (np.zeros((H, W), [("a", "u1"), ("b", "f4")]), "pass uint8"),
+        (np.zeros((H, W), complex), "dtype complex128; pass uint8"),
+        (np.ma.masked_less(np.zeros((H, W)), 1), "is a masked array"),
+    ],
+)
+def test_arrays_of_no_numbers(array, sentence):
+    for reader in (read_image, lambda given: read_mask(given, (H, W))):
+        with pytest.raises((ImageError, MaskError), match=re.escape(sentence)):
+            reader(array)
+
+
+# --- files that are none, and sizes ----------------------------------------------------------
+
+
+def test_only_regular_files_are_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "pipe.png")
+    (tmp_path / "empty.png").touch()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        for path, what in [
+            (tmp_path / "pipe.png", "it is a pipe, not a file"),
+            (tmp_path / "link.png", "it is a pipe, not a file"),
+            ("/dev/zero", "it is a device, not a file"),
+            (tmp_path, "it is a folder, not a file"),
+            (tmp_path / "s", "it is a socket, not a file"),
+            (tmp_path / "empty.png", "it is empty"),
+            ("a\0b.png", "cannot be opened"),
+            ("x" * 5000, "cannot be opened"),
+            (tmp_path / "empty.png" / "a.png", "cannot be opened"),
+        ]:
+            with pytest.raises(ImageError, match=what):
+                read_image(path)
+            with pytest.raises(MaskError, match=what):
+                read_mask(path, (H, W))
+
+
+class Endless(io.RawIOBase):
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        return len(buffer)
+
+
+def test_open_files(colour, tmp_path, monkeypatch):
+    monkeypatch.setattr(read, "_METADATA", 2**20)
+    monkeypatch.setattr(read, "LARGEST", 100_000)
+    whole = png(colour).getvalue()
+    (tmp_path / "a.png").write_bytes(whole)
+    (tmp_path / "a.png.gz").write_bytes(gzip.compress(whole))
+    with (tmp_path / "a.png").open("rb") as file, gzip.open(tmp_path / "a.png.gz") as packed:
+        for given in (file, packed, bytearray(whole), memoryview(whole)):
+            np.testing.assert_array_equal(read_image(given), colour)
+    ends, start = os.pipe()
+    with (
+        os.fdopen(ends, "rb") as pipe,
+        os.fdopen(start, "wb"),
+        Path("/dev/zero").open("rb") as zeros,
+        (tmp_path / "a.png").open(errors="ignore") as text,
+    ):
+        for given, what in [
+            (pipe, "it is a pipe"),
+            (zeros, "it is a device"),
+            (Endless(), "longer than the 2 MB"),
+            (io.BytesIO(), "it is empty"),
+            (text, "str instead of bytes; open the file with mode 'rb'"),
+            (io.BytesIO, "Pass an open file of mode 'rb'"),
+        ]:
+            with pytest.raises(ImageError, match=what):
+                read_image(given)
+    with pytest.raises(ImageError, match="closed file"):
+        read_image(file)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PPM", "TGA", "PCX", "ICO", "PDF", "SGI", "JPEG2000"])
+def test_other_formats_are_not_opened(colour, kind, tmp_path):
+    whole = saved(Image.fromarray(colour), kind)
+    with pytest.raises(ImageError, match="it is no PNG, JPEG, WEBP, GIF, BMP, TIFF or AVIF file"):
+        read_image(whole)
+    if kind == "EPS":
+        with pytest.raises(ImageError, match=r"an unread EPS file.*Call image.load\(\) first"):
+            read_image(Image.open(io.BytesIO(whole)))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_the_formats_that_are_opened(colour, kind):
+    smooth = np.asarray(Image.fromarray(colour[:7, :9]).resize((W, H), Image.Resampling.BICUBIC))
+    if kind not in read._formats():
+        pytest.skip(f"this Pillow has no {kind}")
+    read_back = read_image(saved(Image.fromarray(smooth), kind))
+    assert np.abs(read_back.astype(int) - smooth).mean() < 12
+
+
+def header_png(width: int, height: int, depth: int = 8, colour_type: int = 2) -> bytes:
+    """A PNG that says its size, and has next to no pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(9)))
+
+
+def tiled_tiff(tile: int) -> bytes:
+    """64 px in one tile of another size."""
+    data = zlib.compress(bytes(2**16))
+    entries = [(256, 64), (257, 64), (258, 8), (259, 8), (262, 1), (277, 1), (322, tile)]
+    entries += [(323, tile), (324, 0), (325, len(data))]
+    start = 8 + 2 + 12 * len(entries) + 4
+    table = b"".join(
+        struct.pack("<HHII", tag, 4, 1, start if tag == 324 else value) for tag, value in entries
+    )
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4) + data
+
+
+@pytest.mark.parametrize(
+    ("given", "megapixels"),
+    [
+        (header_png(13_400, 13_400), "has 180 megapixels"),  # where Pillow raises by itself
+        (header_png(10_000, 9_000, colour_type=6), "10000x9000 px, 90"),
+        (header_png(6000, 5000, 16, 0), "6000x5000 px, 30"),
+        (header_png(2**31 - 1, 2**31 - 1), "megapixels"),
+        (
+            b"GIF89a" + struct.pack("<HHBBB", 60000, 60000, 0, 0, 0) + bytes(99),
+            "megapixels|is no PNG",
+        ),
+        (tiled_tiff(2**16), "tiles of 4295"),
+        (Image.new("1", (6000, 5000)), "6000x5000 px, 30"),
+        (np.broadcast_to(np.uint8(0), (30_000, 30_000, 3)), "30000x30000 px, 900"),
+        (np.broadcast_to(np.float64(0), (30_000, 30_000)), "30000x30000 px, 900"),
+        (np.broadcast_to(np.uint16(7), (6000, 5000, 4)), "6000 px, 30"),
+    ],
+)
+def test_too_many_pixels(given, megapixels):
+    for reader, error in ((read_image, ImageError), (lambda m: read_mask(m, (H, W)), MaskError)):
+        tracemalloc.start()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                with pytest.raises(error, match=megapixels) as caught:
+                    reader(given)
+            assert tracemalloc.get_traced_memory()[1] < 2**20
+        finally:
+            tracemalloc.stop()
+        if "is no PNG" not in str(caught.value):
+            assert "image.thumbnail((5000, 5000))" in str(caught.value)
+
+
+def test_the_limit_is_a_setting(colour, monkeypatch):
+    monkeypatch.setattr(read, "LARGEST", H * W - 1)
+    for kind in (colour, Image.fromarray(colour), png(colour), torch.from_numpy(colour)):
+        with pytest.raises(ImageError, match=r"90x70 px.*raise hdpainter_nb.images.read.LARGEST"):
+            read_image(kind)
+    with pytest.raises(MaskError, match="megapixels"):
+        read_mask(None, (H, W))
+    monkeypatch.setattr(read, "LARGEST", H * W)
+    assert read_image(png(colour)).shape == (H, W, 3)
+    with pytest.raises(ImageError, match="is a WEBP file of 90x70 px"):
+        read_image(saved(Image.fromarray(colour), "WEBP"))
+
+
+@pytest.mark.parametrize("size", [(10**6, 10**6), (0, 5), (-1, 5), "ab", None, (1,), (1, 2, 3)])
+def test_sizes_of_masks(size):
+    with pytest.raises(MaskError, match=r"megapixels|must be"):
+        read_mask(None, size)
+
+
+def test_headers_without_end():
+    with pytest.raises(ImageError, match="it has more than 524288 parts"):
+        read_image(b"\xff\xd8\xff" + bytes(2**20))
+
+
+def test_work_in_blocks_changes_nothing(monkeypatch):
+    rng = np.random.default_rng(5)
+    rgba = rng.integers(0, 256, (H, W, 4), np.uint8)
+    kinds = [rgba, rgba[..., :3] / 255, rgba[..., 0].astype(np.uint16) * 257, Image.fromarray(rgba)]
+    whole = [read_image(kind) for kind in kinds]
+    monkeypatch.setattr(read, "_BLOCK", 37)
+    for kind, expected in zip(kinds, whole, strict=True):
+        np.testing.assert_array_equal(read_image(kind), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation(colour, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(colour)
+    stored.info["exif"] = exif.tobytes()
+    for kind in ("PNG", "TIFF"):
+        given = saved(stored, kind, exif=exif)
+        expected = {
+            1: colour,
+            2: colour[:, ::-1],
+            3: colour[::-1, ::-1],
+            4: colour[::-1],
+            5: colour.swapaxes(0, 1),
+            6: np.rot90(colour, -1),
+            7: np.rot90(colour, 2).swapaxes(0, 1),
+            8: np.rot90(colour, 1),
+        }[orientation]
+        np.testing.assert_array_equal(read_image(given), expected)
 
 
 # --- masks -----------------------------------------------------------------------------------
@@ -296,6 +763,51 @@ def test_varied_colour_and_alpha_multiply(hole):
     rgba[:10, :, 3] = 255  # opaque black
     rgba[60:, :, :3] = 255  # transparent white
     np.testing.assert_array_equal(read_mask(rgba, (H, W)), hole)
+
+
+@pytest.mark.parametrize("what", ["erased", "cleared", "cut out", "page", "two pens"])
+@pytest.mark.parametrize("convert", [lambda a: a, Image.fromarray, png])
+def test_transparent_pictures_have_two_readings(colour, hole, what, convert):
+    alpha = np.where(hole, 0, 255).astype(np.uint8)
+    rgb = colour.copy()
+    if what == "cleared":
+        rgb[hole] = 0
+    elif what == "cut out":
+        alpha = 255 - alpha
+    elif what == "page":
+        rgb[:] = 255
+    elif what == "two pens":
+        rgb[:], rgb[:35] = (255, 0, 0), (0, 0, 255)
+        alpha = 255 - alpha
+    with pytest.raises(
+        MaskError, match=r"two readings.*alpha < 128 to fill.*alpha >= 128"
+    ) as caught:
+        read_mask(convert(np.dstack([rgb, alpha])), (H, W))
+    looks = "a page" if what == "page" else "a photograph"
+    assert f"looks like {looks} with transparent parts" in str(caught.value)
+
+
+def test_a_grey_page_with_an_erased_hole(hole):
+    la = np.dstack([np.full((H, W), 255, np.uint8), np.where(hole, 0, 255).astype(np.uint8)])
+    with pytest.raises(MaskError, match="looks like a page"):
+        read_mask(Image.fromarray(la), (H, W))
+    la[..., 1] = 255 - la[..., 1]
+    np.testing.assert_array_equal(read_mask(Image.fromarray(la), (H, W)), hole)
+
+
+@pytest.mark.parametrize("clear", [0, 254])
+def test_black_and_white_with_some_clear_pixels(hole, clear):
+    alpha = np.full((H, W), 255, np.uint8)
+    alpha[0] = clear
+    rgba = np.dstack([hole.astype(np.uint8) * 255] * 3 + [alpha])
+    np.testing.assert_array_equal(read_mask(rgba, (H, W)), hole)
+
+
+def test_cmyk_without_ink_has_two_readings(hole):
+    with pytest.raises(MaskError, match="next to no ink, which has two readings: white paper"):
+        read_mask(Image.new("CMYK", (W, H)), (H, W))
+    white = Image.fromarray(np.dstack([hole.astype(np.uint8) * 255] * 3)).convert("CMYK")
+    np.testing.assert_array_equal(read_mask(white, (H, W)), hole)
 
 
 def test_rgb_by_luminance(hole):
