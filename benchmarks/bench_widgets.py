@@ -69,9 +69,7 @@ painter
 RUN = """
 import json, os, time
 from hdpainter_nb import Job, Sampler, load, mini
-from hdpainter_widgets.heatmap import HeatmapViewer
-from hdpainter_widgets.runner import Runner
-from hdpainter_widgets.timeline import Timeline
+from hdpainter_widgets import HeatmapViewer, Runner, Timeline
 from ipywidgets import VBox, jslink
 
 task = mini.triple(0)

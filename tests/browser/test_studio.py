@@ -20,7 +20,7 @@ SIZE = (256, 256)
 STEPS = 40  # so many that a run is still on when it is to be paused
 STUDIO = """
 from hdpainter_nb import Sampler, load, mini
-from hdpainter_widgets.studio import Studio
+from hdpainter_widgets import Studio
 
 studio = Studio(load("mini"), mini.triple(0).image, prompt="", steps={steps})
 studio
@@ -37,7 +37,7 @@ VIEWER = """
 from pathlib import Path
 from time import sleep
 from hdpainter_nb import Job, Sampler, load, mini
-from hdpainter_widgets.viewers.heatmap import HeatmapViewer
+from hdpainter_widgets import HeatmapViewer
 
 task = mini.triple(0)
 sampler = Sampler(load("mini"), Job(task.image, task.mask, "a red star", steps=6))

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 # The miniature works at 64 pixels here, so that its picture times four has 256.
 STUDIO = """
 from hdpainter_nb import load, mini
-from hdpainter_widgets.studio import Studio
+from hdpainter_widgets import Studio
 
 task = mini.triple(0)
 studio = Studio(load("mini"), task.image, task.mask, "a red star", steps=2, long_side=64)
