@@ -7,7 +7,8 @@ stock `StableDiffusionInpaintPipeline`. The pipeline itself is never moved, cast
 from __future__ import annotations
 
 import html
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -30,10 +31,11 @@ from hdpainter_nb.models.defaults import ModelDefaults
 from hdpainter_nb.models.devices import offload_mode
 from hdpainter_nb.models.families import INPAINTING, INPAINTING_XL, Family
 from hdpainter_nb.models.out_of_memory import out_of_memory_explained
-from hdpainter_nb.models.prompt import PromptText, Tokens, embed, read_text
+from hdpainter_nb.models.prompt import PromptText, Tokens, embed, private_tokenizer, read_text
 from hdpainter_nb.models.schedulers import PredictionType, State
 from hdpainter_nb.models.vae_memory import Tile, own_tile
 from hdpainter_nb.settings import BaseSettings
+from hdpainter_nb.utils.turns import Turns
 
 __all__ = ["Model"]
 
@@ -205,7 +207,7 @@ class Model:
     # --- a job ----------------------------------------------------------------------------------
 
     def stock_pipeline(self) -> Any:
-        """A stock pipeline around the same parts, with a DDIM scheduler of its own.
+        """A stock pipeline around the same parts, with scheduler and tokenizers of its own.
 
         Raises:
             ModelError: this is a bare UNet.
@@ -222,7 +224,23 @@ class Model:
         config = {name: pipe.config[name] for name in family.config_keys if name in pipe.config}
         parts = {name: getattr(pipe, name) for name in family.parts}
         parts["scheduler"] = _ddim(pipe.scheduler)
+        for name in ("tokenizer", "tokenizer_2"):
+            if name in parts:
+                parts[name] = private_tokenizer(parts[name])
         return Pipeline(**parts, **family.options, **config)
+
+    @contextmanager
+    def _at_work(
+        self, what: str, settings: BaseSettings | None, size: tuple[int, int] | None
+    ) -> Iterator[None]:
+        """In turn, since the parts are shared; memory that does not suffice is explained.
+
+        Args:
+            what, settings, size: see `out_of_memory_explained`.
+        """
+        explained = out_of_memory_explained(self, what, settings, size)
+        with Turns.of(self.unet).take(), explained:
+            yield
 
     def read_text(self, prompt: str, settings: BaseSettings) -> PromptText:
         """A prompt with the additions that `settings` ask for (switch 16), through the tokenizer.
@@ -287,7 +305,7 @@ class Model:
         """
         side = (job.settings.long_side or self.native_size,) * 2
         # no decorator: a warning names the caller's line, not torch's
-        with torch.no_grad(), out_of_memory_explained(self, "encoding", job.settings, side):
+        with torch.no_grad(), self._at_work("encoding", job.settings, side):
             return encode(
                 self.layout(job),
                 self.stock_pipeline(),
@@ -316,7 +334,7 @@ class Model:
             OutOfMemoryError: the memory does not suffice.
         """
         keys: dict[str, NDArray[Any]] = {}
-        with torch.no_grad(), out_of_memory_explained(self, "reading a prompt", None, None):
+        with torch.no_grad(), self._at_work("reading a prompt", None, None):
             text = self.read_text(prompt, settings)
             context, _ = embed(self.stock_pipeline(), text, self.device, self.dtype)  # (2, L, d)
             for layer in attention_layers(self.unet, self.factor):
@@ -361,7 +379,7 @@ class Model:
         stack = stack.reshape(1, *stack.shape[-3:])  # (1, 4, h, w)
         tile: Tile = "auto" if exact else own_tile(pipeline.vae)
         size = self.factor * stack.shape[-2], self.factor * stack.shape[-1]
-        with out_of_memory_explained(self, "decoding", None, size):
+        with self._at_work("decoding", None, size):
             picture = vae.decode(
                 pipeline, stack, tile=tile, float32=self.upcasts(pipeline.vae.dtype)
             )
@@ -386,7 +404,7 @@ class Model:
         return vae.to_rgb(latents, self._preview)
 
     def _fitted_preview(self) -> vae.Matrix:
-        with out_of_memory_explained(self, "encoding", None, (vae.CHART, vae.CHART)):
+        with self._at_work("encoding", None, (vae.CHART, vae.CHART)):
             return vae.fit_preview(self.stock_pipeline(), self.factor)
 
     def upcasts(self, dtype: torch.dtype) -> bool:

@@ -6,8 +6,11 @@ position of the full prompt, suffix included. Start-of-text and padding never co
 
 from __future__ import annotations
 
+import copy
 import re
+import threading
 import unicodedata
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +31,7 @@ __all__ = [
     "compose",
     "embed",
     "nothing_to_match",
+    "private_tokenizer",
     "read_prompt",
     "read_text",
 ]
@@ -216,6 +220,23 @@ def read_prompt(tokenizer: Any, prompt: str, full: str | None = None) -> Tokens:
         lost=tuple(lost),
         lost_suffix=cut.strip(),
     )
+
+
+_copies: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+_copying = threading.Lock()
+
+
+def private_tokenizer(tokenizer: Any) -> Any:
+    """A copy that nobody else uses.
+
+    A fast tokenizer remembers how it was last asked to pad. Reading without padding while a
+    pipeline encodes in another thread would give that pipeline embeddings of another length.
+    """
+    with _copying:
+        known = _copies.get(tokenizer)
+        if known is None or len(known) != len(tokenizer):  # textual inversion adds tokens
+            known = _copies[tokenizer] = copy.deepcopy(tokenizer)
+        return known
 
 
 def _room(tokenizer: Any) -> int:

@@ -37,7 +37,7 @@ from hdpainter_nb.images.read import read_image, read_mask
 from hdpainter_nb.method import ddim
 from hdpainter_nb.models import vae
 from hdpainter_nb.models.conditioning import TextConditioning
-from hdpainter_nb.models.prompt import Tokens, read_prompt
+from hdpainter_nb.models.prompt import Tokens, private_tokenizer, read_prompt
 from hdpainter_nb.sampling import active_edits, predict
 from hdpainter_nb.settings import WatchSettings
 from hdpainter_nb.trace.record import Record
@@ -212,7 +212,7 @@ class WatchedCall:
             return Tokens((), names, (), ())
         if hasattr(pipe, "maybe_convert_prompt"):
             text = pipe.maybe_convert_prompt(text, tokenizer)
-        return read_prompt(tokenizer, text)
+        return read_prompt(private_tokenizer(tokenizer), text)
 
     def _fitting(self, size: tuple[int, int]) -> Capture:
         """The capture without what cannot be had at this size, or without a mask."""

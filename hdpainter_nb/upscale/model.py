@@ -21,7 +21,6 @@ from hdpainter_nb.models.devices import Offload
 from hdpainter_nb.models.families import UPSCALING, Family
 from hdpainter_nb.models.loading import open_pipeline
 from hdpainter_nb.models.model import Model
-from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.prompt import PromptText, embed
 from hdpainter_nb.models.schedulers import PredictionType, State
 from hdpainter_nb.settings import UpscaleSettings
@@ -178,7 +177,7 @@ class UpscaleModel(Model):
                 f"not {job.settings.noise_level}."
             )
         # no decorator: a warning names the caller's line, not torch's
-        with torch.no_grad(), out_of_memory_explained(self, "encoding", None, job.geometry().frame):
+        with torch.no_grad(), self._at_work("encoding", None, job.geometry().frame):
             return encode(
                 self.layout(job),
                 self.stock_pipeline(),

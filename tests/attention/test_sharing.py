@@ -28,8 +28,9 @@ STEPS = 7  # of the pipelines' scheduler, when it is asked for 6
 
 
 def pipeline(model: Model) -> Any:
-    """Another pipeline on the parts of a model, with a scheduler of its own."""
-    parts = {**model.pipe.components, "scheduler": copy.deepcopy(model.pipe.scheduler)}
+    """Another pipeline on the parts of a model; what diffusers cannot share is its own."""
+    own = ("scheduler", "tokenizer")
+    parts = {**model.pipe.components, **{n: copy.deepcopy(getattr(model.pipe, n)) for n in own}}
     pipe = StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False)
     pipe.set_progress_bar_config(disable=True)
     return pipe
