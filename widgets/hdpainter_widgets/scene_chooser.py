@@ -1,4 +1,4 @@
-"""Choose a picture, a hole in it and a prompt, with sliders alone."""
+"""A scene to paint into, chosen with sliders alone: `SceneChooser`."""
 
 from __future__ import annotations
 

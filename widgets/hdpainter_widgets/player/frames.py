@@ -1,8 +1,8 @@
-"""A record as encoded pictures, ready for an `ipywidgets.Image`: arrays in, bytes out."""
+"""A record as encoded pictures, ready for an `ipywidgets.Image`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,29 +60,28 @@ def tiles(record: Any, picture: Any, looks: Looks) -> Any:
 def detail(record: Any, records: Sequence[Any], picture: Any, looks: Looks) -> bytes | str:
     """The chosen detail as PNG or JPEG bytes, or a text that says why there is none."""
     common = {"mask": looks.mask, "crop": looks.crop}
-    draw: Callable[[], Any]
+    drawn: Any
     if looks.detail == "c":
         level = looks.level if looks.level in record.c.layers else 16
-        draw = lambda: views.c_map(record, level, picture=picture, **common)  # noqa: E731
+        drawn = views.c_map(record, level, picture=picture, **common)
     elif looks.detail == "similarity":
         if not len(record.similarity):
             return "This capture kept no similarity maps."
         level = looks.level if looks.level in record.similarity else next(iter(record.similarity))
-        draw = lambda: views.similarity(record, level, picture=picture, **common)  # noqa: E731
+        drawn = views.similarity(record, level, picture=picture, **common)
     elif looks.detail == "gradient":
         if record.grad is None:
             return "There is no gradient in this step: it was made with RASG switched off."
-        draw = lambda: views.gradient_histogram(record)  # noqa: E731
+        drawn = views.gradient_histogram(record)
     elif looks.detail == "curves":
-        draw = lambda: views.curves(records)  # noqa: E731
+        drawn = views.curves(records)
     elif looks.detail == "filmstrip":
         words = [word for word in looks.words[:2] if word in record.cross]
         if looks.level not in record.cross.levels:
             words = []
-        draw = lambda: views.filmstrip(records, words=words, level=looks.level, **common)  # noqa: E731
+        drawn = views.filmstrip(records, words=words, level=looks.level, **common)
     else:
         return ""
-    drawn: Any = draw()
     png: bytes | None = drawn._repr_png_() if hasattr(drawn, "savefig") else None
     return png or encoded(drawn)
 

@@ -1,4 +1,4 @@
-"""What runners need of threads: turns on a shared model, and a publisher that drops stale news."""
+"""What runners need of threads: turns on a shared model, a publisher that drops stale news."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all viewers of a trace share: `TraceWidget`, and `BranchWidget` for those of one branch."""
+"""What all viewers of a trace share: `TraceWidget`; of one of its branches: `BranchWidget`."""
 
 from __future__ import annotations
 
