@@ -173,11 +173,7 @@ def _raw(source: Any, kind: _Kind) -> _Raw:
         shown = _shown(source)
         with _regular_file(source, kind, shown) as file:
             return _from_file(file, kind, shown)
-    if isinstance(source, bytes | bytearray | memoryview):
-        shown = f"this {io.BytesIO}"
-        _refuse_long_file(memoryview(source).nbytes, kind, shown)
-        return _from_file(io.BytesIO(source), kind, shown)
-    if hasattr(source, "read"):
+    if isinstance(source, bytes | bytearray | memoryview) or hasattr(source, "read"):
         shown = f"this {type(source)}"
         return _from_file(_bounded(source, kind, shown), kind, shown)
     torch = sys.modules.get("torch")
@@ -218,8 +214,11 @@ def _regular_file(path: str | os.PathLike[str], kind: _Kind, shown: str) -> IO[b
 
 
 def _bounded(file: Any, kind: _Kind, shown: str) -> IO[bytes]:
-    """An open file that ends: one in memory or on disk as it is, of any other a copy in memory."""
+    """Bytes or an open file, sure to end: in memory or on disk as it is, any other as a copy."""
     try:
+        if isinstance(file, bytes | bytearray | memoryview):
+            _refuse_long_file(memoryview(file).nbytes, kind, shown)
+            return io.BytesIO(file.tobytes() if isinstance(file, memoryview) else file)
         if isinstance(file, io.BytesIO):
             _refuse_long_file(file.getbuffer().nbytes, kind, shown)
             return file

@@ -216,7 +216,7 @@ def test_tiny(shape):
         ([[0]], "is of type list; pass a path, a PIL image, a NumPy array"),
         (torch.full((3, 80, 80), 3.0), "holds values from 3 to 3"),
         (torch.full((3, 80, 80), -2.0), "holds values from -2 to -2"),
-        (b"not a picture", "cannot be read from this <class '_io.BytesIO'>"),
+        (b"not a picture", "cannot be read from this <class 'bytes'>"),
     ],
 )
 def test_what_is_no_picture(array, sentence):
@@ -560,6 +560,11 @@ def test_open_files(colour, tmp_path, monkeypatch):
                 read_image(given)
     with pytest.raises(ImageError, match="closed file"):
         read_image(file)
+    spread = memoryview(np.repeat(np.frombuffer(whole, np.uint8), 2))[::2]
+    np.testing.assert_array_equal(read_image(spread), colour)
+    spread.release()
+    with pytest.raises(ImageError, match="released memoryview"):
+        read_image(spread)
 
 
 @pytest.mark.parametrize("kind", ["EPS", "PPM", "TGA", "PCX", "ICO", "PDF", "SGI", "JPEG2000"])
