@@ -20,7 +20,7 @@ from hdpainter_nb.method.masks import FittedMask
 from hdpainter_nb.models.conditioning import Conditioning, TextConditioning
 from hdpainter_nb.settings import Settings
 
-__all__ = ["check", "edited", "layers", "step_edits"]
+__all__ = ["applied", "check", "layers", "step_edits"]
 
 Reader = Literal["painta", "rasg", "unet"]
 
@@ -72,7 +72,7 @@ def step_edits(
     return StepEdits(acting, site) if acting else None
 
 
-def edited(cond: Conditioning, settings: Settings, edits: StepEdits | None) -> Conditioning:
+def applied(cond: Conditioning, settings: Settings, edits: StepEdits | None) -> Conditioning:
     """The conditions with the masks of PAIntA, RASG and the UNet as the edits leave them.
 
     Raises:

@@ -27,6 +27,7 @@ from hdpainter_nb.trace.attention import Attention
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.tree import Branch
+from hdpainter_nb.utils.check import one_of
 
 if TYPE_CHECKING:
     from hdpainter_nb.models.model import Model
@@ -117,8 +118,7 @@ class Sampler(BaseSampler):
 
         if self.job is None:
             raise SettingsError("Without a job there is no picture to paste into.")
-        if how not in (True, "poisson"):
-            raise SettingsError(f"paste={how!r} is not one of True, False, 'poisson'.")
+        one_of("paste", how, (True, False, "poisson"))
         size = picture.shape[1::-1]  # width, height
         original = cv2.resize(self.job.image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
         mask = cv2.resize(self.job.mask.astype(np.float32), size).astype(np.float32)

@@ -230,7 +230,7 @@ class InpaintStep(BaseStep[Conditioning, Settings]):
 
     def edited(self, index: int) -> Conditioning:
         """The conditioning with the masks as the edits of step `index` leave them."""
-        return active_edits.edited(self.conditioning, self.settings, self.step_edits(index))
+        return active_edits.applied(self.conditioning, self.settings, self.step_edits(index))
 
     def step_edits(self, index: int) -> StepEdits | None:
         """The edits that act in step `index`."""

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 from torch import Tensor
@@ -35,6 +34,7 @@ from hdpainter_nb.edits.edit import Edit, Run, read_edits
 from hdpainter_nb.errors import ModelError, SettingsError
 from hdpainter_nb.images.read import read_image, read_mask
 from hdpainter_nb.method import ddim
+from hdpainter_nb.method.masks import covered
 from hdpainter_nb.models import vae
 from hdpainter_nb.models.conditioning import TextConditioning
 from hdpainter_nb.models.prompt import Tokens, private_tokenizer, read_prompt
@@ -118,7 +118,8 @@ class WatchedCall:
         capture = self._fitting(size)
         for level in PAINTA_LEVELS if capture.similarity else ():
             shape = (size[0] // level, size[1] // level)
-            self.masked[level] = _area(trace.mask, shape).flatten().nonzero()[:, 0].to(row.device)
+            cells = covered(np.asarray(trace.mask, np.bool_), shape)
+            self.masked[level] = torch.from_numpy(cells.ravel().nonzero()[0]).to(row.device)
         capture.check(layer_infos(pipe.unet), tokens.words, len(tokens.tokens), steps)
         run = Run(
             total=steps,
@@ -238,12 +239,6 @@ def _alpha(scheduler: Any, timestep: float) -> Tensor:
     if isinstance(sigmas, Tensor) and after is not None:
         return 1 / (1 + sigmas[after - 1].double().cpu() ** 2)
     return scheduler.alphas_cumprod[round(timestep)].double().cpu()
-
-
-def _area(mask: Any, shape: tuple[int, int]) -> Tensor:
-    """A mask (H, W) at another size: True where it covers more than half."""
-    given = torch.as_tensor(np.asarray(mask), dtype=torch.float32)[None, None]
-    return F.interpolate(given, shape, mode="area")[0, 0] > 0.5
 
 
 _watched: weakref.WeakSet[Any] = weakref.WeakSet()  # UNets

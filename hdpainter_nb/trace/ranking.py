@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.method.masks import covered
 from hdpainter_nb.select import matches
 from hdpainter_nb.trace.maps import Float
 from hdpainter_nb.trace.record import Record
@@ -343,13 +344,15 @@ def mask_at_level(
     part = (slice(top, top + height), slice(left, left + width))
     whole = np.zeros(frame, np.bool_)
     whole[part] = True
-    valid = _by_area(whole, level)
+    cells = (frame[0] // level, frame[1] // level)
+    inside = (slice(cells[0] * level), slice(cells[1] * level))  # what whole cells cover
+    valid = covered(whole[inside], cells)
     if mask is None:
         return None, valid
     rows = (np.arange(height) * mask.shape[0]) // height
     columns = (np.arange(width) * mask.shape[1]) // width
     whole[part] = mask[rows][:, columns]
-    return _by_area(whole, level), valid
+    return covered(whole[inside], cells), valid
 
 
 def _maps(
@@ -378,10 +381,3 @@ def _fits(name: str, value: Any, wanted: Any) -> bool:
     if name != "layer" or value is None or wanted is None:
         return bool(value == wanted)
     return matches(value, as_tuple(wanted))
-
-
-def _by_area(mask: NDArray[np.bool_], level: int) -> NDArray[np.bool_]:
-    """(H, W) -> (H/level, W/level): True where more than half of the pixels are."""
-    height, width = (n // level for n in mask.shape)
-    cells = mask[: height * level, : width * level].reshape(height, level, width, level)
-    return cells.mean((1, 3)) > 0.5
