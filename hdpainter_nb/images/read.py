@@ -23,10 +23,11 @@ from typing import IO, Any, Final, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from hdpainter_nb.errors import HDPainterError, ImageError, MaskError
-from hdpainter_nb.utils.messages import warn_user
+from hdpainter_nb.images.colours import ColourConversion
+from hdpainter_nb.utils.messages import because, warn_user
 
 __all__ = ["FORMATS", "LARGEST", "SMALLEST", "read_image", "read_mask"]
 
@@ -47,7 +48,6 @@ _LISTED = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 _BLOCK = 2**20  # pixels that are worked on at a time
 _METADATA = 2**26  # bytes of a file that are no pixels
 _READS = 2**19  # of parts of a file; those of a picture of `LARGEST` pixels are fewer
-_SAME = 2  # levels by which a profile may differ from sRGB and still be it
 _Array = NDArray[Any]
 _Bytes = NDArray[np.uint8]
 _Block = tuple[slice, slice]
@@ -208,7 +208,7 @@ def _regular_file(path: str | os.PathLike[str], kind: _Kind, shown: str) -> IO[b
         raise
     except (OSError, ValueError, TypeError) as reason:
         raise kind.error(
-            f"{kind.name} cannot be opened at {shown}: {_because(reason)}. Pass the path of a "
+            f"{kind.name} cannot be opened at {shown}: {because(reason)}. Pass the path of a "
             "file that can be read."
         ) from reason
 
@@ -245,7 +245,7 @@ def _bounded(file: Any, kind: _Kind, shown: str) -> IO[bytes]:
         raise
     except Exception as reason:
         raise kind.error(
-            f"{kind.name} cannot be read from {shown}: {_because(reason)}. Pass an open file of "
+            f"{kind.name} cannot be read from {shown}: {because(reason)}. Pass an open file of "
             "mode 'rb', or a path."
         ) from reason
 
@@ -315,7 +315,7 @@ def _from_pil(image: Image.Image, kind: _Kind, shown: str) -> _Raw:
         image.load()
         loaded = True
         is_data = kind.error is MaskError and image.mode != "LAB"
-        colours, note = (None, "") if is_data else _Colours.of(image)
+        colours, note = (None, "") if is_data else ColourConversion.of(image)
         array = _turned(_pixels(image, colours), _orientation(image))
     except HDPainterError:
         raise
@@ -359,7 +359,7 @@ def _from_tensor(tensor: Any, kind: _Kind) -> _Raw:
         raise
     except Exception as reason:  # tensors of other libraries, of transformations, of odd types
         raise kind.error(
-            f"{kind.name} is a tensor that cannot be read: {_because(reason)}. Pass it as a NumPy "
+            f"{kind.name} is a tensor that cannot be read: {because(reason)}. Pass it as a NumPy "
             "array or a plain tensor in the CPU's memory."
         ) from reason
     _refuse_dtype(array.dtype, kind)
@@ -472,7 +472,7 @@ def _refuse_long_file(length: int, kind: _Kind, shown: str) -> None:
 def _refuse_decoding(reason: Exception, kind: _Kind, shown: str) -> NoReturn:
     """Say that Pillow could not read a picture, in one sentence, and what to do."""
     raise kind.error(
-        f"{kind.name} cannot be read from {shown}: {_because(reason)}. Convert it to PNG or JPEG "
+        f"{kind.name} cannot be read from {shown}: {because(reason)}. Convert it to PNG or JPEG "
         "first."
     ) from reason
 
@@ -503,13 +503,6 @@ def _shown(path: Any) -> str:
     return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"
 
 
-def _because(reason: BaseException) -> str:
-    """What an error says, in one line without a full stop; its name if it says nothing."""
-    text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
-    line = " ".join(text.split()).rstrip(".")[:300]
-    return line or type(reason).__name__
-
-
 # --- PIL images -------------------------------------------------------------------------------
 
 
@@ -520,80 +513,7 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-@dataclass(frozen=True)
-class _Colours:
-    """How the colours of a picture become sRGB."""
-
-    transform: ImageCms.ImageCmsTransform
-    mode: str  # what it takes: RGB, L, CMYK or LAB
-
-    @classmethod
-    def of(cls, image: Image.Image) -> tuple[_Colours | None, str]:
-        """The conversion that a picture needs, and what to tell about it; None for sRGB."""
-        data = image.info.get("icc_profile")
-        if (not data and image.mode != "LAB") or image.mode in {"1", "I", "F"}:
-            return None, ""
-        try:
-            profile = ImageCms.ImageCmsProfile(
-                io.BytesIO(data) if data else ImageCms.createProfile("LAB")
-            )
-            name = " ".join(ImageCms.getProfileDescription(profile).split())[:80] or "unnamed"
-            space = profile.profile.xcolor_space.strip()
-            if space not in _spaces(image.mode):
-                return None, (
-                    f"The picture is {image.mode} and its colour profile ({name}) is for {space}; "
-                    "it was not used. Save the picture as sRGB if its colours look wrong."
-                )
-            mode = {"GRAY": "L", "Lab": "LAB"}.get(space, space)
-            transform = ImageCms.buildTransform(
-                profile,
-                ImageCms.createProfile("sRGB"),
-                mode,
-                "RGB",
-                ImageCms.Intent(ImageCms.getDefaultIntent(profile)),
-            )
-            if _is_srgb(transform, mode):
-                return None, ""
-        except Exception as reason:  # littleCMS and Pillow raise anything over a damaged profile
-            return None, (
-                f"The picture's colour profile cannot be used ({_because(reason)}); its colours "
-                "were taken as sRGB. Save the picture as sRGB if they look wrong."
-            )
-        told = f"The picture's colours were converted from its profile ({name}) to sRGB."
-        return cls(transform, mode), told if data else ""
-
-    def apply(self, block: Image.Image) -> Image.Image:
-        """A part of the picture, 8 bits, as RGB or RGBA in sRGB."""
-        converted = self.transform.apply(
-            block if block.mode == self.mode else block.convert(self.mode)
-        )
-        if "A" in block.getbands():
-            converted.putalpha(block.getchannel("A"))
-        return converted
-
-
-def _spaces(mode: str) -> set[str]:
-    """The colour spaces whose profiles can belong to a picture of this mode."""
-    if mode in {"CMYK", "LAB"}:
-        return {"CMYK" if mode == "CMYK" else "Lab"}
-    grey = mode in {"L", "LA", "La"} or mode.startswith("I;16")
-    return {"RGB", "GRAY"} if grey else {"RGB"}
-
-
-def _is_srgb(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Whether a conversion leaves RGB or grey as it is, by a grid of colours."""
-    if mode == "L":
-        grid = np.arange(256, dtype=np.uint8)[None]
-    elif mode == "RGB":
-        levels = np.linspace(0, 255, 17).astype(np.uint8)
-        grid = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(17, -1, 3)
-    else:
-        return False
-    after = np.asarray(transform.apply(Image.fromarray(grid))).astype(int)
-    return bool(np.abs(after - grid.reshape(*after.shape[:2], -1)).max() <= _SAME)
-
-
-def _pixels(image: Image.Image, colours: _Colours | None) -> _Array:
+def _pixels(image: Image.Image, colours: ColourConversion | None) -> _Array:
     """The pixels of a loaded image: (H, W) or (H, W, C), bool, uint8, uint16, int32, float32."""
     width, height = image.size
     deep = image.mode.startswith("I;16")

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from hdpainter_nb.errors import HDPainterWarning
 
-__all__ = ["quiet_logging", "warn_user"]
+__all__ = ["because", "quiet_logging", "warn_user"]
 
 
 class quiet_logging(AbstractContextManager["quiet_logging"]):  # noqa: N801  # used as a function
@@ -53,6 +53,13 @@ class quiet_logging(AbstractContextManager["quiet_logging"]):  # noqa: N801  # u
     def __del__(self) -> None:
         if id(self) in self._inside:  # an interrupt between entering and leaving
             self._apply(inside=False)
+
+
+def because(reason: BaseException) -> str:
+    """What an error says, in one line without a full stop; its name if it says nothing."""
+    text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
+    line = " ".join(text.split()).rstrip(".")[:300]
+    return line or type(reason).__name__
 
 
 def warn_user(message: str, category: type[Warning] = HDPainterWarning) -> None:

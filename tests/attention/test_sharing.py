@@ -61,7 +61,9 @@ def together(*acts: Callable[[], Any]) -> list[Any]:
         except BaseException as error:  # shown by the comparison
             results[number] = error
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(acts))]
+    threads = [
+        threading.Thread(target=run, args=(number,), daemon=True) for number in range(len(acts))
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
