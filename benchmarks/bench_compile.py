@@ -1,8 +1,8 @@
 """What it costs to do without `torch.compile`: the miniature's UNet with and without it.
 
-Taps are Python code that comes and goes with every step, which a compiled UNet does not expect: it
+Hooks are Python code that comes and goes with every step, which a compiled UNet does not expect: it
 looks at them again in each step and, where they are new objects, compiles again. This script says
-how fast the UNet is eagerly and compiled, with and without taps in place, and how often it was
+how fast the UNet is eagerly and compiled, with and without hooks in place, and how often it was
 compiled. On a CPU the compiler needs a C++ compiler; where there is none, the section says so.
 
     python benchmarks/bench_compile.py [--rounds 10] [--threads 2]
@@ -30,7 +30,7 @@ from hdpainter_nb.sampling.sampler import Sampler
 
 ALONE = "the UNet alone"
 HEADING = "Without torch.compile (`bench_compile.py`)"
-TAPPED = 3  # rounds of a compiled step with taps, each of which may compile again
+HOOKED = 3  # rounds of a compiled step with hooks, each of which may compile again
 
 
 def timed(make: Callable[[], object], rounds: int) -> tuple[float, float]:
@@ -53,7 +53,7 @@ def compilations() -> int:
 
 
 def ways(model: Model, cond: Conditioning, state: State) -> dict[str, Callable[[], object]]:
-    """The bare UNet on both halves, and whole steps with taps in it."""
+    """The bare UNet on both halves, and whole steps with hooks in it."""
 
     def bare() -> object:
         with torch.no_grad():
@@ -81,7 +81,7 @@ def measure(rounds: int) -> str:
         torch._dynamo.utils.counters.clear()
         unet.forward = torch.compile(unet.forward, dynamic=False)  # one size throughout
         try:
-            first, later = timed(make, rounds if name == ALONE else min(rounds, TAPPED))
+            first, later = timed(make, rounds if name == ALONE else min(rounds, HOOKED))
             graphs = str(compilations())
             row = [f"{first:.1f}", f"{1000 * later:.1f}", f"{later / eager[name]:.2f}", graphs]
         except Exception as error:  # the table is to say so, whatever it is
@@ -112,8 +112,8 @@ def main() -> None:
     else:
         parts += [
             f"The miniature, 256 px, float32, medians of {given.rounds} rounds; inductor with "
-            f"{compiler}. Taps are new objects in every step, so a compiled step looks at them "
-            f"anew; of those, medians of {TAPPED} rounds after the first.",
+            f"{compiler}. Hooks are new objects in every step, so a compiled step looks at them "
+            f"anew; of those, medians of {HOOKED} rounds after the first.",
             measure(given.rounds),
         ]
     report.write_section(HEADING, "\n\n".join(parts))
