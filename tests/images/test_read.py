@@ -420,7 +420,11 @@ def test_a_masks_profile_is_not_applied(hole):
 # --- two readings, odd kinds -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("convert", [lambda a: a, Image.fromarray, png, torch.from_numpy], ids=str)
+@pytest.mark.parametrize(
+    "convert",
+    [lambda a: a, Image.fromarray, png, torch.from_numpy],
+    ids=["array", "Pillow", "PNG", "tensor"],
+)
 @pytest.mark.parametrize("high", [1, 200, 255])
 def test_16_bits_with_8_bit_values(colour, convert, high):
     wide = np.minimum(colour[..., 0], high).astype(np.uint16)
