@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,43 +15,49 @@ from hdpainter_nb.errors import HDPainterWarning
 __all__ = ["because", "quiet_logging", "warn_user"]
 
 
+class _Level(int):
+    """A logging level that can be told from the same number set by anybody else."""
+
+
+_QUIET = _Level(logging.WARNING)
+
+
 class quiet_logging(AbstractContextManager["quiet_logging"]):  # noqa: N801  # used as a function
     """Context manager: no log messages up to WARNING inside; those that were off stay off.
 
     For moments only, since it holds for the whole process: importing diffusers' pipelines (which
     tell everybody without torchvision about image processors that nothing here uses) and encoding
     a prompt (whose truncation is reported in the prompt's own words). Several threads may be inside
-    at once; the last one out puts back what was there before the first.
+    at once; the last one out puts back what was there before. There is no lock, which an interrupt
+    could leave shut: at worst a message is let through while one thread leaves and another enters.
     """
 
-    _lock: ClassVar[threading.RLock] = threading.RLock()
     _inside: ClassVar[set[int]] = set()
-    _before: ClassVar[int | None] = None
+    _before: ClassVar[int] = logging.NOTSET
 
     def __enter__(self) -> quiet_logging:
-        self._apply(inside=True)
+        kind, level = type(self), logging.root.manager.disable
+        kind._inside.add(id(self))
+        if level is not _QUIET and level < _QUIET:
+            kind._before = level
+            logging.disable(_QUIET)
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._apply(inside=False)
+            self._leave()
         finally:  # again, where an interrupt came in; more than once does no harm
-            self._apply(inside=False)
+            self._leave()
 
-    def _apply(self, *, inside: bool) -> None:
+    def _leave(self) -> None:
         kind = type(self)
-        with kind._lock:
-            (kind._inside.add if inside else kind._inside.discard)(id(self))
-            if kind._inside and kind._before is None:
-                kind._before = logging.root.manager.disable
-                logging.disable(max(kind._before, logging.WARNING))
-            elif not kind._inside and kind._before is not None:
-                logging.disable(kind._before)
-                kind._before = None
+        kind._inside.discard(id(self))
+        if not kind._inside and logging.root.manager.disable is _QUIET:
+            logging.disable(kind._before)
 
     def __del__(self) -> None:
         if id(self) in self._inside:  # an interrupt between entering and leaving
-            self._apply(inside=False)
+            self._leave()
 
 
 def because(reason: BaseException) -> str:

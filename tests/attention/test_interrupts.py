@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -101,3 +102,28 @@ def test_an_interrupt_while_logging_is_quiet(model: Model) -> None:
             struck += interrupted_at(lambda: Sampler(model, job), place, visit)
             assert logging.root.manager.disable == logging.NOTSET, (place, visit)
     assert struck > 10
+
+
+def test_logging_comes_back_after_many_threads() -> None:
+    start = threading.Barrier(8)
+
+    def quiet() -> None:
+        start.wait()
+        for _ in range(300):
+            with messages.quiet_logging():
+                pass
+
+    threads = [threading.Thread(target=quiet) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert logging.root.manager.disable == logging.NOTSET
+    logging.disable(logging.ERROR)
+    try:
+        with messages.quiet_logging():
+            assert logging.root.manager.disable == logging.ERROR
+        assert logging.root.manager.disable == logging.ERROR
+    finally:
+        logging.disable(logging.NOTSET)
