@@ -24,7 +24,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 MP
 # Side by side: single tests, and whole files of cells that need each other's order.
 TESTS = $(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 NOTEBOOKS = $(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
-	--nbval-lax --nbval-current-env --nbval-cell-timeout=600
+	--nbval-lax --nbval-current-env --nbval-cell-timeout=600 -o faulthandler_timeout=0
 # Before a recipe of one line: says at its end how long it took. `.ci/run` gathers these lines.
 TIMED = start=$$(date +%s); \
 	trap 'echo "== $@ took $$(($$(date +%s) - start)) s"' EXIT;
@@ -37,7 +37,7 @@ BROWSER_FLAG = $(if $(filter no 0 false,$(BROWSER)),--no-browser)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help lab install install-dev test test-fast test-slow test-lowest test-notebooks \
-	test-long-notebooks test-js \
+	test-long-notebooks test-marked-slow test-js \
 	lint lint-style lint-format lint-types lint-layers format bench wheel clean distclean
 
 help: ## Say what there is
@@ -63,7 +63,9 @@ checks: lint test-js test-notebooks ## The same without pytest (-j2 runs them si
 test-fast: $(READY_DEV) ## The fast tests alone (PYTEST_ARGS="-k masks" narrows them; WORKERS=0: one process)
 	@$(TIMED) $(TESTS) -m "not slow" --durations=10 $(PYTEST_ARGS)
 
-test-slow: test-long-notebooks $(READY_DEV) ## The slow tests alone: long notebooks, an installed wheel, real browsers
+test-slow: test-long-notebooks test-marked-slow ## The slow tests alone: long notebooks, an installed wheel, real browsers
+
+test-marked-slow: $(READY_DEV)
 	@$(TIMED) $(TESTS) -m slow --durations=10 $(PYTEST_ARGS)
 
 test-lowest: $(READY_LOWEST) ## What depends on diffusers and ipywidgets, under the oldest we support
