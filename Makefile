@@ -21,9 +21,12 @@ SOURCES := hdpainter_nb widgets tests benchmarks .ci
 PIP := -m pip --disable-pip-version-check install --quiet
 # Tests never ask the network, and pictures need no screen.
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 MPLBACKEND=agg
+# One thread a process, MKL's own included: more threads than cores wait for each other in loops, and
+# everything takes ten times as long.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # Side by side: single tests, and whole files of cells that need each other's order.
-TESTS = $(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
-NOTEBOOKS = $(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
+TESTS = $(OFFLINE) $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+NOTEBOOKS = $(OFFLINE) $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
 	--nbval-lax --nbval-current-env --nbval-cell-timeout=600 -o faulthandler_timeout=0
 # Before a recipe of one line: says at its end how long it took. `.ci/run` gathers these lines.
 TIMED = start=$$(date +%s); \
