@@ -13,7 +13,7 @@ pytestmark = pytest.mark.diffusers
 
 
 def snapshot(unet: nn.Module) -> dict[str, Any]:
-    """Everything that taps could leave behind, by identity."""
+    """Everything that hooks could leave behind, by identity."""
     return {
         "processors": {k: id(v) for k, v in unet.attn_processors.items()},
         "hooks": {

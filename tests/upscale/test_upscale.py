@@ -275,11 +275,11 @@ def test_a_trace_of_it_is_saved_and_taken_up(
         Upscaler.from_trace(model, loaded)
 
 
-def test_a_film_of_it_has_frames_of_its_size(done: Upscaler) -> None:
+def test_messages_about_it_have_its_size(done: Upscaler) -> None:
     buffers: list[bytes] = []
-    opening = web.run_message(done.trace, buffers)
-    assert opening["frame"] == [256, 256]
-    assert opening["crop"] == [0, 0, 256, 256]
+    message = web.run_message(done.trace, buffers)
+    assert message["frame"] == [256, 256]
+    assert message["crop"] == [0, 0, 256, 256]
     assert web.step_message(done.trace.path()[1], buffers)["method"] == "x4+blend+soft+poisson"
 
 
