@@ -44,6 +44,7 @@ class Installation(AbstractContextManager["Installation"]):
         processors: attention module -> what takes the place of its processor.
         block_hooks: block -> a forward pre-hook, called with keyword arguments.
         contexts: those of all hooks, to be told when a call of the UNet is theirs.
+        layers: all of the UNet's, hooked or not.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class Installation(AbstractContextManager["Installation"]):
         processors: Mapping[Attention, HookedAttention | SharedAttention],
         block_hooks: Mapping[nn.Module, _BlockHook],
         contexts: Sequence[HookContext],
+        layers: Sequence[AttentionLayer],
     ) -> None:
+        self.layers = layers
         self._processors = processors
         self._block_hooks = block_hooks
         self._contexts = contexts
@@ -68,9 +71,14 @@ class Installation(AbstractContextManager["Installation"]):
         self.eject()
 
     def inject(self) -> None:
-        """Put everything in."""
+        """Put everything in, after what an earlier installation left has been taken out."""
+        for layer in self.layers:
+            _remove_block_hooks(layer.block)
+            for attention in (layer.block.attn1, layer.block.attn2):
+                clean = unhooked(attention.processor)
+                if clean is not attention.processor:
+                    attention.set_processor(clean)
         for block, hook in self._block_hooks.items():
-            _remove_block_hooks(block)
             block.register_forward_pre_hook(hook, with_kwargs=True)
         for attention, processor in self._processors.items():
             attention.set_processor(processor)
@@ -159,7 +167,7 @@ class AttentionHooks(Installation):
         }
         """Block -> the processor that is shown the block's input."""
         block_hooks = {block: _BlockHook([reader]) for block, reader in self.readers.items()}
-        super().__init__(self.processors, block_hooks, [self.context])
+        super().__init__(self.processors, block_hooks, [self.context], self.layers)
 
     def __enter__(self) -> AttentionHooks:
         super().__enter__()
@@ -225,6 +233,7 @@ def shared(hooks: Sequence[AttentionHooks]) -> Installation:
         {attention: SharedAttention(each) for attention, each in by_attention.items()},
         {block: _BlockHook(readers) for block, readers in by_block.items()},
         [one.context for one in hooks],
+        hooks[0].layers,
     )
 
 

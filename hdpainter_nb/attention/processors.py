@@ -6,7 +6,6 @@ introverted (PAIntA, eq. 5), keep RASG's scores (eq. 8) and reduce what `Capture
 
 from __future__ import annotations
 
-import inspect
 import threading
 import weakref
 from collections.abc import Sequence
@@ -437,12 +436,13 @@ def _look_like(hooked: Any, original: Any) -> None:
     """Give the signature of `original` to a processor that takes its place.
 
     diffusers reads from it which of ``cross_attention_kwargs`` a processor takes, and drops the
-    others. Without a reference to the processor, which would keep its tensors past the step.
+    others. Without a reference to the processor, which would keep its tensors past the step. The
+    signature is worked out where somebody asks for it, not for every layer of every step.
     """
     weak = weakref.proxy(hooked)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         return weak(*args, **kwargs)
 
-    call.__signature__ = inspect.signature(original.__call__)  # type: ignore[attr-defined]
+    call.__wrapped__ = original.__call__  # type: ignore[attr-defined]
     vars(hooked)["__call__"] = call

@@ -139,7 +139,7 @@ class BaseStep(Generic[C, S]):
 
     @property
     def timesteps(self) -> list[int]:
-        """T of every step, descending, in whole numbers (switch 13)."""
+        """The timestep t of every step, descending, in whole numbers (switch 13)."""
         return [round(t) for t in self.scheduler.timesteps]
 
     @property

@@ -130,8 +130,8 @@ class WatchedCall:
         )
         for edit in self.edits:
             edit.check(run)
-        shelf = capture.transfer(trace.store)
-        self.capture, self.conditioning, self.transfer = capture, cond, shelf
+        self.capture, self.conditioning = capture, cond
+        self.transfer = capture.transfer(trace.store)
         self.positions = capture.positions(tokens.words, len(tokens.tokens))
         if not trace.branches:
             trace.words, trace.tokens = tokens.words, tokens.tokens

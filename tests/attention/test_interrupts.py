@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from hdpainter_nb import Job, Sampler
+from hdpainter_nb import Capture, Job, Sampler
 from hdpainter_nb.attention import hooks
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.sampling import predict
@@ -102,6 +102,20 @@ def test_an_interrupt_while_logging_is_quiet(model: Model) -> None:
             struck += interrupted_at(lambda: Sampler(model, job), place, visit)
             assert logging.root.manager.disable == logging.NOTSET, (place, visit)
     assert struck > 10
+
+
+def test_what_was_left_behind_is_taken_out_by_any_later_step(model: Model) -> None:
+    """Also from layers that the later step does not hook."""
+    job = small_job()
+    plain = small_job(painta=False, rasg=False)
+    before = snapshot(model.unet)
+    expected = Sampler(model, plain, Capture.nothing()).step().x0_latents
+    left = hooks.AttentionHooks(model.unet, Sampler(model, job).stepper.plan(0))
+    left.inject()
+    assert snapshot(model.unet) != before
+    record = Sampler(model, plain, Capture.nothing()).step()
+    np.testing.assert_array_equal(record.x0_latents, expected)
+    assert snapshot(model.unet) == before
 
 
 def test_logging_comes_back_after_many_threads() -> None:
