@@ -41,7 +41,7 @@ def unet_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Estimates count no UNet, which takes seconds: for tests of all else that they say."""
     from hdpainter_nb.sampling import cost
 
-    nothing = cost.StepCost(flops=1, peak_bytes=1, graph_bytes=1, graph_weights=1)
+    nothing = cost.StepCost(flops=1, peak_bytes=1, graph_bytes=1, graph_weights=1, kernels=1)
     monkeypatch.setattr(cost, "step_cost", lambda *_, **__: nothing)
 
 

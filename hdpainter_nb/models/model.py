@@ -251,8 +251,11 @@ class Model:
         Warns:
             PromptWarning: part of the prompt does not reach the model.
         """
+        return self._read_text(self.stock_pipeline(), prompt, settings)
+
+    def _read_text(self, pipeline: Any, prompt: str, settings: BaseSettings) -> PromptText:
         return read_text(
-            self.stock_pipeline(),
+            pipeline,
             prompt,
             settings,
             suffix=self.positive_suffix,
@@ -269,9 +272,12 @@ class Model:
         Warns:
             PromptWarning, HDPainterWarning: as `prepare` does.
         """
+        return self._layout(self.stock_pipeline(), job)
+
+    def _layout(self, pipeline: Any, job: Job) -> Layout:
         return Layout.of(
             job,
-            self.read_text(job.prompt, job.settings),
+            self._read_text(pipeline, job.prompt, job.settings),
             side=self.native_size,
             factor=self.factor,
             blended=self.kind == "blended",
@@ -306,9 +312,10 @@ class Model:
         side = (job.settings.long_side or self.native_size,) * 2
         # no decorator: a warning names the caller's line, not torch's
         with torch.no_grad(), self._at_work("encoding", job.settings, side):
+            pipeline = self.stock_pipeline()
             return encode(
-                self.layout(job),
-                self.stock_pipeline(),
+                self._layout(pipeline, job),
+                pipeline,
                 device=self.device,
                 dtype=self.dtype,
                 schedule=self.schedule,
@@ -335,8 +342,9 @@ class Model:
         """
         keys: dict[str, NDArray[Any]] = {}
         with torch.no_grad(), self._at_work("reading a prompt", None, None):
-            text = self.read_text(prompt, settings)
-            context, _ = embed(self.stock_pipeline(), text, self.device, self.dtype)  # (2, L, d)
+            pipeline = self.stock_pipeline()
+            text = self._read_text(pipeline, prompt, settings)
+            context, _ = embed(pipeline, text, self.device, self.dtype)  # (2, L, d)
             for layer in attention_layers(self.unet, self.factor):
                 if layer.name in layers:
                     cross = layer.block.attn2

@@ -50,9 +50,9 @@ def encode(
         ModelError: the VAE gives no finite numbers, in float32 neither.
         torch.OutOfMemoryError: not even one tile fits.
     """
-    vae, device, state = pipeline.vae, pipeline._execution_device, rng.get_state()
+    vae, state = pipeline.vae, rng.get_state()
 
-    def work(side: int | None) -> Tensor:
+    def work(side: int | None, device: torch.device) -> Tensor:
         rng.set_state(state)  # a second attempt draws the same sample
         pixels = picture.to(device=device, dtype=vae.dtype)
         return vae.config.scaling_factor * encoded(vae, pixels, side, how, rng)
@@ -84,11 +84,11 @@ def decode(
     Warns:
         HDPainterWarning: the memory does not suffice for one piece, so tiles were used.
     """
-    vae, device = pipeline.vae, pipeline._execution_device
+    vae = pipeline.vae
     if not bool(torch.isfinite(latents).all()):
         raise ModelError("These latents are not finite, so there is no picture in them.")
 
-    def work(side: int | None) -> Tensor:
+    def work(side: int | None, device: torch.device) -> Tensor:
         scaled = latents.to(device=device, dtype=vae.dtype) / vae.config.scaling_factor
         return decoded(vae, scaled, side)
 

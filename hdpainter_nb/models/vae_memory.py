@@ -124,7 +124,7 @@ def run(
     what: What,
     size: tuple[int, int],
     tile: Tile,
-    work: Callable[[int | None], Tensor],
+    work: Callable[[int | None, torch.device], Tensor],
     *,
     float32: bool = False,
 ) -> Tensor:
@@ -135,7 +135,7 @@ def run(
         what: ``encode`` or ``decode``.
         size: (H, W) of the picture.
         tile: see `hdpainter_nb.models.vae.decode`.
-        work: takes the tiles' side in pixels, or None for one piece.
+        work: takes the tiles' side in pixels, or None for one piece, and the device to work on.
         float32: whether half precision shall not even be tried.
 
     Raises:
@@ -145,6 +145,7 @@ def run(
     Warns:
         HDPainterWarning: tiles were used because the memory is short.
     """
+    # Asked once: it may be offloaded, so diffusers looks at every module.
     vae, device = pipeline.vae, torch.device(pipeline._execution_device)
     choice: list[int | None]
     if tile == "auto":
@@ -153,7 +154,7 @@ def run(
         choice = [None if tile is None or tile >= max(size) else tile]
     for side in choice:
         try:
-            out = _finite(vae, functools.partial(work, side), float32=float32)
+            out = _finite(vae, functools.partial(work, side, device), float32=float32)
         except Exception as error:
             if side == choice[-1] or not is_shortage(error):
                 raise

@@ -177,6 +177,8 @@ class StepCost:
     """Saved for the gradient, weights excluded."""
     graph_weights: int
     """Bytes of the weights that the gradient needs."""
+    kernels: int
+    """Operations that compute something: what a GPU is given to do, one by one."""
 
 
 def _peak_of(cost: StepCost) -> int:
@@ -204,6 +206,7 @@ def step_cost(
         peak_bytes=live.peak,
         graph_bytes=saved.total,
         graph_weights=saved.weights,
+        kernels=live.kernels,
     )
 
 

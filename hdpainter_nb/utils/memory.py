@@ -6,10 +6,12 @@ and it is that of the real run, because the same operations make and drop the sa
 
 from __future__ import annotations
 
+import functools
 import traceback
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -17,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.flop_counter import flop_registry
 
 from hdpainter_nb.errors import OutOfMemoryError
@@ -41,7 +43,8 @@ class LiveBytes(TorchDispatchMode):
 
     A storage is born with the first tensor that an operation returns on it and dies with the last
     that holds it, the gradient graph included. What kernels use and free inside an operation is
-    not seen, nor what an allocator wastes. `flops` are those of matrix products and convolutions.
+    not seen, nor what an allocator wastes. `flops` are those of matrix products and convolutions;
+    `kernels` are the operations that compute something, which a GPU is given one by one.
 
     >>> with LiveBytes() as live:
     ...     unet(x, t, context)
@@ -53,13 +56,16 @@ class LiveBytes(TorchDispatchMode):
         self.now = 0
         self.peak = 0
         self.flops = 0
+        self.kernels = 0
+        self._outputs: dict[Any, Any] = {}  # on the meta device: call -> layout of what it returns
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
         alive = {_key(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
-        out = func(*args, **kwargs)
+        out = self._result(func, args, kwargs, alive)
+        self.kernels += _computes(func)
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
             self.flops += formula(*args, **kwargs, out_val=out)
@@ -67,6 +73,29 @@ class LiveBytes(TorchDispatchMode):
             if isinstance(x, Tensor) and _key(x) not in alive:  # else it is a view or in place
                 alive.add(_key(x))
                 self._born(x.untyped_storage())
+        return out
+
+    def _result(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], alive: set[int]
+    ) -> Any:
+        """What an operation returns; without asking torch again for what it has said before.
+
+        Without data the result depends on the layouts of what goes in alone. Torch works it out in
+        Python for most operations, and a network asks the same in each of its blocks.
+        """
+        if not _makes_new_tensors(func):
+            return func(*args, **kwargs)
+        try:
+            call = func, _layouts(args), _layouts(tuple(kwargs.items()))
+            known = self._outputs.get(call)
+        except (_HasDataError, TypeError):
+            return func(*args, **kwargs)
+        if known is not None:
+            return tree_map_only(_Layout, _Layout.empty, known)
+        out = func(*args, **kwargs)
+        made = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
+        if made and not any(_key(x) in alive or x.device.type != "meta" for x in made):
+            self._outputs[call] = tree_map_only(Tensor, _Layout.of, out)
         return out
 
     def _born(self, storage: torch.UntypedStorage) -> None:
@@ -77,6 +106,52 @@ class LiveBytes(TorchDispatchMode):
 
     def _died(self, size: int) -> None:
         self.now -= size
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """A tensor of the meta device: all that there is to know of it."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, x: Tensor) -> Self:
+        if x.device.type != "meta":
+            raise _HasDataError
+        return cls(tuple(x.shape), x.stride(), x.dtype)
+
+    def empty(self) -> Tensor:
+        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device="meta")
+
+
+class _HasDataError(Exception):
+    """A tensor is not on the meta device."""
+
+
+def _layouts(values: Any) -> Any:
+    """Arguments with layouts for tensors, as a key."""
+    if isinstance(values, Tensor):
+        return _Layout.of(values)
+    if isinstance(values, list | tuple):
+        return tuple(map(_layouts, values))
+    return type(values), values  # 1 and 1.0 are equal, and give other dtypes
+
+
+@functools.cache
+def _computes(func: Any) -> bool:
+    """Whether an operation is more than a view or room for a tensor."""
+    aliases = [returned.alias_info for returned in func._schema.returns]
+    view = any(alias is not None and not alias.is_write for alias in aliases)
+    return not view and "empty" not in str(func)
+
+
+@functools.cache
+def _makes_new_tensors(func: Any) -> bool:
+    """Whether an operation writes into nothing and returns no view."""
+    schema = func._schema
+    return not schema.is_mutable and all(r.alias_info is None for r in schema.returns)
 
 
 class SavedBytes(torch.autograd.graph.saved_tensors_hooks):

@@ -24,7 +24,7 @@ RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 255, (128, 128, 3), dtype=np.uint8)
 HOLE = np.zeros((128, 128), bool)
 HOLE[32:96, 32:96] = True
-STEPS = 7  # of the pipelines' scheduler, when it is asked for 6
+STEPS = 5  # of the pipelines' scheduler, when it is asked for 4
 
 
 def pipeline(model: Model) -> Any:
@@ -42,7 +42,7 @@ def paint(pipe: Any, prompt: str, **more: Any) -> Any:
         "mask_image": Image.fromarray(HOLE.astype(np.uint8) * 255),
         "height": 128,
         "width": 128,
-        "num_inference_steps": 6,
+        "num_inference_steps": 4,
         "output_type": "np",
         "generator": torch.Generator().manual_seed(0),
     }
@@ -79,7 +79,7 @@ def shared(folders: dict[str, str]) -> tuple[Model, Any, Any]:
 
 
 def sampled(model: Model, **settings: Any) -> Any:
-    sampler = Sampler(model, Job(PICTURE, HOLE, "a red star", steps=5, seed=1, **settings))
+    sampler = Sampler(model, Job(PICTURE, HOLE, "a red star", steps=4, seed=1, **settings))
     sampler.run()
     return sampler.records[-1].latents
 
@@ -91,7 +91,7 @@ def test_a_pipeline_beside_a_watched_one(shared: tuple[Model, Any, Any], picture
     with watch(a) as expected:
         paint(a, "a red star")
     before = snapshot(a.unet)
-    for _ in range(3):
+    for _ in range(2):
         with watch(a) as trace:
             got_a, got_b = together(
                 lambda: paint(a, "a red star"),
@@ -139,7 +139,7 @@ def test_a_sampler_beside_plain_and_watched_pipelines(
     model, a, b = shared
     expected, alone_a, alone_b = sampled(model, **settings), paint(a, "a red"), paint(b, "a blue")
     before = snapshot(model.unet)
-    for _ in range(3):
+    for _ in range(2):
         with watch(a) as trace:
             results = together(
                 lambda: sampled(model, **settings),

@@ -94,6 +94,30 @@ def test_live_bytes_are_what_is_held(device: str) -> None:
     del g
 
 
+def test_a_repeated_operation_is_worked_out_by_what_it_is_given() -> None:
+    """On the meta device what came out before is used again, where nothing in it differs."""
+    x = torch.empty(4, 6, device="meta")
+    half = torch.empty(4, 6, device="meta", dtype=torch.float16)
+    kernels = []
+    with LiveBytes() as live:
+        for _ in range(2):
+            assert (x.t() + 1).stride() == (1, 6)
+            assert (x + 1).stride() == (6, 1)
+            assert (x.int() + 1).dtype == torch.int32
+            assert (x.int() + 1.0).dtype == torch.float32
+            assert (half + x).dtype == torch.float32
+            assert (half + half).dtype == torch.float16
+            assert x.sum(0).shape == (6,)
+            assert x.sum(1, keepdim=True).shape == (4, 1)
+            assert [part.shape[1] for part in torch.var_mean(x, 0, keepdim=True)] == [6, 6]
+            assert (torch.zeros(2) + torch.ones(2)).tolist() == [1, 1]  # data is computed with
+            assert x.add_(1) is x
+            assert x[1:].stride() == (6, 1)  # a view is made anew, and computes nothing
+            kernels.append(live.kernels)
+        assert live.now == 0
+    assert kernels == [15, 30]
+
+
 @pytest.mark.parametrize(("side", "changes"), [(192, {}), (128, {"rasg": False})])
 def test_the_counted_peaks_are_those_of_a_real_run(
     model: Model, side: int, changes: dict[str, bool]
