@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -40,65 +42,12 @@ def sd15(side: int, dtype: torch.dtype, device: str) -> tuple[Model, Conditionin
 
 
 def x4(dtype: torch.dtype, device: str) -> Any:
-    """Stability's x4 upscaler from its configuration; the words are the miniature's."""
-    from diffusers import (
-        AutoencoderKL,
-        DDIMScheduler,
-        DDPMScheduler,
-        StableDiffusionUpscalePipeline,
-        UNet2DConditionModel,
-    )
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    """Stability's x4 upscaler from its configuration, with random weights."""
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+    from support.builders_full import make_x4
 
-    with torch.device(device):
-        unet = UNet2DConditionModel(
-            sample_size=128,
-            in_channels=7,
-            out_channels=4,
-            block_out_channels=(256, 512, 512, 1024),
-            down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 3,
-            up_block_types=("CrossAttnUpBlock2D",) * 3 + ("UpBlock2D",),
-            cross_attention_dim=1024,
-            attention_head_dim=8,
-            only_cross_attention=(True, True, True, False),
-            use_linear_projection=True,
-            num_class_embeds=1000,
-        )
-        vae = AutoencoderKL(
-            block_out_channels=(128, 256, 512),
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            layers_per_block=2,
-            sample_size=256,
-            scaling_factor=0.08333,
-        )
-        text = CLIPTextModel(
-            CLIPTextConfig(
-                hidden_size=1024,
-                intermediate_size=4096,
-                num_hidden_layers=23,
-                num_attention_heads=16,
-            )
-        )
-    folder = Path(__file__).resolve().parents[1] / "data" / "mini" / "tokenizer"
-    schedule: dict[str, Any] = {"beta_start": 0.0001, "beta_end": 0.02}
-    scheduler = DDIMScheduler(
-        beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
-        steps_offset=1, prediction_type="v_prediction", **schedule,
-    )  # fmt: skip
-    for network in (unet, vae, text):
-        torch.nn.Module.to(network.eval(), dtype)
-    return StableDiffusionUpscalePipeline(
-        vae=vae,
-        unet=unet,
-        text_encoder=text,
-        tokenizer=CLIPTokenizer.from_pretrained(folder, model_max_length=77),
-        low_res_scheduler=DDPMScheduler(beta_schedule="scaled_linear", **schedule),
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        watermarker=None,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        return make_x4(Path(folder), dtype, device)
 
 
 def quarter(side: int, width: int, dtype: torch.dtype, device: str) -> tuple[Conditioning, State]:

@@ -1,4 +1,4 @@
-"""Full-size networks on the meta device: real shapes, no weights.
+"""Full-size networks: real shapes; on the meta device without weights, else with random ones.
 
 The sizes are those of the published configurations: `UNet2DConditionModel`'s and `AutoencoderKL`'s
 of stable-diffusion-inpainting (1.5) and of stable-diffusion-x4-upscaler, and CLIP's ViT-L/14 and
@@ -32,9 +32,9 @@ def make_sd15(folder: Path) -> Any:
             sample_size=512,
         )
     return StableDiffusionInpaintPipeline(
-        vae=_half(vae),
-        unet=_half(unet),
-        text_encoder=_half(_text_encoder(768, 12, 12)),
+        vae=_cast(vae),
+        unet=_cast(unet),
+        text_encoder=_cast(_text_encoder(768, 12, 12)),
         tokenizer=_tokenizer(folder),
         scheduler=builders.make_scheduler(),
         safety_checker=None,
@@ -43,8 +43,8 @@ def make_sd15(folder: Path) -> Any:
     )
 
 
-def make_x4(folder: Path) -> Any:
-    """Stability's x4 upscaler, float16."""
+def make_x4(folder: Path, dtype: torch.dtype = torch.float16, device: str = "meta") -> Any:
+    """Stability's x4 upscaler."""
     from diffusers import (
         AutoencoderKL,
         DDPMScheduler,
@@ -52,7 +52,7 @@ def make_x4(folder: Path) -> Any:
         UNet2DConditionModel,
     )
 
-    with torch.device("meta"):
+    with torch.device(device):
         unet = UNet2DConditionModel(
             sample_size=128,
             in_channels=7,
@@ -76,9 +76,9 @@ def make_x4(folder: Path) -> Any:
             scaling_factor=0.08333,
         )
     return StableDiffusionUpscalePipeline(
-        vae=_half(vae),
-        unet=_half(unet),
-        text_encoder=_half(_text_encoder(1024, 23, 16)),
+        vae=_cast(vae, dtype),
+        unet=_cast(unet, dtype),
+        text_encoder=_cast(_text_encoder(1024, 23, 16, device), dtype),
         tokenizer=_tokenizer(folder),
         low_res_scheduler=DDPMScheduler(),
         scheduler=builders.make_ddim("v_prediction"),
@@ -88,7 +88,7 @@ def make_x4(folder: Path) -> Any:
     )
 
 
-def _text_encoder(width: int, layers: int, heads: int) -> Any:
+def _text_encoder(width: int, layers: int, heads: int, device: str = "meta") -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel
 
     config = CLIPTextConfig(
@@ -100,7 +100,7 @@ def _text_encoder(width: int, layers: int, heads: int) -> Any:
         max_position_embeddings=77,
         projection_dim=width,
     )
-    with torch.device("meta"):
+    with torch.device(device):
         return CLIPTextModel(config)
 
 
@@ -108,5 +108,5 @@ def _tokenizer(folder: Path) -> Any:
     return make_tokenizer(folder / "tokenizer", builders.WORDS, pad="!", max_length=77)
 
 
-def _half(network: Any) -> Any:
-    return torch.nn.Module.to(network, torch.float16)
+def _cast(network: Any, dtype: torch.dtype = torch.float16) -> Any:
+    return torch.nn.Module.to(network.eval(), dtype)
