@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from hdpainter_nb.errors import ImageError, SettingsError
 from hdpainter_nb.settings import BaseSettings, Preset, Settings
 from hdpainter_nb.utils import html
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["BaseJob", "Job"]
 
 S = TypeVar("S", bound=BaseSettings)
 
 
+@checked
 @dataclass(frozen=True, init=False, eq=False)
 class BaseJob(Generic[S]):
     """A picture with a hole, what to paint there, and the settings: base of every kind of job."""
@@ -77,6 +79,7 @@ class BaseJob(Generic[S]):
         )
 
 
+@checked
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Job(BaseJob[Settings]):
     """What to paint: an image, a mask (1 = fill), a prompt and the `Settings`.

@@ -24,11 +24,13 @@ from hdpainter_nb.upscale.model import UpscaleModel
 from hdpainter_nb.upscale.step import UpscaleStep
 from hdpainter_nb.upscale.upscaler import Upscaler
 from hdpainter_nb.utils import html
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.nbytes import readable_bytes
 
 __all__ = ["PaintEstimate", "mask_box", "paint", "paint_cost", "run_cost"]
 
 
+@checked
 @dataclass(frozen=True)
 class PaintEstimate:
     """What `paint` will cost: filling the hole, then making the result larger."""
@@ -84,6 +86,7 @@ class PaintEstimate:
         return html.card(html.table(both), *cards)
 
 
+@checked
 def run_cost(
     model: Model,
     job: Job | UpscaleJob,
@@ -120,6 +123,7 @@ def run_cost(
 Box = tuple[int, int, int, int]  # top, left, height, width
 
 
+@checked
 def paint(
     image: Any,
     mask: Any,
@@ -165,6 +169,7 @@ def paint(
     return whole
 
 
+@checked
 def paint_cost(
     image: Any,
     mask: Any,
@@ -231,6 +236,7 @@ def _paint(
     return np.where(near, picture, job.image)
 
 
+@checked
 def mask_box(mask: NDArray[np.bool_], context: float, smallest: int = 64) -> Box:
     """A box around the hole: square where the picture allows it, inside the picture.
 

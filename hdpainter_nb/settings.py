@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.utils.check import between, one_of
+from hdpainter_nb.utils.checked import checked
 
 __all__ = [
     "NOISY",
@@ -77,6 +78,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class BaseSettings:
     """Base of everything that decides how a job is sampled.
@@ -145,6 +147,7 @@ class BaseSettings:
         raise NotImplementedError
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Settings(BaseSettings):
     """Everything that decides how a job is sampled, and every point on which sources disagree.
@@ -289,6 +292,7 @@ class Settings(BaseSettings):
         return "+".join(n for n in ("painta", "rasg") if getattr(self, n)) or "baseline"
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class UpscaleSettings(BaseSettings):
     """Everything that decides how a picture is made four times as large (sec. 3.5, eq. 10).
@@ -343,6 +347,7 @@ class UpscaleSettings(BaseSettings):
         return "+".join(["x4", *(name for name, value in on.items() if value)])
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class WatchSettings(BaseSettings):
     """What `hdpainter_nb.watch` could read off a call. The seed is not known and says 0."""

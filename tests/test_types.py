@@ -110,7 +110,7 @@ def test_a_job_is_checked_when_it_is_made() -> None:
     assert other.image is job.image
     with pytest.raises(SettingsError, match="Did you mean"):
         Job(image, mask, "a star", step=9)
-    with pytest.raises(SettingsError, match="prompt must be a string, not list"):
+    with pytest.raises(SettingsError, match=r"prompt must be a string, not \['a star'\]"):
         Job(image, mask, ["a star"])  # type: ignore[arg-type]
 
 

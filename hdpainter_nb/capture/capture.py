@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from hdpainter_nb.capture.store import ArrayStore
 from hdpainter_nb.errors import HDPainterWarning, SettingsError
@@ -20,6 +20,7 @@ from hdpainter_nb.select import (
     tokens_of_prompt,
 )
 from hdpainter_nb.utils.check import as_tuple, one_of
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.messages import warn_user
 from hdpainter_nb.utils.nbytes import byte_count
 
@@ -43,6 +44,7 @@ Queries = bool | Literal["self", "cross"]
 _DETAILS = ("mean", "layers", "heads")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Capture:
     """What a `Sampler` keeps of each step. Everything is reduced inside the attention layer.
@@ -87,7 +89,7 @@ class Capture:
     """Words or token positions, for cross-attention maps and scores."""
 
     # --- how -------------------------------------------------------------------------------------
-    budget: int | str | None = "1 GB"
+    budget: Annotated[int | str | None, "a number of bytes such as '512 MB' or None"] = "1 GB"
     """What a trace may hold in main memory. The rest goes to a temporary file, where it is read
     like any array. None: no limit."""
     folder: str | Path | None = None

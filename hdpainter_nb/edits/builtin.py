@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.edits.edit import POINTS, Attention, Edit, Half, Point, Run, Site, Steps
 from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.utils.checked import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +36,7 @@ __all__ = [
 Change = Callable[["Tensor", Site], "Tensor"]
 
 
+@checked
 class Custom(Edit):
     """Functions of your own as an edit; a file keeps their names only.
 
@@ -151,6 +153,7 @@ class _StoredEdit(Edit):
         return hash(str(self))
 
 
+@checked
 @dataclass(frozen=True, eq=False, repr=False)
 class ScaleWord(_StoredEdit):
     """A word's cross-attention times a factor: prompt-to-prompt's re-weighting; 0 takes it out.
@@ -185,6 +188,7 @@ class ScaleWord(_StoredEdit):
         run.positions(self.word)
 
 
+@checked
 @dataclass(frozen=True, eq=False, repr=False)
 class ReplaceWord(_StoredEdit):
     """Another word's cross-attention, or a map of your own, in the place of a word's.
@@ -226,6 +230,7 @@ class ReplaceWord(_StoredEdit):
             run.positions(self.by)
 
 
+@checked
 @dataclass(frozen=True, eq=False, repr=False)
 class ScaleHead(_StoredEdit):
     """The output of one attention head times a factor; 0 ablates it.
@@ -268,6 +273,7 @@ class ScaleHead(_StoredEdit):
             )
 
 
+@checked
 @dataclass(frozen=True, eq=False, repr=False)
 class SetC(_StoredEdit):
     """PAIntA's c_j (eq. 5) as you say: 0 hides the known region from the hole, 1 undoes PAIntA.
@@ -298,6 +304,7 @@ class SetC(_StoredEdit):
         return c.new_full(c.shape, float(self.value))
 
 
+@checked
 @dataclass(frozen=True, eq=False, repr=False)
 class MoveMask(_StoredEdit):
     """Another mask for PAIntA and RASG, while the picture's hole stays where it is.

@@ -27,6 +27,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -34,7 +35,8 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.select import Word, matches, word_positions
-from hdpainter_nb.utils.check import one_of
+from hdpainter_nb.utils.check import one_of, shown
+from hdpainter_nb.utils.checked import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,9 +63,11 @@ Attention = Literal["cross", "self"]
 Steps = slice | range | int | Collection[int] | None
 Layers = Mapping[str, Mapping[Attention, int]]  # layer -> its heads in cross- and self-attention
 POINTS: tuple[Point, ...] = ("mask", "c", "cross", "heads")
+_MOST = 1000  # an endless generator of edits would be read for ever
 _EXAMPLE = "ScaleWord('star', 2.0, steps=slice(0, 10))"
 
 
+@checked
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Site:
     """Where in a run an edit is acting: its second argument."""
@@ -100,6 +104,7 @@ class Site:
         return _positions(word, self.words, self.tokens)
 
 
+@checked
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
     """What there is to edit in a run; an `Edit` is checked against it before the first step."""
@@ -132,6 +137,7 @@ class Run:
         return layers
 
 
+@checked
 class Edit:
     """Base of every intervention; subclass it and write the methods that you need.
 
@@ -283,12 +289,12 @@ def read_edits(edit: Any) -> tuple[Edit, ...]:
     Raises:
         SettingsError: something else was given.
     """
-    several = isinstance(edit, Iterable) and not isinstance(edit, str)
-    edits = tuple(edit) if several else (edit,)
+    several = isinstance(edit, Iterable) and not isinstance(edit, str | Edit)
+    edits = tuple(islice(edit, _MOST)) if several else (edit,)
     for one in edits:
         if not isinstance(one, Edit):
             hint = "wrap it: Custom(cross=...)" if callable(one) else f"such as {_EXAMPLE}"
-            raise SettingsError(f"{one!r} is not an edit; {hint}.")
+            raise SettingsError(f"{shown(one)} is not an edit; {hint}.")
     return edits
 
 

@@ -32,6 +32,7 @@ from hdpainter_nb.models.families import (
     family_of_file,
 )
 from hdpainter_nb.models.model import Model
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.files import data_path
 from hdpainter_nb.utils.messages import quiet_logging
 
@@ -304,6 +305,7 @@ def _quiet(active: bool) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+@checked(error=ModelError)
 def load(
     source: Any = "mini",
     *,

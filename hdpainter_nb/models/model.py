@@ -35,11 +35,13 @@ from hdpainter_nb.models.prompt import PromptText, Tokens, embed, private_tokeni
 from hdpainter_nb.models.schedulers import PredictionType, State
 from hdpainter_nb.models.vae_memory import Tile, own_tile
 from hdpainter_nb.settings import BaseSettings
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.turns import Turns
 
 __all__ = ["Model"]
 
 
+@checked(error=ModelError)
 class Model:
     """A UNet with its noise schedule and, unless it is bare, its text encoder and VAE.
 

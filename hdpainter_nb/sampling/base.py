@@ -30,6 +30,7 @@ from hdpainter_nb.settings import BaseSettings
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.tree import Branch, Node
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.turns import Turns
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["BaseSampler"]
 
 
+@checked
 class BaseSampler:
     """Steps a job, keeps every step in a tree, and goes back and branches in it.
 
@@ -404,6 +406,7 @@ class BaseSampler:
         """Ask the step or run under way, in any thread, to stop at the next attention layer."""
         self._cancel.set()
 
+    @checked(leaves=["edit"])
     def branch(
         self,
         *,

@@ -21,6 +21,7 @@ from hdpainter_nb.sampling.predict import predict_all
 from hdpainter_nb.sampling.sampler import Paste, Sampler
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.utils import html
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.turns import Turns
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["SamplerBatch"]
 
 
+@checked
 class SamplerBatch:
     """Steps one job under several seeds at once; every sample is a `Sampler` with its own trace.
 

@@ -26,12 +26,14 @@ from hdpainter_nb.models.schedulers import NoiseLevel, State
 from hdpainter_nb.sampling.predict import StepInputs, predict
 from hdpainter_nb.sampling.step import BaseStep
 from hdpainter_nb.utils import html
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.memory import Fused, LiveBytes, SavedBytes, meta_twin, weight_bytes
 from hdpainter_nb.utils.nbytes import readable_bytes
 
 __all__ = ["Estimate", "StepCost", "count", "step_cost"]
 
 
+@checked
 @dataclass(frozen=True)
 class Estimate:
     """What a run will cost, counted before it starts.

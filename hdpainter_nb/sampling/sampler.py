@@ -28,6 +28,7 @@ from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.tree import Branch
 from hdpainter_nb.utils.check import one_of
+from hdpainter_nb.utils.checked import checked
 
 if TYPE_CHECKING:
     from hdpainter_nb.models.model import Model
@@ -37,6 +38,7 @@ __all__ = ["Sampler"]
 Paste = bool | Literal["poisson"]
 
 
+@checked
 class Sampler(BaseSampler):
     """Steps a job from noise to picture, and remembers every step.
 

@@ -43,6 +43,7 @@ from hdpainter_nb.settings import WatchSettings
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.tree import Branch, Node
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.memory import explain_out_of_memory
 from hdpainter_nb.utils.turns import Turns
 
@@ -245,6 +246,7 @@ _watched: weakref.WeakSet[Any] = weakref.WeakSet()  # UNets
 _door = threading.Lock()
 
 
+@checked(leaves=["edit"])
 @contextmanager
 def watch(
     pipe: Any,

@@ -13,6 +13,7 @@ from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.images import compositing, resize
 from hdpainter_nb.upscale.job import UpscaleJob
 from hdpainter_nb.upscale.upscaler import Upscaler
+from hdpainter_nb.utils.checked import checked
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,6 +26,7 @@ Box = tuple[int, int, int, int]  # top, left, height, width
 Picture = NDArray[np.uint8]
 
 
+@checked
 def upscale_variants(
     model: UpscaleModel,
     job: UpscaleJob,
@@ -64,6 +66,7 @@ def upscale_variants(
     }
 
 
+@checked
 def upscale_ablation(
     model: UpscaleModel,
     job: UpscaleJob,
@@ -99,6 +102,7 @@ def upscale_ablation(
     return views.grid(pictures, labels, columns=len(columns), tile=tile)
 
 
+@checked
 def zoom_boxes(mask: NDArray[np.bool_]) -> list[Box]:
     """Two squares worth a closer look: the hole's middle and a piece of its edge.
 

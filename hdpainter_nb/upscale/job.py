@@ -12,10 +12,12 @@ from hdpainter_nb.images.read import read_image
 from hdpainter_nb.job import BaseJob
 from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.upscale import geometry
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["UpscaleJob"]
 
 
+@checked
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class UpscaleJob(BaseJob[UpscaleSettings]):
     """What to make larger: a small filled picture, the large original, its hole and a prompt.

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.errors import ModelError, SettingsError
 from hdpainter_nb.images import resize
 from hdpainter_nb.method import ddim, masks
 from hdpainter_nb.method.blending import soft_mask
@@ -27,6 +27,7 @@ from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.upscale import geometry
 from hdpainter_nb.upscale.geometry import Geometry
 from hdpainter_nb.upscale.job import UpscaleJob
+from hdpainter_nb.utils.checked import checked
 
 __all__ = [
     "UpscaleConditioning",
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 
+@checked(error=ModelError)
 def load_upscaler(
     source: Any = "x4",
     *,
@@ -78,6 +80,7 @@ class UpscaleConditioning(TextConditioning):
         return UNetInputs(stacked, context, class_labels=labels)
 
 
+@checked(error=ModelError)
 class UpscaleModel(Model):
     """The x4 upscaler: a UNet of 7 channels and, unless it is bare, its text encoder and VAE.
 

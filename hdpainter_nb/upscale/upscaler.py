@@ -20,10 +20,12 @@ from hdpainter_nb.trace.tree import Branch
 from hdpainter_nb.upscale.job import UpscaleJob
 from hdpainter_nb.upscale.model import UpscaleConditioning, UpscaleModel
 from hdpainter_nb.upscale.step import UpscaleStep
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["Upscaler"]
 
 
+@checked
 class Upscaler(BaseSampler):
     """Makes a filled picture four times as large, keeping the original's detail around the hole.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,7 +10,21 @@ import numpy as np
 
 from hdpainter_nb.errors import HDPainterError, SettingsError
 
-__all__ = ["as_tuple", "between", "one_of", "refusal"]
+__all__ = ["as_tuple", "between", "one_of", "refusal", "shown"]
+
+
+class _Short(reprlib.Repr):
+    """Of long text and of lists the beginning and the end; of objects what they say themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxlong = 3, 60, 40
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        return repr(x)
+
+
+_SHORT = _Short()
 
 
 def between(name: str, value: Any, low: float, high: float, *, integer: bool = False) -> None:
@@ -17,7 +32,7 @@ def between(name: str, value: Any, low: float, high: float, *, integer: bool = F
     kind = "a whole number" if integer else "a number"
     wanted = (int, np.integer) if integer else (int, float, np.integer, np.floating)
     if isinstance(value, bool) or not isinstance(value, wanted) or not low <= value <= high:
-        raise SettingsError(f"{name} must be {kind} from {low:g} to {high:g}, not {value!r}.")
+        raise SettingsError(f"{name} must be {kind} from {low:g} to {high:g}, not {shown(value)}.")
 
 
 def one_of(
@@ -32,14 +47,26 @@ def one_of(
         error: its kind.
     """
     listed = tuple(choices)
-    if value not in listed:
-        what = f"{name}={value!r}" if name else repr(value)
+    if not any(type(value) is type(choice) and value == choice for choice in listed):
+        what = f"{name}={shown(value)}" if name else shown(value)
         raise refusal(error, f"{what} is not one of {', '.join(map(repr, listed))}")
 
 
 def refusal(error: type[Exception], text: str) -> Exception:
     """An error with a text: those of this library are whole sentences, with a full stop."""
     return error(f"{text}." if issubclass(error, HDPainterError) else text)
+
+
+def shown(value: Any) -> str:
+    """A value in a message: short, in one line, whatever it is."""
+    try:
+        shape = getattr(value, "shape", None)
+        if isinstance(shape, tuple) and shape:  # NumPy's or torch's
+            return f"an array of shape {tuple(shape)} of {value.dtype}"
+        text = " ".join(_SHORT.repr(value).split())
+    except Exception:  # an object's own methods, a number of too many digits
+        text = f"something of type {type(value).__name__}"
+    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def as_tuple(value: Any) -> Any:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hdpainter_nb.utils.checked import checked
+
 __all__ = ["data_path", "replacing"]
 
 _HERE = Path(__file__).resolve().parents[1]
@@ -17,6 +19,7 @@ _WHEEL = _HERE / "_data"  # where the wheel keeps data/mini, data/mini_x4 and da
 _CHECKOUT = _HERE.parent / "data"  # the same folders in a checkout or an editable install
 
 
+@checked
 def data_path(*parts: str) -> Path:
     """Return the path of something bundled, such as ``data_path("samples", "coffee.jpg")``.
 

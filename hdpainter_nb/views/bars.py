@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.views.style import GREY, colour_of, figure_of, head
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["effects", "shares"]
 
 
+@checked
 def shares(
     rows: Mapping[str, Mapping[str, float]],
     *,
@@ -63,6 +65,7 @@ def shares(
     return figure
 
 
+@checked
 def effects(
     rows: Mapping[str, float | Mapping[str, float]],
     *,

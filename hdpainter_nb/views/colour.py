@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hdpainter_nb.utils.check import one_of
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["COLORMAPS", "jet", "limits", "overlay", "picture_array", "upsample"]
 
@@ -21,6 +22,7 @@ COLORMAPS = ("jet", "viridis", "inferno", "gray", "coolwarm")
 _LIGHT, _DARK = (255, 255, 255), (20, 20, 20)
 
 
+@checked
 def jet(
     values: ArrayLike,
     lo: float | None = None,
@@ -63,6 +65,7 @@ def limits(
     )
 
 
+@checked
 def upsample(values: ArrayLike, size: tuple[int, int]) -> NDArray[np.float32]:
     """The map at `size` = (height, width): bicubic when it grows, area when it shrinks.
 
@@ -78,6 +81,7 @@ def upsample(values: ArrayLike, size: tuple[int, int]) -> NDArray[np.float32]:
     return np.clip(resized, array.min(), array.max()).astype(np.float32)
 
 
+@checked
 def overlay(
     picture: ArrayLike,
     values: ArrayLike,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.files import replacing
 from hdpainter_nb.views.colour import picture_array
 
@@ -24,6 +25,7 @@ def as_image(picture: Any) -> Image:
     return pil.fromarray(picture_array(picture))
 
 
+@checked
 def save_png(picture: Any, path: str | Path) -> Path:
     """Write an array, an image or a matplotlib figure as PNG; the folder is made if need be."""
     target = Path(path)
@@ -36,6 +38,7 @@ def save_png(picture: Any, path: str | Path) -> Path:
     return target
 
 
+@checked
 def gif(images: Iterable[Any], path: str | Path, fps: float = 5.0, hold: float = 1.0) -> Path:
     """Write the images as an endlessly looping GIF.
 

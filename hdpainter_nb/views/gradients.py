@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.views.style import BLUE, GREY, ORANGE, colour_of, figure_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["gradient_histogram", "gradient_steps"]
 
 
+@checked
 def gradient_histogram(record: Record) -> Plot:
     """The gradient g of S and its standardised form, with the normal distribution over them.
 
@@ -50,6 +52,7 @@ def gradient_histogram(record: Record) -> Plot:
     return figure
 
 
+@checked
 def gradient_steps(records: Sequence[Record]) -> Plot:
     """The gradient g of S, step by step: how large it is, and how it is distributed.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hdpainter_nb.utils.check import one_of
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.views.colour import Float, limits
 from hdpainter_nb.views.layout import sheet
 from hdpainter_nb.views.tiles import (
@@ -36,6 +37,7 @@ _TITLES = {
 }
 
 
+@checked
 def layer_maps(
     records: Record | Sequence[Record],
     kind: Kind = "c",

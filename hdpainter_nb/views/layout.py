@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.views.colour import jet, picture_array
 from hdpainter_nb.views.files import as_image
 
@@ -49,6 +50,7 @@ class Tile:
     bar: Bar | None = None
 
 
+@checked
 def grid(
     images: Iterable[Any],
     labels: Sequence[str] = (),
@@ -77,6 +79,7 @@ def grid(
     return sheet(tiles, columns, tile=tile, title=title)
 
 
+@checked
 def side_by_side(
     a: Any,
     b: Any,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.views.colour import limits
 from hdpainter_nb.views.layout import Tile, sheet
 from hdpainter_nb.views.tiles import (
@@ -33,6 +34,7 @@ __all__ = ["c_map", "filmstrip", "heatmaps", "similarity"]
 _TILE = 224  # pixels
 
 
+@checked
 def heatmaps(
     record: Record,
     picture: Any = None,
@@ -84,6 +86,7 @@ def heatmaps(
     )
 
 
+@checked
 def c_map(
     record: Record,
     level: int = 16,
@@ -108,6 +111,7 @@ def c_map(
     return sheet(tiles or [absent_tile(below, record)], tile=tile, title=title)
 
 
+@checked
 def similarity(
     record: Record,
     level: int = 16,
@@ -151,6 +155,7 @@ def similarity(
     )
 
 
+@checked
 def filmstrip(
     records: Sequence[Record],
     *,

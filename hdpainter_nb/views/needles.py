@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.views.colour import limits
 from hdpainter_nb.views.layout import sheet
 from hdpainter_nb.views.tiles import Crop, backdrop, map_tile, short_name, visible_part
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["needles"]
 
 
+@checked(leaves=["by"])  # which the ranking reads
 def needles(
     screen: WordRanking,
     count: int = 12,

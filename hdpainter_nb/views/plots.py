@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.views.style import CYCLE, empty, figure_of
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["curves"]
 
 
+@checked
 def curves(records: Sequence[Record] | Mapping[str, Sequence[Record]]) -> Plot:
     """S, the spread of its gradient, and sigma over the steps.
 

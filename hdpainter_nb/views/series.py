@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.views.style import GREY, colour_of, empty, figure_of, head
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ __all__ = ["lines"]
 Series = Mapping[str, Sequence[float | None]]
 
 
+@checked
 def lines(
     panels: Mapping[str, Series],
     *,

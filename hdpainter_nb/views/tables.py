@@ -9,12 +9,14 @@ from numbers import Real
 from typing import Any
 
 from hdpainter_nb.utils.check import one_of
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["Table", "table"]
 
 _STYLE = "text-align:{};padding:2px 10px;white-space:{}"
 
 
+@checked
 @dataclass(frozen=True)
 class Table:
     """Rows under common headings; shows itself as HTML, as Markdown and as text."""
@@ -73,6 +75,7 @@ class Table:
         return len(self.rows)
 
 
+@checked
 def table(
     rows: Sequence[Mapping[str, Any]],
     *,

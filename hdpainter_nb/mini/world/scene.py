@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hdpainter_nb.mini.world import backgrounds
 from hdpainter_nb.mini.world.backgrounds import Picture
 from hdpainter_nb.mini.world.canvas import SIZE, Canvas, canvas, enlarge
+from hdpainter_nb.utils.checked import checked
 
 Image = NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, right and bottom outside
@@ -38,6 +39,7 @@ RADII = (24.0, 46.0)  # units: pixels at scale 1
 _FINE = 3  # supersampling of the outlines
 
 
+@checked
 @dataclass(frozen=True)
 class Thing:
     """One object: its words, its centre and radius in units, its tilt in radians."""
@@ -62,6 +64,7 @@ class Thing:
         return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
+@checked
 @dataclass(frozen=True)
 class Scene:
     """A picture `(256 * scale, 256 * scale, 3)` uint8 RGB, its objects, its background's name."""
@@ -253,6 +256,7 @@ def make_scene(
     return Scene(np.clip(picture + grain, 0, 255).astype(np.uint8), things, name)
 
 
+@checked
 def scene(
     seed: int,
     background: str | None = None,
@@ -266,6 +270,7 @@ def scene(
     return make_scene(np.random.default_rng(seed), background, objects, scale)
 
 
+@checked
 def reduced(image: Image, scale: int = 4) -> Image:
     """A large picture made small by averaging squares of `scale` pixels."""
     side = (image.shape[1] // scale, image.shape[0] // scale)

@@ -27,12 +27,14 @@ from hdpainter_nb.mini.world.scene import (
     random_objects,
     spot,
 )
+from hdpainter_nb.utils.checked import checked
 
 Kind = Literal["standard", "background", "nearby"]
 KINDS: tuple[Kind, ...] = ("standard", "background", "nearby")
 _HELD_OUT = 777_000  # training draws its scenes from other streams
 
 
+@checked
 @dataclass(frozen=True)
 class Triple:
     """One task: picture `(256, 256, 3)` uint8 RGB, hole `(256, 256)` bool, prompt.
@@ -81,6 +83,7 @@ def _try(rng: np.random.Generator, kind: Kind) -> Triple | None:
     return Triple(image, mask, words, color, shape, kind, truth, thing)
 
 
+@checked
 def triple(seed: int, kind: Kind = "standard") -> Triple:
     """The task of a seed; the same seed and kind always give the same task."""
     if kind not in KINDS:
@@ -92,11 +95,13 @@ def triple(seed: int, kind: Kind = "standard") -> Triple:
             return found
 
 
+@checked
 def standard_set(n: int = 200) -> list[Triple]:
     """The first `n` easy tasks."""
     return [triple(seed, "standard") for seed in range(n)]
 
 
+@checked
 def provocation_set(n: int = 200) -> list[Triple]:
     """The first `n` tasks made to cause prompt neglect, the two kinds in turn."""
     return [triple(seed // 2, KINDS[1 + seed % 2]) for seed in range(n)]
