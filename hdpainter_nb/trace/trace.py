@@ -7,9 +7,10 @@ from typing import Self
 
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.trace.attention import Attention
-from hdpainter_nb.trace.file import read_tree, write_tree
+from hdpainter_nb.trace.file import write_tree
 from hdpainter_nb.trace.html import write_page
 from hdpainter_nb.trace.ranking import WordRanking, screen
+from hdpainter_nb.trace.reading import read_tree
 from hdpainter_nb.trace.record import describe
 from hdpainter_nb.trace.tree import Tree
 from hdpainter_nb.utils import html
