@@ -192,7 +192,7 @@ def _place(name: str, about: Any, start: int) -> Place:
     if not isinstance(code, str) or code not in _NAMES:
         raise FieldError(f"{fields.where} is of a type that is not known, {shown(code)}")
     dtype = np.dtype(_NAMES[code])
-    shape = fields.wholes("shape", 0, 2**31)
+    shape = fields.wholes("shape", 0, 2**62)
     places = fields.wholes("data_offsets", 0, 2**62)
     count = math.prod(shape) * dtype.itemsize
     if len(shape) > 8 or len(places) != 2 or places[1] - places[0] != count:

@@ -64,6 +64,8 @@ def parse_json(text: bytes, marks: int) -> Any:
         return json.loads(text.decode("ascii"))
     except RecursionError as error:  # an odd quote may hide brackets, of what is no JSON then
         raise ValueError("its JSON is nested too deep") from error
+    except ValueError as error:
+        raise ValueError(f"its JSON is damaged: {error}") from error
 
 
 def inflate(data: bytes, size: int) -> bytes:
