@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdpainter_nb.errors import ImageError, SettingsError
+from hdpainter_nb.errors import ImageError, MaskError, SettingsError
+from hdpainter_nb.images.fit import counts
 from hdpainter_nb.settings import BaseSettings, Preset, Settings
 from hdpainter_nb.utils import html
 from hdpainter_nb.utils.checked import checked
+
+if TYPE_CHECKING:
+    from hdpainter_nb.images.control import Guide
 
 __all__ = ["BaseJob", "Job"]
 
@@ -25,18 +29,27 @@ class BaseJob(Generic[S]):
     """A picture with a hole, what to paint there, and the settings: base of every kind of job."""
 
     image: NDArray[np.uint8]  # (H, W, 3)
-    mask: NDArray[np.bool_]  # (H, W)
+    mask: NDArray[np.bool_]  # (H, W): what counts as hole, which may depend on the settings
+    mask_levels: NDArray[np.uint8]  # (H, W): as it was given, black to white
     prompt: str
     settings: S
 
     def __init__(self, image: Any, mask: Any, prompt: str, settings: S) -> None:
-        from hdpainter_nb.images.read import read_image, read_mask
+        from hdpainter_nb.images.read import read_image, read_mask_levels
 
         picture = read_image(image)
+        size = picture.shape[0], picture.shape[1]
+        levels = read_mask_levels(mask, size, soft_mask=settings.soft_mask)
         object.__setattr__(self, "image", picture)
-        object.__setattr__(self, "mask", read_mask(mask, size=picture.shape[:2]))
+        object.__setattr__(self, "mask_levels", levels)
+        object.__setattr__(self, "mask", counts(levels, settings.soft_mask))
         object.__setattr__(self, "prompt", _text("prompt", prompt))
         object.__setattr__(self, "settings", settings)
+
+    @property
+    def soft_mask_levels(self) -> NDArray[np.uint8] | None:
+        """(H, W): the mask's grey, if it has any: what `mask` does not say."""
+        return None if np.isin(self.mask_levels, (0, 255)).all() else self.mask_levels
 
     def replace(self, *, prompt: str | None = None, **settings: Any) -> Self:
         """The same picture and mask with another prompt or other settings."""
@@ -44,6 +57,14 @@ class BaseJob(Generic[S]):
         if prompt is not None:
             object.__setattr__(job, "prompt", _text("prompt", prompt))
         object.__setattr__(job, "settings", self.settings.replace(**settings))
+        if job.settings.soft_mask != self.settings.soft_mask:
+            mask = counts(self.mask_levels, job.settings.soft_mask)
+            if not mask.any():
+                raise MaskError(
+                    f"With soft_mask={job.settings.soft_mask!r} nothing of this mask is hole: its "
+                    f"brightest value is {int(self.mask_levels.max())} of 255."
+                )
+            object.__setattr__(job, "mask", mask)
         return job
 
     def part(self, window: tuple[slice, slice]) -> Self:
@@ -51,6 +72,7 @@ class BaseJob(Generic[S]):
         job = copy.copy(self)
         object.__setattr__(job, "image", self.image[window].copy())
         object.__setattr__(job, "mask", self.mask[window].copy())
+        object.__setattr__(job, "mask_levels", self.mask_levels[window].copy())
         return job
 
     def __repr__(self) -> str:
@@ -88,10 +110,14 @@ class Job(BaseJob[Settings]):
         image: (H, W, 3) uint8 array, PIL image or path; other kinds are converted
             (greyscale, alpha over white, EXIF rotation, 16 bit).
         mask: (H, W) bool array, PIL image or path, True or white where to fill; None fills all.
+            Which grey counts as hole is a setting, `soft_mask`.
         prompt: what to paint there. May be empty.
-        preset: ``official``, ``paper`` or ``community``; starting point for `settings`.
+        preset: ``official``, ``paper``, ``community`` or ``practical``; starting point for
+            `settings`. See `PRESETS`.
         control: what a ControlNet is to follow (edges, depth, ...), of the size of `image`; the
-            model needs one.
+            model needs one. Floats are taken as they are, in -1 .. 1; all else is read like
+            `image` and divided by 255. ``"inpaint"``: the picture itself with -1 in the hole, for
+            a ControlNet that was trained on that (``lllyasviel/control_v11p_sd15_inpaint``).
         settings: any field of `Settings`, by name.
 
     Raises:
@@ -99,7 +125,7 @@ class Job(BaseJob[Settings]):
         SettingsError: unknown or impossible setting.
     """
 
-    control: NDArray[np.uint8] | None  # (H, W, 3)
+    control: Guide | None  # (H, W, 3): uint8 for 0 .. 1, or float32 as it is
 
     def __init__(
         self,
@@ -111,10 +137,14 @@ class Job(BaseJob[Settings]):
         control: Any = None,
         **settings: Any,
     ) -> None:
-        from hdpainter_nb.images.read import read_image
+        from hdpainter_nb.images.control import read_control
 
         super().__init__(image, mask, prompt, Settings.preset(preset, **settings))
-        guide = None if control is None else read_image(control)
+        guide: Guide | None = None
+        if isinstance(control, str) and control == "inpaint":
+            guide = self._inpaint_control()
+        elif control is not None:
+            guide = read_control(control)
         if guide is not None and guide.shape != self.image.shape:
             raise ImageError(
                 f"control has {guide.shape[1]}x{guide.shape[0]} px, the image "
@@ -125,6 +155,27 @@ class Job(BaseJob[Settings]):
         object.__setattr__(self, "control", guide)
         if guide is not None and self.settings.control_scale is None:
             object.__setattr__(self, "settings", self.settings.replace(control_scale=1.0))
+
+    @property
+    def follows_its_hole(self) -> bool:
+        """Whether the control picture is what ``control="inpaint"`` makes of image and mask."""
+        return (
+            self.control is not None
+            and self.control.dtype == np.float32
+            and np.array_equal(self.control, self._inpaint_control())
+        )
+
+    def _inpaint_control(self) -> NDArray[np.float32]:
+        from hdpainter_nb.images.control import inpaint_control
+
+        return inpaint_control(self.image, self.mask)
+
+    def replace(self, *, prompt: str | None = None, **settings: Any) -> Self:
+        """The same picture and mask with another prompt or other settings."""
+        job = super().replace(prompt=prompt, **settings)
+        if job.settings.soft_mask != self.settings.soft_mask and self.follows_its_hole:
+            object.__setattr__(job, "control", job._inpaint_control())
+        return job
 
     def part(self, window: tuple[slice, slice]) -> Self:
         """The same job on a window (rows, columns) of its picture."""

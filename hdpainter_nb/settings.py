@@ -18,14 +18,24 @@ __all__ = [
     "NOISY",
     "PRESETS",
     "BaseSettings",
+    "Joining",
+    "LowGuidance",
+    "PixelRounding",
     "Preset",
+    "Scaling",
     "Settings",
+    "SoftMask",
     "UpscaleSettings",
     "WatchSettings",
 ]
 
 
-Preset = Literal["official", "paper", "community"]
+Preset = Literal["official", "paper", "community", "practical"]
+Scaling = Literal["bicubic", "area", "lanczos"]  # switch 18
+SoftMask = Literal["any", "half"]  # switch 19
+LowGuidance = Literal["formula", "conditional"]  # switch 20
+Joining = Literal["literal", "tidy"]
+PixelRounding = Literal["down", "nearest"]
 Scheduler = Literal[
     "ddim",
     "ddpm",
@@ -43,7 +53,7 @@ NOISY = ("ddim", "ddpm", "euler_a", "dpm++_2m_sde", "dpm++_2m_sde_karras")
 """The schedulers whose steps add noise, in whose place RASG puts the gradient."""
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "official": MappingProxyType({}),
+        "official": MappingProxyType({}),  # the defaults
         "paper": MappingProxyType(
             {
                 "sigma": "cumulative",
@@ -61,6 +71,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             {
                 "sigma": "cumulative",
                 "eta": 0.01,
+                "ddim_eta": 0.01,
                 "gradient_norm": "centred",
                 "score_mask": "bicubic",
                 "unet_mask": "nearest",
@@ -71,11 +82,32 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "decode": "latent",
                 "vae_encoding": "sample",
                 "prompt_additions": "bare",
+                "positive_suffix": "",
+                "negative_prompt": "",
                 "size": "squash",
+                "scaling": "lanczos",
+                "soft_mask": "half",
+                "low_guidance": "conditional",
+                "pixel_rounding": "nearest",
+            }
+        ),
+        "practical": MappingProxyType(
+            {
+                "scaling": "area",
+                "soft_mask": "half",
+                "low_guidance": "conditional",
+                "joining": "tidy",
+                "pixel_rounding": "nearest",
             }
         ),
     }
 )
+"""What each source does, as far as it is not the default.
+
+``official`` is the official code's script, ``paper`` the paper, ``community`` diffusers' community
+pipeline. ``practical`` is the official method on pictures of one's own: none is scaled up, what is
+scaled down keeps its fine lines, faint grey in a mask is no hole, and commas are not doubled.
+"""
 
 
 @checked
@@ -102,6 +134,10 @@ class BaseSettings:
     prompt_additions: Literal["comma", "none", "bare"]
     negative_prompt: str | None
     positive_suffix: str | None
+    joining: Joining
+    soft_mask: SoftMask
+    low_guidance: LowGuidance
+    pixel_rounding: PixelRounding
 
     def __post_init__(self) -> None:
         kind: Any = type(self)
@@ -137,6 +173,22 @@ class BaseSettings:
         pairs = self.differences(type(self)())  # type: ignore[call-arg]  # each kind has defaults
         return {name: mine for name, (mine, _) in pairs.items()}
 
+    @classmethod
+    def of_earlier_run(cls, values: Mapping[str, Any]) -> Self:
+        """The settings of a saved run; what its file does not name was then not a choice.
+
+        Args:
+            values: name -> value, from `to_dict` of this version or an earlier one.
+
+        Raises:
+            SettingsError: unknown or impossible setting.
+        """
+        names = {f.name for f in dataclasses.fields(cls)}
+        then = {"scaling": "lanczos"} if values.get("size") == "squash" else {}
+        missing = {k: v for k, v in {**PRESETS["practical"], **then}.items() if k in names}
+        start = cls()  # type: ignore[call-arg]  # each kind has defaults
+        return start.replace(**{**missing, **values})
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for json."""
         return dataclasses.asdict(self)
@@ -152,7 +204,7 @@ class BaseSettings:
 class Settings(BaseSettings):
     """Everything that decides how a job is sampled, and every point on which sources disagree.
 
-    The defaults are the preset ``official``. Switches numbered 1 to 17 name what the paper
+    The defaults are the preset ``official``. Switches numbered 1 to 20 name what the paper
     (arXiv 2312.14091), the official code (Picsart-AI-Research/HD-Painter, commit d452186) and the
     diffusers community pipeline (``hd_painter.py``) each do.
 
@@ -163,6 +215,7 @@ class Settings(BaseSettings):
     prepared: ClassVar[frozenset[str]] = frozenset(
         {
             "control_scale",
+            "joining",
             "negative_prompt",
             "painta_mask",
             "positive_suffix",
@@ -172,11 +225,18 @@ class Settings(BaseSettings):
             "vae_encoding",
         }
     )
-    fixed: ClassVar[frozenset[str]] = BaseSettings.fixed | {"long_side", "scheduler", "size"}
+    fixed: ClassVar[frozenset[str]] = BaseSettings.fixed | {
+        "long_side",
+        "scaling",
+        "scheduler",
+        "size",
+        "soft_mask",
+    }
 
     # --- what is run -----------------------------------------------------------------------------
-    steps: int = 30
-    """Number of steps asked for, 1 to 1000. The official grid may take more (switch 13)."""
+    steps: int = 50
+    """Number of steps asked for, 1 to 1000; 50 as in the official script and the community
+    pipeline. The official grid may take more (switch 13)."""
     scheduler: Scheduler = "ddim"
     """How x_{t-1} follows from x_t. ``ddim`` is eq. 3 as the paper has it. The others are those of
     diffusers, with the timesteps that the model's own configuration asks for; of the settings here
@@ -199,18 +259,25 @@ class Settings(BaseSettings):
     vanilla_scale: float = 100.0
     """The factor s of vanilla post-hoc guidance (eq. 6); used when ``guidance="vanilla"``."""
     ddim_eta: float = 0.0
-    """Eta of ordinary random DDIM noise, used where no gradient takes the noise's place."""
+    """Eta of ordinary random DDIM noise, used where no gradient takes the noise's place. Community:
+    0.01, the one eta of that pipeline."""
     negative_prompt: str | None = None
     """Prompt of the unconditional half; None takes the model's default, if switch 16 adds any."""
     positive_suffix: str | None = None
     """Words appended to the prompt; None takes the model's default, if switch 16 adds any."""
+    joining: Joining = "literal"
+    """How ", " joins the suffix (switch 16). ``literal``: always, as the official code does: after
+    a comma, and before nothing. ``tidy``: no comma is doubled, and none stands alone."""
+    pixel_rounding: PixelRounding = "down"
+    """How a decoded picture becomes whole levels. Official: cut ``down``. Community, and diffusers
+    throughout: to the ``nearest``."""
     control_scale: float | None = None
     """How much ControlNet has to say, for a `Job` with a control picture: 1 as it was trained, 0
     nothing; None: 1 if there is such a picture."""
     long_side: int | None = None
-    """Longest side to work at, in pixels; None scales larger images down to the model's size."""
+    """Longest side to work at, in pixels; None is that of the pictures the model was made for."""
 
-    # --- the 17 switches -------------------------------------------------------------------------
+    # --- the 20 switches -------------------------------------------------------------------------
     sigma: Literal["per_step", "cumulative"] = "per_step"
     """1. Alphas in sigma_t. Paper (eq. 3), community: cumulative products. Official: per-step
     ``1 - beta``, which makes sigma 10 to 25 times smaller."""
@@ -254,10 +321,22 @@ class Settings(BaseSettings):
     The paper does not say; its preset takes the mean."""
     prompt_additions: Literal["comma", "none", "bare"] = "comma"
     """16. Positive suffix and negative prompt. Paper: none. Official: suffix joined by ", ".
-    Community: suffix joined by nothing. The words themselves belong to the model."""
+    Community: suffix joined by nothing, and by default no words of either. The words themselves
+    belong to the model."""
     size: Literal["pad", "squash"] = "pad"
     """17. Sizes that are no multiple of 64. Official: zero-padded, cropped back. Community:
     squashed to the model's square. The paper does not say; its preset pads."""
+    scaling: Scaling = "bicubic"
+    """18. Scaling to the working size. Official: the long side to exactly that, also upwards, the
+    short one cut to whole pixels; Pillow's bicubic for picture and mask. Community: Lanczos.
+    ``area`` is neither: larger pictures alone are scaled, to whole pixels by rounding, and a mask
+    loses no line. The paper does not say; its preset is official here."""
+    soft_mask: SoftMask = "any"
+    """19. Which grey of a mask is hole. Official: any value above 0. Community: from half on. The
+    paper does not say; its preset is official here."""
+    low_guidance: LowGuidance = "formula"
+    """20. At a guidance scale of 1 or less. Paper, official: ``u + g (c - u)``, as at any other.
+    Community: the conditional half alone, which saves the other one's time."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -297,7 +376,10 @@ class Settings(BaseSettings):
 class UpscaleSettings(BaseSettings):
     """Everything that decides how a picture is made four times as large (sec. 3.5, eq. 10).
 
-    The defaults are what the official code does.
+    The defaults are what the official code does, but for two things. `poisson_bounds` keeps the
+    blend inside the hole (known pixels beside it differ by up to 67 of 255 levels otherwise), and
+    `box` is the official value. And a picture is worked on, and given back, at its own size, which
+    the official script first scales to a long side of 2048 pixels.
 
     Raises:
         SettingsError: a value is outside its range or not one of its choices.
@@ -305,11 +387,13 @@ class UpscaleSettings(BaseSettings):
 
     factor: ClassVar[int] = 4
     prepared: ClassVar[frozenset[str]] = frozenset(
-        {"negative_prompt", "noise_level", "positive_suffix", "prompt_additions"}
+        {"joining", "negative_prompt", "noise_level", "positive_suffix", "prompt_additions"}
     )
+    fixed: ClassVar[frozenset[str]] = BaseSettings.fixed | {"soft_mask"}
 
     steps: int = 20
-    """Number of DDIM steps asked for, 1 to 1000. The official grid may take more."""
+    """Number of DDIM steps asked for, 1 to 1000. The official grid (999, 949 .. 49 here) may take
+    more."""
     seed: int = 1
     """Seed of the starting noise and of the noise on the small picture."""
     guidance_scale: float | None = None
@@ -323,18 +407,28 @@ class UpscaleSettings(BaseSettings):
     poisson: bool = True
     """The decoded picture is blended into the original by Poisson's equation."""
     poisson_bounds: Literal["hole", "box"] = "hole"
-    """Where it may change pixels: in the hole and 24 pixels around it, or, as in the official code,
-    in the whole bounding box of that."""
+    """Where it may change pixels: in the ``hole`` and 24 pixels around it, or, as in the official
+    code, in the whole bounding ``box`` of that. Not the official value by default: see above."""
     negative_prompt: str | None = None
     """Prompt of the unconditional half; None takes the model's default, which is empty."""
     positive_suffix: str | None = None
     """Words appended to the prompt; None takes the model's default."""
     prompt_additions: Literal["comma", "none", "bare"] = "comma"
-    """How the suffix is joined to the prompt: by ", ", not at all, or by nothing."""
+    """How the suffix is joined to the prompt: by ", " (official), not at all, or by nothing."""
+    joining: Joining = "literal"
+    """Whether ", " joins always (``literal``, official), or doubles no comma (``tidy``)."""
     grid: Literal["official", "leading"] = "official"
     """Timesteps: ``range(999, 0, -(1000 // steps))``, or the stock scheduler's leading ones."""
     decode: Literal["x0", "latent"] = "x0"
     """What is decoded: the last x0 prediction (official), or the last latent (stock pipeline)."""
+    soft_mask: SoftMask = "any"
+    """Which grey of a mask is hole: ``any`` above 0 (official), or from ``half`` on."""
+    low_guidance: LowGuidance = "formula"
+    """At a guidance scale of 1 or less: ``u + g (c - u)`` (official), or the conditional half alone
+    (stock pipeline)."""
+    pixel_rounding: PixelRounding = "down"
+    """How a decoded picture becomes whole levels: cut ``down`` (official), or to the ``nearest``
+    (stock pipeline)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -362,6 +456,10 @@ class WatchSettings(BaseSettings):
     prompt_additions: Literal["comma", "none", "bare"] = "none"
     negative_prompt: str | None = None
     positive_suffix: str | None = None
+    joining: Joining = "literal"
+    soft_mask: SoftMask = "half"
+    low_guidance: LowGuidance = "conditional"
+    pixel_rounding: PixelRounding = "nearest"
     pipeline: str = ""
     """Name of its class."""
     solver: str = ""

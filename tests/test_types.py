@@ -33,18 +33,30 @@ TABLE = {
     "vae_encoding": (None, "mean", "sample"),
     "prompt_additions": ("none", "comma", "bare"),
     "size": (None, "pad", "squash"),
+    "scaling": (None, "bicubic", "lanczos"),
+    "soft_mask": (None, "any", "half"),
+    "low_guidance": ("formula", "formula", "conditional"),
+}
+# The same of settings that are no switch of the method's.
+BESIDE = {
+    "steps": (None, 50, 50),
+    "ddim_eta": (0.0, 0.0, 0.01),
+    "joining": (None, "literal", None),
+    "pixel_rounding": (None, "down", "nearest"),
+    "positive_suffix": (None, None, ""),
+    "negative_prompt": (None, None, ""),
 }
 
 
 @pytest.mark.parametrize("column", range(3), ids=["paper", "official", "community"])
 def test_presets_are_the_table(column: int) -> None:
     preset = Settings.preset(("paper", "official", "community")[column])
-    for name, row in TABLE.items():
+    for name, row in {**TABLE, **BESIDE}.items():
         if row[column] is not None:
             assert getattr(preset, name) == row[column], name
 
 
-def test_there_are_17_switches_numbered_and_sourced() -> None:
+def test_there_are_20_switches_numbered_and_sourced() -> None:
     source = inspect.getsource(Settings)
     documented = re.findall(
         r'^    (\w+): [^\n]+\n    """(\d+)\. (.*?)"""', source, re.MULTILINE | re.DOTALL
@@ -56,7 +68,7 @@ def test_there_are_17_switches_numbered_and_sourced() -> None:
         assert re.search("official", text, re.IGNORECASE), name
         assert re.search("paper|three", text, re.IGNORECASE), name
     assert Settings() == Settings.preset("official")
-    assert set(PRESETS) == {"official", "paper", "community"}
+    assert set(PRESETS) == {"official", "paper", "community", "practical"}
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""A picture and its mask at a size that the model takes (switch 17): `Frame`."""
+"""A picture and its mask at a size that the model takes (switches 17 to 19): `Frame`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,28 +11,34 @@ from PIL import Image
 
 from hdpainter_nb.errors import ImageError, MaskError, SettingsError
 from hdpainter_nb.images.resize import Size
+from hdpainter_nb.settings import Scaling, SoftMask
 from hdpainter_nb.utils.check import one_of
 
-__all__ = ["Crop", "Frame", "Mask"]
+__all__ = ["Crop", "Frame", "Mask", "counts"]
 
 Mask = NDArray[np.bool_]
+_KERNELS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 Crop = tuple[int, int, int, int]
 """Top, left, height, width of the picture within its padding."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """A size that the model takes, and where the picture lies in it (switch 17).
+    """A size that the model takes, and where the picture lies in it (switches 17 and 18).
 
-    ``pad`` (official): the picture is scaled by area interpolation, a mask position is set wherever
-    any masked pixel falls; black padding on the right and at the bottom, up to a multiple.
-    ``squash`` (community): Lanczos straight to a square; the mask cut at half, as diffusers' image
-    processor does.
+    ``pad`` (official): black padding on the right and at the bottom, up to a multiple. ``squash``
+    (community): straight to a square.
+
+    ``bicubic`` (official) and ``lanczos`` (community) are Pillow's, of 8 bits, for picture and mask
+    alike; the long side becomes exactly what is asked for, also upwards, and the short one is cut
+    to whole pixels. ``area`` scales only what is larger; a mask position is set wherever any masked
+    pixel falls.
     """
 
     how: Literal["pad", "squash"]
+    scaling: Scaling
     original_size: Size  # (height, width) of the picture as given
-    scaled_size: Size  # of the picture scaled down with its proportions, if at all
+    scaled_size: Size  # of the picture scaled with its proportions, if at all
     size: Size  # (H, W) of the frame
     crop: Crop
 
@@ -44,26 +50,32 @@ class Frame:
         how: Literal["pad", "squash"],
         long_side: int,
         multiple: int = 64,
+        scaling: Scaling | None = None,
     ) -> Self:
-        """The frame of a picture, which is scaled down to `long_side` if it is larger.
+        """The frame of a picture that is scaled to `long_side`.
 
         Args:
             size: (height, width) of the picture in pixels.
             how: `Settings.size`.
             long_side: in pixels; rounded down to a multiple where the picture is squashed.
             multiple: height and width of the frame are multiples of this.
+            scaling: `Settings.scaling`; None is ``area`` where it pads, ``lanczos`` where it
+                squashes.
 
         Raises:
-            SettingsError: unknown `how`, `long_side` below `multiple`.
+            SettingsError: unknown `how` or `scaling`, `long_side` below `multiple`.
         """
         one_of("size", how, ("pad", "squash"))
+        if scaling is None:
+            scaling = "area" if how == "pad" else "lanczos"
+        one_of("scaling", scaling, get_args(Scaling))
         if long_side < multiple:
             raise SettingsError(
                 f"long_side={long_side} is below {multiple}; sizes are multiples of it."
             )
         height, width = size
-        scale = min(1.0, long_side / max(height, width))
-        scaled = (max(1, round(height * scale)), max(1, round(width * scale)))
+        # What was squashed comes back with its proportions, and never larger than it was.
+        scaled = _scaled_size((height, width), long_side, scaling if how == "pad" else "area")
         if how == "squash":
             side = long_side - long_side % multiple
             whole, inside = (side, side), (side, side)
@@ -72,6 +84,7 @@ class Frame:
             inside = scaled
         return cls(
             how=how,
+            scaling=scaling,
             original_size=(height, width),
             scaled_size=scaled,
             size=whole,
@@ -88,15 +101,18 @@ class Frame:
             raise ImageError(
                 f"The picture is {image.shape[:2]}, its frame for {self.original_size}."
             )
-        if self.how == "squash":
-            square = Image.fromarray(image).resize(self.size[::-1], Image.Resampling.LANCZOS)
-            return np.array(square)
-        if self.scaled_size != self.original_size:
-            image = _resize(image, self.scaled_size, "area")
+        inside = self.crop[2:]
+        if inside != self.original_size:
+            image = self._scaled(image, inside)
         return np.pad(image, [*self._margins(), (0, 0)])
 
-    def fit_mask(self, mask: Mask) -> Mask:
+    def fit_mask(self, mask: NDArray[Any], soft_mask: SoftMask = "half") -> Mask:
         """A mask (height, width) as (H, W), of the frame's size; padding counts as known.
+
+        Args:
+            mask: bool, or uint8, black to white.
+            soft_mask: `Settings.soft_mask`, which grey is hole. Pillow's ways of scaling make grey
+                of every edge, so it is asked after them; under ``area`` it is asked before.
 
         Raises:
             MaskError: it is not of the picture's size.
@@ -105,13 +121,34 @@ class Frame:
             raise MaskError(
                 f"The mask has the shape {mask.shape}, the picture {self.original_size}."
             )
-        if self.how == "squash":
-            grey = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
-            return np.asarray(grey.resize(self.size[::-1], Image.Resampling.LANCZOS)) >= 128
-        if self.scaled_size != self.original_size:
-            share = _resize(mask.astype(np.float32), self.scaled_size, "area")
-            mask = np.asarray(share > 1e-4, np.bool_)
-        return np.pad(mask, self._margins())
+        inside = self.crop[2:]
+        levels = mask if mask.dtype == np.uint8 else mask.astype(np.uint8) * np.uint8(255)
+        if inside == self.original_size:
+            hole = counts(levels, soft_mask)
+        elif self.scaling == "area":
+            share = _resize(counts(levels, soft_mask).astype(np.float32), inside, self._area())
+            hole = np.asarray(share > 1e-4, np.bool_)
+        else:
+            hole = counts(self._scaled(levels, inside), soft_mask)
+        return np.pad(hole, self._margins())
+
+    def fit_values(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Numbers (height, width, C) as (H, W, C), each that of the nearest pixel; padding is 0.
+
+        None is mixed with another, so that a number that marks a pixel goes on marking it.
+
+        Raises:
+            ImageError: it is not of the size that the frame was made for.
+        """
+        if values.shape[:2] != self.original_size:
+            raise ImageError(
+                f"The picture is {values.shape[:2]}, its frame for {self.original_size}."
+            )
+        rows, columns = (
+            np.arange(new) * old // new
+            for new, old in zip(self.crop[2:], self.original_size, strict=True)
+        )
+        return np.pad(values[rows][:, columns], [*self._margins(), (0, 0)])
 
     def unfit(self, image: NDArray[Any]) -> NDArray[Any]:
         """Crop the padding away, or undo the squashing: back to `scaled_size`.
@@ -139,9 +176,42 @@ class Frame:
         smaller = self.scaled_size[0] * self.scaled_size[1] < height * width
         return _resize(inner, self.scaled_size, "area" if smaller else "cubic")
 
+    def _scaled(self, array: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+        """(h, w) or (h, w, 3) at another size."""
+        if self.scaling == "area":
+            return _resize(array, size, self._area())
+        return np.array(Image.fromarray(array).resize(size[::-1], _KERNELS[self.scaling]))
+
+    def _area(self) -> str:
+        """OpenCV's area interpolation, but where a side grows."""
+        larger = any(new > old for new, old in zip(self.crop[2:], self.original_size, strict=True))
+        return "cubic" if larger else "area"
+
     def _margins(self) -> list[tuple[int, int]]:
         """What is padded before and after the rows, and the columns."""
         return [(0, whole - part) for whole, part in zip(self.size, self.crop[2:], strict=True)]
+
+
+def counts(levels: NDArray[np.uint8], soft_mask: SoftMask) -> Mask:
+    """Which grey of a mask is hole (switch 19): any above 0 (official), or from half on.
+
+    Raises:
+        SettingsError: unknown `soft_mask`.
+    """
+    one_of("soft_mask", soft_mask, get_args(SoftMask))
+    return levels >= (1 if soft_mask == "any" else 128)
+
+
+def _scaled_size(size: Size, long_side: int, scaling: Scaling) -> Size:
+    """The size of a picture that is scaled with its proportions."""
+    height, width = size
+    if scaling == "area":
+        scale = min(1.0, long_side / max(size))
+        return max(1, round(height * scale)), max(1, round(width * scale))
+    # Divided in this order: 512 / (512 / 372) is 371.99... and cut to 371, as it is officially.
+    aspect = width / height
+    rows, columns = int(long_side / aspect), int(long_side * aspect)
+    return max(1, min(long_side, rows)), max(1, min(long_side, columns))
 
 
 def _resize(array: NDArray[Any], size: Size, how: str) -> NDArray[Any]:

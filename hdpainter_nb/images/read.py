@@ -27,9 +27,11 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from hdpainter_nb.errors import HDPainterError, ImageError, MaskError
 from hdpainter_nb.images.colours import ColourConversion
+from hdpainter_nb.images.fit import counts
+from hdpainter_nb.settings import SoftMask
 from hdpainter_nb.utils.messages import because, warn_user
 
-__all__ = ["FORMATS", "LARGEST", "SMALLEST", "read_image", "read_mask"]
+__all__ = ["FORMATS", "LARGEST", "SMALLEST", "read_image", "read_mask", "read_mask_levels"]
 
 SMALLEST: Final = 64
 """The shortest usable side in pixels: two positions of the H/32 grid."""
@@ -106,8 +108,17 @@ def read_image(image: Any, *, smallest: int = SMALLEST) -> NDArray[np.uint8]:
     return picture
 
 
-def read_mask(mask: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask as (H, W) bool, True where to fill; values of half and more count as True.
+def read_mask(
+    mask: Any, size: tuple[int, int], *, soft_mask: SoftMask = "half"
+) -> NDArray[np.bool_]:
+    """A mask as (H, W) bool, True where to fill; see `read_mask_levels`."""
+    return counts(read_mask_levels(mask, size, soft_mask=soft_mask), soft_mask)
+
+
+def read_mask_levels(
+    mask: Any, size: tuple[int, int], *, soft_mask: SoftMask = "half"
+) -> NDArray[np.uint8]:
+    """A mask as (H, W) uint8, black to white, a copy of what was given.
 
     Args:
         mask: None for everything (no warning: it was asked for), or what `read_image` takes,
@@ -116,6 +127,7 @@ def read_mask(mask: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
             is read by its alpha. Whether a mask is inverted cannot be known, so no guess is made.
             A colour profile is not applied: a mask's values are no colours.
         size: (H, W) of the picture in pixels.
+        soft_mask: which grey will count as hole: `Settings.soft_mask`.
 
     Raises:
         MaskError: unreadable, empty, of another size and other proportions than the picture, of
@@ -123,23 +135,23 @@ def read_mask(mask: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
             transparent parts, or CMYK without ink.
 
     Warns:
-        HDPainterWarning: soft values were cut at half; another size but the same proportions
-            (within a pixel) was resized by nearest; or everything is masked.
+        HDPainterWarning: soft values count as hole, or do not; another size but the same
+            proportions (within a pixel) was resized by nearest; or everything is masked.
     """
     height, width = _size(size)
     if mask is None:
-        return np.ones((height, width), np.bool_)
+        return np.full((height, width), 255, np.uint8)
     kind = _Kind("The mask", MaskError)
     raw = _raw(mask, kind)
     levels = _levels(replace(raw, span=raw.span or _mask_span(raw.array)), kind)
     values = _luminance(levels)  # (h, w)
-    filled = values >= 128
-    if filled.shape != (height, width):
-        filled = _resized(filled, height, width)
+    fitted = values if values.shape == (height, width) else _resized(values, height, width)
+    filled = counts(fitted, soft_mask)
     if not filled.any():
         raise MaskError(
             "There is nothing to fill: the mask has no white pixel (its brightest value is "
-            f"{int(values.max())} of 255, and 128 is needed). White fills, black keeps. If it "
+            f"{int(values.max())} of 255, and {1 if soft_mask == 'any' else 128} is needed). "
+            "White fills, black keeps. If it "
             "holds labels or coloured strokes, pass `mask > 0` or `mask == label`."
         )
     if raw.ink and filled.all():
@@ -153,13 +165,21 @@ def read_mask(mask: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
             f"The mask is soft: {share:.0%} of its values lie between black and white. They were "
             "cut at half, as HD-Painter's masks are hard; threshold it yourself to choose another "
             "level."
+            if soft_mask == "half"
+            else f"The mask is soft: {share:.0%} of its values lie between black and white. Every "
+            "value above 0 counts as hole, as in the official code; soft_mask='half' cuts at half."
+        )
+    elif soft_mask == "any" and (share := _faintness(values)):
+        warn_user(
+            f"{share:.0%} of the mask is nearly black without being 0, as JPEG leaves it, and "
+            "counts as hole, as in the official code; soft_mask='half' cuts at half."
         )
     if filled.all():
         warn_user(
             "The mask covers the whole picture: nothing is known, so PAIntA has nothing to "
             "rescale. White fills, black keeps; pass mask=None if everything is meant."
         )
-    return filled
+    return np.array(fitted)
 
 
 # --- from any source to an array --------------------------------------------------------------
@@ -731,9 +751,17 @@ def _softness(values: _Bytes, array: _Bytes) -> float:
     return float(between.mean())
 
 
-def _resized(filled: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+def _faintness(values: _Bytes) -> float:
+    """The share of values that are nearly black, if they are many and of many kinds."""
+    low = (values > 0) & (values <= 25)
+    if int(low.sum()) <= max(16, 0.25 * int((values > 25).sum())):
+        return 0.0
+    return float(low.mean()) if np.unique(values[low]).size > 1 else 0.0
+
+
+def _resized(values: _Bytes, height: int, width: int) -> _Bytes:
     """The mask at the picture's size if the proportions agree within one pixel."""
-    h, w = filled.shape
+    h, w = values.shape
     sizes = f"The mask is {w}x{h} px and the picture {width}x{height} px"
     if abs(h * width - w * height) > max(h, w, height, width):
         raise MaskError(
@@ -741,6 +769,4 @@ def _resized(filled: NDArray[np.bool_], height: int, width: int) -> NDArray[np.b
             f"mask.resize(({width}, {height}), Image.NEAREST)."
         )
     warn_user(f"{sizes}; the mask was resized to the picture's size by nearest neighbour.")
-    picture = Image.fromarray(filled.astype(np.uint8))
-    resized = picture.resize((width, height), Image.Resampling.NEAREST)
-    return np.asarray(resized).astype(np.bool_)
+    return np.array(Image.fromarray(values).resize((width, height), Image.Resampling.NEAREST))

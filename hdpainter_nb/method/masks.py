@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hdpainter_nb.images.fit import Crop, Frame, Mask
+from hdpainter_nb.settings import SoftMask
 from hdpainter_nb.utils.check import one_of
 
 if TYPE_CHECKING:
@@ -49,13 +50,18 @@ class FittedMask:
     crop: Crop  # where the picture lies in it; dilation stays inside
 
     @classmethod
-    def of(cls, mask: Mask, frame: Frame) -> FittedMask:
+    def of(cls, mask: NDArray[Any], frame: Frame, soft_mask: SoftMask = "half") -> FittedMask:
         """From a mask of the picture's own size.
+
+        Args:
+            mask: (height, width) bool, or uint8, black to white.
+            frame: of the picture.
+            soft_mask: `Settings.soft_mask` (switch 19).
 
         Raises:
             MaskError: it is not of the size that the frame was made for.
         """
-        return cls(frame.fit_mask(mask), frame.crop)
+        return cls(frame.fit_mask(mask, soft_mask), frame.crop)
 
     @property
     def size(self) -> tuple[int, int]:

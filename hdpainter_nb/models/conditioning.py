@@ -39,6 +39,7 @@ __all__ = [
     "UNetInputs",
     "added_conditions",
     "encode",
+    "frame_of",
 ]
 
 
@@ -135,6 +136,21 @@ class Conditioning(TextConditioning):
         return UNetInputs(stacked, context, added, self.control, images)
 
 
+def frame_of(job: Job, side: int) -> Frame:
+    """The frame that a job's picture and mask are put into (switches 17 and 18).
+
+    Args:
+        side: the longer side of the picture in it, in pixels, where the settings name none.
+    """
+    settings = job.settings
+    return Frame.of(
+        job.mask.shape,
+        how=settings.size,
+        long_side=settings.long_side or side,
+        scaling=settings.scaling,
+    )
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Layout:
     """Where a job comes to lie in the model's frame, and what its text is; no network has run."""
@@ -178,11 +194,13 @@ class Layout:
             HDPainterWarning: the hole vanishes at H/16 or H/32; a ControlNet is not used.
         """
         settings = job.settings
-        frame = Frame.of(job.mask.shape, how=settings.size, long_side=settings.long_side or side)
+        frame = frame_of(job, side)
+        mask = FittedMask.of(job.mask_levels, frame, settings.soft_mask)
+        picture = frame.fit_image(job.image)
         layout = cls(
             settings=settings,
-            picture=frame.fit_image(job.image),
-            mask=FittedMask.of(job.mask, frame),
+            picture=picture,
+            mask=mask,
             text=text,
             control=control_of(job, frame, controlnet, name),
             factor=factor,

@@ -8,9 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdpainter_nb.errors import HDPainterWarning, ModelError
+from hdpainter_nb.images.control import inpaint_control
 from hdpainter_nb.images.fit import Frame
 from hdpainter_nb.job import Job
 from hdpainter_nb.utils.messages import warn_user
@@ -23,7 +25,7 @@ class Control:
     """A ControlNet, the picture that it reads, and how much it has to say."""
 
     network: nn.Module
-    image: Tensor  # (1, 3, H, W), 0 .. 1
+    image: Tensor  # (1, 3, H, W), 0 .. 1, or -1 in the hole for networks that are told it so
     scale: float
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
@@ -104,6 +106,9 @@ def open_control(
 def control_of(job: Job, frame: Frame, network: Any, name: str) -> Control | None:
     """What of a job is ControlNet's; its picture fitted to the frame, on the CPU in float32.
 
+    A picture of levels is scaled like the job's own; one of floats to the nearest pixel, as
+    diffusers scales tensors; one made of the hole is made again, of what the frame holds.
+
     Args:
         frame: of the job's own picture.
         network: the model's ControlNet, if it has one.
@@ -128,6 +133,16 @@ def control_of(job: Job, frame: Frame, network: Any, name: str) -> Control | Non
             f"The job has a control picture, but {name!r} has no ControlNet: load one with "
             "load(..., controlnet=...)."
         )
-    fitted = frame.fit_image(job.control)
-    unit = torch.from_numpy(fitted.astype(np.float32) / 255.0).permute(2, 0, 1)[None]
-    return Control(network, unit, scale)
+    return Control(network, torch.from_numpy(_fitted(job, frame)).permute(2, 0, 1)[None], scale)
+
+
+def _fitted(job: Job, frame: Frame) -> NDArray[np.float32]:
+    """(H, W, 3): a job's control picture in its frame."""
+    control = job.control
+    assert control is not None
+    if job.follows_its_hole:
+        hole = frame.fit_mask(job.mask_levels, job.settings.soft_mask)
+        return inpaint_control(frame.fit_image(job.image), hole)
+    if control.dtype == np.uint8:
+        return frame.fit_image(control.astype(np.uint8)).astype(np.float32) / np.float32(255)
+    return frame.fit_values(control.astype(np.float32))

@@ -34,7 +34,7 @@ from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.prompt import PromptText, Tokens, embed, private_tokenizer, read_text
 from hdpainter_nb.models.schedulers import PredictionType, State
 from hdpainter_nb.models.vae_memory import Tile, own_tile
-from hdpainter_nb.settings import BaseSettings
+from hdpainter_nb.settings import BaseSettings, PixelRounding
 from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.turns import Turns
 
@@ -301,8 +301,9 @@ class Model:
         """Turn a job into what the UNet needs, and draw the starting noise.
 
         Random numbers are drawn on the CPU in the stock pipeline's order, from one generator whose
-        state goes on in `State.rng`. A larger picture is scaled down to `Settings.long_side` or to
-        the model's size, never up, except under ``size="squash"``, which always fills the square.
+        state goes on in `State.rng`. The picture is scaled to `Settings.long_side` or to the
+        model's size, as `Settings.scaling` and `Settings.size` say; ``scaling="area"`` never scales
+        it up.
 
         Raises:
             ModelError: this is a bare UNet; the VAE gives no finite numbers.
@@ -362,6 +363,7 @@ class Model:
         cond: TextConditioning | None = None,
         *,
         exact: bool = True,
+        rounding: PixelRounding = "nearest",
     ) -> NDArray[np.uint8]:
         """The picture that latents stand for, without the padding that `prepare` added.
 
@@ -372,6 +374,7 @@ class Model:
                 suffices; on CUDA that is counted beforehand. If not, pictures larger than those
                 the VAE was made for are decoded in overlapping tiles of that size, which takes
                 less memory and differs a little near the seams.
+            rounding: how the picture becomes whole levels: `Settings.pixel_rounding`.
 
         Returns:
             (H, W, 3).
@@ -391,7 +394,11 @@ class Model:
         size = self.factor * stack.shape[-2], self.factor * stack.shape[-1]
         with self._at_work("decoding", None, size):
             picture = vae.decode(
-                pipeline, stack, tile=tile, float32=self.upcasts(pipeline.vae.dtype)
+                pipeline,
+                stack,
+                tile=tile,
+                float32=self.upcasts(pipeline.vae.dtype),
+                rounding=rounding,
             )
         if cond is None:
             return picture

@@ -14,14 +14,14 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from hdpainter_nb.errors import HDPainterWarning, PromptWarning
 from hdpainter_nb.select import Word
-from hdpainter_nb.settings import BaseSettings
+from hdpainter_nb.settings import BaseSettings, Joining
 from hdpainter_nb.utils.check import one_of
 from hdpainter_nb.utils.messages import quiet_logging, warn_user
 
@@ -110,7 +110,7 @@ def read_text(
                 "nothing: set prompt_additions='comma', or write the words into the prompt.",
                 HDPainterWarning,
             )
-    full = compose(prompt, suffix, settings.prompt_additions)
+    full = compose(prompt, suffix, settings.prompt_additions, settings.joining)
     unconditional = settings.negative_prompt
     if unconditional is None and adds:
         unconditional = negative
@@ -147,21 +147,36 @@ def embed(
     return context, torch.cat(pooled[::-1]).to(context) if pooled else None
 
 
-def compose(prompt: str, suffix: str, how: Literal["comma", "none", "bare"]) -> str:
+def compose(
+    prompt: str,
+    suffix: str,
+    how: Literal["comma", "none", "bare"],
+    joining: Joining = "literal",
+) -> str:
     """The full prompt (switch 16).
 
-    ``comma`` (official): joined by ", ". ``bare`` (community): joined by nothing. ``none``
-    (paper): the prompt alone. No comma is left over where one side is blank, nor doubled where
-    the prompt ends in one.
+    Args:
+        prompt: may be empty.
+        suffix: may be empty, which adds nothing.
+        how: ``comma`` (official): joined by ", ". ``bare`` (community): joined by nothing. ``none``
+            (paper): the prompt alone.
+        joining: ``literal`` (official): ", " whatever the prompt is, so that "a star," ends in two
+            commas and an empty prompt begins with one. ``tidy``: no comma is left over where one
+            side is blank, nor doubled where the prompt ends in one.
 
     Raises:
-        SettingsError: unknown `how`.
+        SettingsError: unknown `how` or `joining`.
     """
     one_of("prompt_additions", how, ("comma", "none", "bare"))
-    if how == "none" or not suffix.strip():
+    one_of("joining", joining, get_args(Joining))
+    if how == "none" or not suffix:
         return prompt
     if how == "bare":
         return prompt + suffix
+    if joining == "literal":
+        return f"{prompt}, {suffix}"
+    if not suffix.strip():
+        return prompt
     if not _STRETCH.search(prompt):
         return suffix
     head = prompt.rstrip(" \t\r\n")

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hdpainter_nb.errors import ModelError
 from hdpainter_nb.models.vae_memory import Tile, decoded, encoded, factor_of, run
+from hdpainter_nb.settings import PixelRounding
 
 __all__ = ["CHART", "NEUTRAL", "Matrix", "decode", "encode", "fit_preview", "to_rgb"]
 
@@ -62,7 +63,12 @@ def encode(
 
 
 def decode(
-    pipeline: Any, latents: Tensor, *, tile: Tile = "auto", float32: bool = False
+    pipeline: Any,
+    latents: Tensor,
+    *,
+    tile: Tile = "auto",
+    float32: bool = False,
+    rounding: PixelRounding = "nearest",
 ) -> NDArray[np.uint8]:
     """The picture that latents stand for, as the stock pipeline makes it.
 
@@ -73,6 +79,8 @@ def decode(
             a little near the seams; None: in one piece; ``auto``: in one piece where the memory
             suffices, else in the largest tiles that fit.
         float32: whether half precision shall not even be tried.
+        rounding: of levels: to the ``nearest``, as the stock pipeline has it, or ``down``, as the
+            official code cuts them.
 
     Returns:
         (H, W, 3).
@@ -94,6 +102,9 @@ def decode(
 
     size = factor_of(vae) * latents.shape[-2], factor_of(vae) * latents.shape[-1]
     image = run(pipeline, "decode", size, tile, work, float32=float32)
+    if rounding == "down":
+        levels = 255 * (image[0].float().clamp(-1, 1) + 1) / 2
+        return np.ascontiguousarray(levels.to(torch.uint8).permute(1, 2, 0).cpu().numpy())
     return np.asarray(pipeline.image_processor.postprocess(image, output_type="pil")[0])
 
 

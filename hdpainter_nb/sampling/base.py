@@ -174,6 +174,7 @@ class BaseSampler:
         return Trace(
             image=job.image,
             mask=job.mask,
+            mask_levels=job.soft_mask_levels,
             words=cond.words,
             tokens=cond.tokens,
             model=model.name,

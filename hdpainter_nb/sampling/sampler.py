@@ -15,7 +15,7 @@ from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.images.compositing import paste as pasted
 from hdpainter_nb.images.compositing import poisson
 from hdpainter_nb.job import Job
-from hdpainter_nb.models.conditioning import Conditioning, TextConditioning
+from hdpainter_nb.models.conditioning import Conditioning, TextConditioning, frame_of
 from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.schedulers import State
 from hdpainter_nb.sampling.base import BaseSampler
@@ -72,7 +72,8 @@ class Sampler(BaseSampler):
         if not isinstance(branch.settings, Settings):
             raise SettingsError("This trace is of a picture made larger: use Upscaler.from_trace.")
         values = branch.settings.to_dict()
-        return Job(trace.image, trace.mask, branch.prompt, control=trace.control, **values)
+        mask = trace.mask if trace.mask_levels is None else trace.mask_levels
+        return Job(trace.image, mask, branch.prompt, control=trace.control, **values)
 
     @staticmethod
     def _trace(model: Model, job: Job, cond: TextConditioning) -> Trace:
@@ -98,7 +99,7 @@ class Sampler(BaseSampler):
         """
         chosen = self._chosen()
         with self._turns.take():
-            picture = self.model.decode(chosen, self.cond)
+            picture = self.model.decode(chosen, self.cond, rounding=self.settings.pixel_rounding)
         if self.settings.decode == "x0" or not self.done:
             self.trace.pictures[self.node.id] = picture
         return self._paste(picture, paste) if paste else picture
@@ -112,21 +113,22 @@ class Sampler(BaseSampler):
         """
         x0 = self._x0(record)
         with self._turns.take():
-            picture = self.model.decode(x0, self.cond)
+            picture = self.model.decode(x0, self.cond, rounding=self.settings.pixel_rounding)
         return self._paste(picture, paste) if paste else picture
 
     def _paste(self, picture: NDArray[np.uint8], how: Paste) -> NDArray[np.uint8]:
-        import cv2
-
+        """The picture in the original as the model saw it: at the size that it worked at."""
         if self.job is None:
             raise SettingsError("Without a job there is no picture to paste into.")
         one_of("paste", how, (True, False, "poisson"))
-        size = picture.shape[1::-1]  # width, height
-        original = cv2.resize(self.job.image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-        mask = cv2.resize(self.job.mask.astype(np.float32), size).astype(np.float32)
+        job, frame = self.job, frame_of(self.job, self.model.native_size)
+        top, left, height, width = frame.crop
+        inside = (slice(top, top + height), slice(left, left + width))
+        original = frame.fit_image(job.image)[inside]
+        mask = frame.fit_mask(job.mask_levels, job.settings.soft_mask)[inside]
         if how == "poisson":
-            return poisson(original, picture, mask > 0)
-        return pasted(original, picture, mask)
+            return poisson(original, picture, mask)
+        return pasted(original, picture, mask.astype(np.float32))
 
     def attention(
         self, record: Record | None = None, *, levels: Collection[int] = PAINTA_LEVELS

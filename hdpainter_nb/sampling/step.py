@@ -150,8 +150,8 @@ class BaseStep(Generic[C, S]):
 
     @property
     def guided(self) -> bool:
-        """Whether the unconditional half runs at all; at a scale of 1 or less it does not."""
-        return self.guidance_scale > 1
+        """Whether the unconditional half runs at all (switch 20)."""
+        return self.guidance_scale > 1 or self.settings.low_guidance == "formula"
 
     @property
     def tokens(self) -> int:

@@ -47,7 +47,7 @@ __all__ = [
 FORMAT_VERSION = 1
 HEADER = "hdpainter_nb"
 """Under which name of the container's metadata the json lies."""
-GIVEN = ("image", "mask", "low", "control")
+GIVEN = ("image", "mask", "mask_levels", "low", "control")
 """The arrays that belong to no step, by their names in the file and in a `Tree`."""
 SETTINGS_KINDS: Mapping[str, type[BaseSettings]] = {
     "upscale": UpscaleSettings,

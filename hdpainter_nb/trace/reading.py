@@ -169,6 +169,9 @@ def _put(tree: Tree, nodes: Iterable[Fields], arrays: _Arrays) -> None:
     """Nodes, pictures and what was given, with these arrays."""
     for name in GIVEN:
         setattr(tree, name, _given(name, arrays) if name in arrays else None)
+    soft = tree.mask_levels
+    if soft is not None and (tree.mask is None or tree.mask.shape != soft.shape):
+        raise FieldError("its soft mask is not of the size of its mask")
     for entry in nodes:
         tree.keep(_node(tree, entry, arrays))
     names = {number: f"picture.{number}" for number in tree.nodes}
@@ -179,6 +182,8 @@ def _put(tree: Tree, nodes: Iterable[Fields], arrays: _Arrays) -> None:
 def _given(name: str, arrays: _Arrays) -> NDArray[Any]:
     if name == "mask":
         return _within_limit(name, arrays.take(name, "b", (None, None)))
+    if name == "mask_levels":
+        return _within_limit(name, arrays.take(name, "u", (None, None)))
     kinds = "uf" if name == "control" else "u"
     return _within_limit(name, arrays.take(name, kinds, (None, None, 3)))
 
@@ -272,7 +277,7 @@ def _words(fields: Fields, tokens: int) -> tuple[Word, ...]:
 
 
 def _settings(fields: Fields) -> BaseSettings:
-    """Settings of the kind that is named.
+    """Settings of the kind that is named; files of earlier versions mean what they meant.
 
     Raises:
         FieldError, SettingsError: they are of a kind, or have a name or value, that is not known.
@@ -288,7 +293,7 @@ def _settings(fields: Fields) -> BaseSettings:
     for name, optional in texts.items():
         if name in values and not (optional and values[name] is None):
             values[name] = fields.text(name)
-    return kind().replace(**values)  # type: ignore[call-arg]  # each kind has defaults
+    return kind.of_earlier_run(values)
 
 
 @cache

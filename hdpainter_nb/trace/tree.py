@@ -91,12 +91,15 @@ class Tree:
         model: str = "",
         crop: tuple[int, int, int, int] | None = None,
         low: NDArray[np.uint8] | None = None,
-        control: NDArray[np.uint8] | None = None,
+        control: NDArray[np.uint8] | NDArray[np.float32] | None = None,
+        mask_levels: NDArray[np.uint8] | None = None,
     ) -> None:
         self.image = image
         """(H, W, 3): the picture that was given."""
         self.mask = mask
         """(H, W): the mask that was given, True where filled."""
+        self.mask_levels = mask_levels
+        """(H, W): a soft mask as it was given, black to white; None of a hard one."""
         self.words = words
         self.tokens = tokens
         self.model = model
@@ -106,7 +109,7 @@ class Tree:
         self.low = low
         """(h, w, 3): the small picture that was made larger; None where the run does not."""
         self.control = control
-        """(H, W, 3): what a ControlNet followed; None without one."""
+        """(H, W, 3), uint8 for 0 .. 1 or float32: what a ControlNet followed; None without one."""
         self.nodes: dict[int, Node] = {}
         self.branches: dict[int, Branch] = {}
         self.tips: dict[int, int] = {}
@@ -250,7 +253,7 @@ class Tree:
     def _given(self) -> Iterator[NDArray[Any]]:
         """The arrays that belong to no step, and the decoded pictures."""
         yield from tuple(self.pictures.values())
-        for array in (self.image, self.mask, self.low, self.control):
+        for array in (self.image, self.mask, self.mask_levels, self.low, self.control):
             if array is not None:
                 yield array
 

@@ -60,7 +60,8 @@ class Upscaler(BaseSampler):
                 "This trace holds no picture that is made larger: use Sampler.from_trace."
             )
         values = branch.settings.to_dict()
-        return UpscaleJob(trace.low, trace.image, trace.mask, branch.prompt, **values)
+        mask = trace.mask if trace.mask_levels is None else trace.mask_levels
+        return UpscaleJob(trace.low, trace.image, mask, branch.prompt, **values)
 
     @staticmethod
     def _trace(model: Model, job: UpscaleJob, cond: TextConditioning) -> Trace:
@@ -114,7 +115,9 @@ class Upscaler(BaseSampler):
 
     def _decode(self, latents: torch.Tensor, exact: bool) -> NDArray[np.uint8]:
         with self._turns.take():
-            picture = self.model.decode(latents, self.cond, exact=exact)
+            picture = self.model.decode(
+                latents, self.cond, exact=exact, rounding=self.settings.pixel_rounding
+            )
         return picture if self.job is None else resize.resize(picture, self.job.mask.shape)
 
     def _finished(self, latents: torch.Tensor, paste: bool, exact: bool) -> NDArray[np.uint8]:

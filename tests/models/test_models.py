@@ -167,7 +167,7 @@ def test_shapes_words_and_indices(model: Model) -> None:
 )
 @pytest.mark.filterwarnings("ignore:The hole vanishes")
 def test_sizes(model: Model, size, long_side, padded, crop) -> None:
-    cond, state = model.prepare(make_job(size, long_side=long_side))
+    cond, state = model.prepare(make_job(size, long_side=long_side, scaling="area"))
     assert (cond.size, cond.crop) == (padded, crop)
     assert state.latents.shape[2:] == (padded[0] // 8, padded[1] // 8)
     assert model.decode(state.latents, cond).shape == (*crop[2:], 3)

@@ -61,23 +61,51 @@ def seen(tokenizer, text: str) -> tuple[int, ...]:
         ("a star", "Full HD", "bare", "a starFull HD"),
         ("a star", "Full HD", "none", "a star"),
         ("a star", "", "comma", "a star"),
-        ("a star", "  ", "comma", "a star"),
+        ("a star", "  ", "comma", "a star,   "),
         ("a star", "", "bare", "a star"),
-        ("", "Full HD", "comma", "Full HD"),
-        ("  ", "Full HD", "comma", "Full HD"),
+        ("", "Full HD", "comma", ", Full HD"),
+        ("  ", "Full HD", "comma", "  , Full HD"),
         ("", "", "comma", ""),
-        ("a star, ", "Full HD", "comma", "a star, Full HD"),
+        ("a red fox,", "Full HD, 4K", "comma", "a red fox,, Full HD, 4K"),
+        ("a star, ", "Full HD", "comma", "a star, , Full HD"),
         ("a star.", "Full HD", "comma", "a star., Full HD"),
-        (",", "Full HD", "comma", ", Full HD"),  # the comma is the prompt's own
+        (",", "Full HD", "comma", ",, Full HD"),
     ],
 )
 def test_compose(prompt, suffix, how, full):
     assert compose(prompt, suffix, how) == full
 
 
+@pytest.mark.parametrize(
+    ("prompt", "suffix", "how", "full"),
+    [
+        ("a star", "Full HD", "comma", "a star, Full HD"),
+        ("a star", "Full HD", "bare", "a starFull HD"),
+        ("a star", "  ", "comma", "a star"),
+        ("", "Full HD", "comma", "Full HD"),
+        ("  ", "Full HD", "comma", "Full HD"),
+        ("a star, ", "Full HD", "comma", "a star, Full HD"),
+        ("a star.", "Full HD", "comma", "a star., Full HD"),
+        (",", "Full HD", "comma", ", Full HD"),  # the comma is the prompt's own
+    ],
+)
+def test_compose_without_a_comma_too_many(prompt, suffix, how, full):
+    assert compose(prompt, suffix, how, "tidy") == full
+
+
+def test_two_commas_are_the_tokenizers_business(tokenizer):
+    """ind(tau) counts the bare prompt's tokens, also where its comma meets the suffix's."""
+    bare = read_prompt(tokenizer, "red star,")
+    read = read_prompt(tokenizer, "red star,", compose("red star,", "full hd", "comma"))
+    assert read.indices[:-1] == bare.indices[:-1]
+    assert read.indices[-1] == len(read.ids) - 1
+
+
 def test_compose_refuses_an_unknown_way():
     with pytest.raises(SettingsError, match="prompt_additions='dash' is not one of 'comma'"):
         compose("a", "b", "dash")
+    with pytest.raises(SettingsError, match="joining='glue' is not one of 'literal', 'tidy'"):
+        compose("a", "b", "comma", "glue")
 
 
 # --- ind(tau) --------------------------------------------------------------------------------
@@ -187,7 +215,7 @@ def test_empty(tokenizer):
         assert read.tokens == ("<sot>", "<eot>")
         assert nothing_to_match(read)
     read = read_prompt(tokenizer, "", compose("", "full hd", "comma"))
-    assert read.indices == (3,)
+    assert read.indices == (4,)  # a comma, full, hd, and the end
     assert nothing_to_match(read)
     assert not nothing_to_match(read_prompt(tokenizer, "red"))
 

@@ -32,6 +32,7 @@ def run_stock(pipe: Any, job: Job, **call: Any) -> tuple[list[torch.Tensor], Any
         "width": 128,
         "num_inference_steps": job.settings.steps,
         "guidance_scale": 7.5,
+        "eta": job.settings.ddim_eta if job.settings.scheduler == "ddim" else 0.0,
         "negative_prompt": "blurry",
         "generator": torch.Generator().manual_seed(job.settings.seed),
         "output_type": "latent",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from hdpainter_nb import Trace
 from hdpainter_nb.errors import SettingsError
+from hdpainter_nb.settings import BaseSettings
 from hdpainter_nb.trace.file import pack_tree
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.tree import Branch
@@ -52,10 +54,32 @@ def test_the_run_reads_as_before(name: str, trace: Trace) -> None:
     assert "<table" in trace._repr_html_()
 
 
+# What runs did before these could be chosen.
+THEN = {
+    "scaling": "area",
+    "soft_mask": "half",
+    "low_guidance": "conditional",
+    "joining": "tidy",
+    "pixel_rounding": "nearest",
+}
+
+
+def assert_settings(settings: BaseSettings, known: str) -> None:
+    """What the file names is as it was; of what it does not name, what was done then."""
+    kind, values = re.fullmatch(r"(\w+)\((.*)\)", known).groups()
+    assert type(settings).__name__ == kind
+    named = ast.literal_eval("{" + re.sub(r"(?:^|(?<=, ))(\w+)=", r"'\1': ", values) + "}")
+    now = settings.to_dict()
+    assert {name: now[name] for name in named} == named
+    assert {name: now[name] for name in now.keys() - named.keys()} == {
+        name: THEN[name] for name in now.keys() - named.keys()
+    }
+
+
 def assert_branch(branch: Branch, known: dict[str, Any]) -> None:
     assert (branch.name, branch.prompt) == (known["name"], known["prompt"])
     assert (branch.parent, branch.start) == (known["parent"], known["start"])
-    assert repr(branch.settings) == known["settings"]
+    assert_settings(branch.settings, known["settings"])
     assert [str(edit) for edit in branch.edits] == known["edits"]
     assert [repr(edit) for edit in branch.edits] == known["arguments"]
     renamed = {"Lost": "UnloadableEdit"}

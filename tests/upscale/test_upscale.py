@@ -141,6 +141,8 @@ def test_without_blending_it_is_the_stock_pipeline(folder: Path, scale: float) -
         prompt_additions="none",
         negative_prompt="blue",
         guidance_scale=scale,
+        low_guidance="conditional",
+        pixel_rounding="nearest",
     )
     stock = pipe(
         job.prompt,
@@ -160,6 +162,25 @@ def test_without_blending_it_is_the_stock_pipeline(folder: Path, scale: float) -
         assert np.array_equal(node.latents, theirs[0].numpy())
     assert np.array_equal(upscaler.image(), (stock * 255).round().astype(np.uint8))
     assert upscaler.records[0].cross["star", 16].shape == (16, 16)  # it was watched indeed
+
+
+def test_by_default_guidance_and_levels_are_the_official_ones(folder: Path) -> None:
+    model = load_upscaler(folder, device="cpu")
+    upscaler = Upscaler(model, make_job(guidance_scale=0.5, blend=False, poisson=False, steps=1))
+    cond, x = upscaler.cond, upscaler.state.latents
+    given = cond.unet_inputs(x, slice(0, 2))
+    t = upscaler.timesteps[0]
+    with torch.no_grad():
+        uncond, conditional = model.unet(
+            given.stacked, t, encoder_hidden_states=cond.context, class_labels=given.class_labels
+        )[0].chunk(2)
+    alpha = model.alphas_cumprod[t]
+    v = uncond + 0.5 * (conditional - uncond)
+    x0 = alpha.sqrt() * x - (1 - alpha).sqrt() * v
+    record = upscaler.step()
+    np.testing.assert_allclose(record.x0_latents, x0[0].numpy(), rtol=1e-4, atol=1e-4)
+    rounded = upscaler.branch(pixel_rounding="nearest").image()
+    assert set(np.unique(rounded.astype(int) - upscaler.image())) == {0, 1}
 
 
 # --- stepping ------------------------------------------------------------------------------------

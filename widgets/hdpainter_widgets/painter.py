@@ -20,7 +20,7 @@ __all__ = ["MaskPainter"]
 
 _LARGEST = 4096
 _TOOLS = ("brush", "eraser", "rectangle", "ellipse", "lasso", "polygon", "fill")
-_PRESETS = ("official", "paper", "community")
+_PRESETS = ("official", "paper", "community", "practical")
 _Mask = NDArray[np.bool_]
 
 
@@ -52,8 +52,8 @@ class MaskPainter(NotebookWidget, anywidget.AnyWidget):
         image: what `hdpainter_nb.Job` takes as a picture: array, tensor, PIL image, path or bytes;
             4096 px on a side at most.
         mask: (H, W) bool to begin with, or a path or PIL image of a mask; None is an empty one.
-        preset: whose way of scaling masks is shown "as the model sees it": ``official``, ``paper``
-            or ``community``.
+        preset: whose way of scaling masks is shown "as the model sees it": ``official``,
+            ``paper``, ``community`` or ``practical``.
         long_side: the model's size in pixels, to show its grids on the picture as it is scaled;
             None takes the picture's own size.
         tool: tool at first: brush, eraser, rectangle, ellipse, lasso, polygon or fill.
@@ -276,7 +276,9 @@ def _grids(
 
     settings = Settings.preset(preset)  # type: ignore[arg-type]
     side = long_side or -(-max(mask.shape) // 64) * 64
-    fitted = FittedMask.of(mask, Frame.of(mask.shape, how=settings.size, long_side=side))
+    scaling = settings.scaling if long_side else None  # the picture's own size is not scaled
+    frame = Frame.of(mask.shape, how=settings.size, long_side=side, scaling=scaling)
+    fitted = FittedMask.of(mask, frame, settings.soft_mask)
     tensors = (
         ("UNet, H/8", 8, fitted.for_unet(settings.unet_mask)[0, 0]),
         ("PAIntA, H/16", 16, fitted.for_painta(16, settings.painta_mask)),

@@ -463,7 +463,7 @@ def test_every_setting_has_a_control_and_a_meaning() -> None:
         said = form._rows[name].children[1].value
         assert meaning.number in said
     numbers = [field_docs(Settings)[name].number for name in form.fields]
-    assert [n for n in numbers if n] == [str(n) for n in range(1, 18)]
+    assert [n for n in numbers if n] == [str(n) for n in range(1, 21)]
 
 
 def test_meanings_end_at_the_first_full_stop_that_ends_a_sentence() -> None:

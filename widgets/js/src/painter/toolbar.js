@@ -38,7 +38,7 @@ const TOOL_NAMES = [
   ["polygon", "Polygon (P)"],
   ["fill", "Fill by colour (F)"],
 ];
-export const PRESETS = ["official", "paper", "community"];
+export const PRESETS = ["official", "paper", "community", "practical"];
 
 /** @param {Hooks} hooks */
 export function createBars({ run, set }) {
