@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
+from huggingface_hub import hf_hub_download
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -15,6 +17,8 @@ from hdpainter_nb.errors import HDPainterWarning, ModelError
 from hdpainter_nb.images.control import inpaint_control
 from hdpainter_nb.images.fit import Frame
 from hdpainter_nb.job import Job
+from hdpainter_nb.models.model_folder import check_network_config, check_network_folder
+from hdpainter_nb.models.weight_files import check_whole, chosen_files, warn_pickled
 from hdpainter_nb.utils.messages import warn_user
 
 __all__ = ["Control", "control_of", "open_control", "usable"]
@@ -75,12 +79,12 @@ def open_control(
     Raises:
         ModelError: it cannot be loaded, or belongs to another model.
     """
-    from diffusers import ControlNetModel
-
     network = source
     if isinstance(source, str | os.PathLike):
         try:
-            network = ControlNetModel.from_pretrained(os.fspath(source))
+            network = _open(os.fspath(source))
+        except ModelError:
+            raise
         except Exception as error:  # as varied as loaders of models are
             line = (str(error).strip().splitlines() or [""])[0][:200]
             raise ModelError(
@@ -100,6 +104,23 @@ def open_control(
             f"This ControlNet was not made for {name!r}. What works: a ControlNet of Stable "
             "Diffusion 1.x on a model of 1.x, or of 2.x on one of 2.x; none on SDXL."
         )
+    return network
+
+
+def _open(name: str) -> nn.Module:
+    """Load one from a folder or from the hub, once its configuration is checked."""
+    from diffusers import ControlNetModel
+
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        variant = check_network_folder(folder, "controlnet", name)
+        network = ControlNetModel.from_pretrained(str(folder), variant=variant)
+    else:
+        folder = Path(hf_hub_download(name, "config.json")).parent
+        check_network_config(folder, "controlnet")
+        network = ControlNetModel.from_pretrained(name, revision=folder.name)
+        warn_pickled(chosen_files(folder, None), name)
+    check_whole({"controlnet": network}, name)
     return network
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from hdpainter_nb.errors import HDPainterWarning, ModelError
 from hdpainter_nb.models.defaults import ModelDefaults
+from hdpainter_nb.models.weight_files import tensor_shapes
 from hdpainter_nb.utils.messages import warn_user
 
 __all__ = [
@@ -165,15 +166,12 @@ def family_of_file(wanted: Family, place: str) -> Family:
 
     Args:
         wanted: what it should be of.
-        place: its path or address.
-    """
-    from safetensors import safe_open
+        place: its path.
 
-    path = Path(place)
-    if wanted is not INPAINTING or path.suffix != ".safetensors" or not path.is_file():
-        return wanted
-    with safe_open(path, "pt") as weights:
-        names: list[str] = list(weights.keys())
+    Raises:
+        ModelError: it cannot be read.
+    """
+    names = tensor_shapes(Path(place)) if wanted is INPAINTING else ()
     large = any(name.startswith("conditioner.embedders.1.") for name in names)
     return INPAINTING_XL if large else wanted
 

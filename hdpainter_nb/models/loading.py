@@ -11,15 +11,17 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
+from huggingface_hub import hf_hub_download, snapshot_download
 
 from hdpainter_nb.errors import ModelError
+from hdpainter_nb.models.allowed_classes import check_index
 from hdpainter_nb.models.controlnet import open_control
 from hdpainter_nb.models.defaults import ModelDefaults, read_defaults
 from hdpainter_nb.models.devices import Offload, check_offload, pick_device, pick_dtype, place
@@ -32,6 +34,14 @@ from hdpainter_nb.models.families import (
     family_of_file,
 )
 from hdpainter_nb.models.model import Model
+from hdpainter_nb.models.model_folder import check_configs, check_weights, read_index
+from hdpainter_nb.models.single_file import default_config, repository_of_url
+from hdpainter_nb.models.weight_files import (
+    check_whole,
+    lacks_weights,
+    tensor_shapes,
+    warn_pickled,
+)
 from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.files import data_path
 from hdpainter_nb.utils.messages import quiet_logging
@@ -57,6 +67,12 @@ _OPTIONS = {  # what `load` hands on, by kind of source
     "hub": (*_HUB, "variant"),
     "file": (*_HUB, "config", "original_config"),
 }
+_LAYOUT = ["*.json", "*.txt"]  # all of a model in diffusers layout but its weights
+_UNREACHABLE = (
+    "{name!r} could not be fetched from the Hugging Face hub: check the name and the network; if "
+    "the model is gated, accept its licence on its page and run `hf auth login` (formerly "
+    "`huggingface-cli login`); or pass a local folder"
+)
 _OFFLINE = {
     "ConnectError",
     "ConnectionError",
@@ -126,6 +142,7 @@ def open_pipeline(
     pipe = (_from_file if kind == "file" else _from_pretrained)(
         family, name, location, kind, wanted
     )
+    check_whole(pipe.components, name)
     check_pipeline(family, pipe)
     place(pipe, offload, where)
     defaults = (
@@ -214,27 +231,33 @@ def _from_pretrained(
 ) -> Any:
     import diffusers
 
-    Pipeline: Any = getattr(diffusers, family.pipeline)
-    if kind == "folder" and not (Path(location) / "model_index.json").is_file():
+    hub = {option: options.pop(option) for option in _HUB if option in options}
+    variant = options.pop("variant", None)
+    path = Path(location) / "model_index.json"
+    if kind == "folder" and not path.is_file():
         raise ModelError(
             f"The folder {name!r} holds no model_index.json, so it is no diffusers pipeline: pass "
             "the folder that holds unet/, vae/ and the rest, or a single .safetensors file."
         )
+    if kind == "hub":
+        with _explained(_UNREACHABLE.format(name=name)):
+            path = Path(hf_hub_download(location, path.name, **hub))
+        hub["revision"] = path.parent.name  # what is looked at is what is loaded
     with _explained(
-        f"{name!r} could not be fetched from the Hugging Face hub: check the name and the network; "
-        "if the model is gated, accept its licence on its page and run `hf auth login` (formerly "
-        "`huggingface-cli login`); or pass a local folder"
-        if kind == "hub"
-        else f"The model_index.json of {name!r} cannot be read: copy or download the folder again"
+        f"The model_index.json of {name!r} cannot be read: copy or download the folder again"
     ):
-        index = Pipeline.load_config(location, **{k: options[k] for k in _HUB if k in options})
-    parts = {
-        part: None if isinstance(entry, list | tuple) and entry[0] is None else entry
-        for part, entry in index.items()
-        if part[0] != "_"
-    }
-    family = family_of(family, repr(name), str(index.get("_class_name")), parts)
-    Pipeline = getattr(diffusers, family.pipeline)
+        index, parts = read_index(path)
+    family = family_of(family, repr(name), index["_class_name"], parts)
+    check_index(index, str(path))
+    Pipeline: Any = getattr(diffusers, family.pipeline)
+    folder = path.parent
+    if kind == "hub":
+        with _explained(_UNREACHABLE.format(name=name)):
+            folder = _download(Pipeline, family, location, variant, hub)
+    check_configs(folder, family.parts, name)
+    variant = check_weights(folder, family.parts, variant, name)
+    if variant is not None:
+        options["variant"] = variant
     with (
         _quiet(kind == "folder"),
         _explained(
@@ -242,16 +265,27 @@ def _from_pretrained(
             "another model; copy or download them again"
         ),
     ):
-        return Pipeline.from_pretrained(
-            location,
-            **family.options,
-            **options,
-        )
+        pipe = Pipeline.from_pretrained(str(folder), **family.options, **options)
+    if kind == "hub":
+        pipe.register_to_config(_name_or_path=location)
+    return pipe
+
+
+def _download(
+    Pipeline: Any, family: Family, location: str, variant: str | None, hub: Mapping[str, Any]
+) -> Path:
+    """Fetch a model from the hub, of which the index is checked; half precision if that is all."""
+    folder = Path(Pipeline.download(location, variant=variant, **family.options, **hub))
+    if variant is None and lacks_weights(folder, family.parts):
+        with suppress(Exception):  # then there are none; what lacks them is told
+            folder = Path(Pipeline.download(location, variant="fp16", **family.options, **hub))
+    return folder
 
 
 def _from_file(family: Family, name: str, location: str, kind: str, options: dict[str, Any]) -> Any:
     import diffusers
 
+    hub = {option: options[option] for option in _HUB if option in options}
     with (
         _quiet(True),
         _explained(
@@ -262,7 +296,12 @@ def _from_file(family: Family, name: str, location: str, kind: str, options: dic
             f"in diffusers layout (for Stable Diffusion 2: {ALIASES['sd2']!r}); no weights needed",
         ),
     ):
+        if not Path(location).is_file():
+            repository, file = repository_of_url(location)
+            location = hf_hub_download(repository, file, **hub)
         family = family_of_file(family, location)
+        options |= _layout(family, name, location, options, hub)
+        warn_pickled([Path(location)], name)
         Pipeline: Any = getattr(diffusers, family.pipeline)
         return Pipeline.from_single_file(
             location,
@@ -271,11 +310,37 @@ def _from_file(family: Family, name: str, location: str, kind: str, options: dic
         )
 
 
+def _layout(
+    family: Family,
+    name: str,
+    location: str,
+    options: Mapping[str, Any],
+    hub: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Options with the folder that says how a single file's model is built, once it is checked.
+
+    diffusers would fetch that folder, and import what it names, by itself.
+    """
+    place = options.get("config") or default_config(tensor_shapes(Path(location)))
+    folder = Path(place).expanduser()
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(str(place), allow_patterns=_LAYOUT, **hub))
+        except Exception:
+            if options.get("original_config") is None:
+                raise
+            return {"local_files_only": True}  # the classes that diffusers then takes are its own
+    check_configs(folder, family.parts, f"{name} (config={str(place)!r})")
+    return {"config": str(folder)}
+
+
 @contextmanager
 def _explained(message: str, *, offline: str | None = None) -> Iterator[None]:
     """Turn whatever a loader raises into a `ModelError`: our sentence, then the first cause."""
     try:
         yield
+    except ModelError:
+        raise
     except Exception as error:  # loaders raise OSError, ValueError, KeyError, SafetensorError, ...
         chain: list[BaseException] = [error]
         while cause := chain[-1].__cause__ or chain[-1].__context__:

@@ -87,17 +87,26 @@ def test_a_single_file_loads_with_a_local_config(folders, tmp_path: Path) -> Non
 def test_aliases_ask_the_hub_for_their_id(folders, monkeypatch, name: str) -> None:
     from diffusers import StableDiffusionInpaintPipeline as Pipeline
 
-    real, asked = Pipeline.from_pretrained, []
+    from hdpainter_nb.models import loading
 
-    def fake(place: str, **options: Any) -> Any:
+    asked = []
+
+    def file(place: str, file: str, **options: Any) -> str:
+        asked.append((place, file, options))
+        return str(folders["sd15"] / file)
+
+    def download(place: str, **options: Any) -> Path:
         asked.append((place, options["safety_checker"], options["revision"]))
-        return real(folders["sd15"])
+        return folders["sd15"]
 
-    index = json.loads((folders["sd15"] / "model_index.json").read_text())
-    monkeypatch.setattr(Pipeline, "load_config", lambda place, **_: index)
-    monkeypatch.setattr(Pipeline, "from_pretrained", fake)
-    assert load(name, device="cpu", revision="main").name == name
-    assert asked == [(ALIASES[name], None, "main")]
+    monkeypatch.setattr(loading, "hf_hub_download", file)
+    monkeypatch.setattr(Pipeline, "download", download)
+    model = load(name, device="cpu", revision="main")
+    assert (model.name, model.pipe.name_or_path) == (name, ALIASES[name])
+    assert asked == [  # the very commit whose index was looked at
+        (ALIASES[name], "model_index.json", {"revision": "main"}),
+        (ALIASES[name], None, "sd15"),
+    ]
     assert "/" in ALIASES[name]
 
 
@@ -250,7 +259,7 @@ def test_damage_is_told(tmp_path: Path, folders, what: str) -> None:
 
 
 def test_a_single_file_without_network_or_config(folders, tmp_path, monkeypatch) -> None:
-    import diffusers.loaders.single_file as module
+    from hdpainter_nb.models import loading
 
     class LocalEntryNotFoundError(Exception):
         pass
@@ -259,8 +268,7 @@ def test_a_single_file_without_network_or_config(folders, tmp_path, monkeypatch)
         raise LocalEntryNotFoundError("no network")
 
     path = builders.make_checkpoint(tmp_path / "one.safetensors", folders["sd15"])
-    monkeypatch.setattr(module, "_download_diffusers_model_config_from_hub", offline)
-    monkeypatch.setattr(module, "LocalEntryNotFoundError", KeyboardInterrupt)
+    monkeypatch.setattr(loading, "snapshot_download", offline)
     with pytest.raises(ModelError, match=r"check the network, or pass config="):
         load(path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -84,15 +83,16 @@ def test_a_pipeline_is_taken_as_it_is(folder: Path) -> None:
 def test_the_alias_asks_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusers import StableDiffusionUpscalePipeline as Pipeline
 
-    real, asked = Pipeline.from_pretrained, []
+    from hdpainter_nb.models import loading
 
-    def fake(place: str, **options: Any) -> Any:
+    asked = []
+
+    def download(place: str, **options: Any) -> Path:
         asked.append((place, options["safety_checker"], options["watermarker"]))
-        return real(folder)
+        return folder
 
-    index = json.loads((folder / "model_index.json").read_text())
-    monkeypatch.setattr(Pipeline, "load_config", lambda place, **_: index)
-    monkeypatch.setattr(Pipeline, "from_pretrained", fake)
+    monkeypatch.setattr(loading, "hf_hub_download", lambda _, file: str(folder / file))
+    monkeypatch.setattr(Pipeline, "download", download)
     assert load_upscaler(device="cpu").name == "x4"
     assert asked == [("stabilityai/stable-diffusion-x4-upscaler", None, None)]
 
