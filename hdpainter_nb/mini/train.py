@@ -71,9 +71,9 @@ class InpaintTrainee(Learner):
         parts = {"unet": self.unet, "text": self.text}
         super().__init__(parts, plan.rate, plan.average, plan.work / "denoiser.pt")
         if plan.start is not None and not self.resumed:
-            begun = UNet2DConditionModel.from_pretrained(plan.start / "unet")
+            begun = UNet2DConditionModel.from_pretrained(plan.start / "unet", use_safetensors=True)
             self.unet.load_state_dict(begun.float().state_dict())
-            told = CLIPTextModel.from_pretrained(plan.start / "text_encoder")
+            told = CLIPTextModel.from_pretrained(plan.start / "text_encoder", use_safetensors=True)
             self.text.load_state_dict(told.float().state_dict())
             self.remember()
         self.kept = watch(self.unet)
@@ -164,7 +164,12 @@ def train(team: Team, plan: Plan) -> None:
     """One process' share of the training."""
     torch.manual_seed(plan.seed)
     trainee = InpaintTrainee(plan)
-    vae = AutoencoderKL.from_pretrained(plan.out / "vae").eval().requires_grad_(False).float()
+    vae = (
+        AutoencoderKL.from_pretrained(plan.out / "vae", use_safetensors=True)
+        .eval()
+        .requires_grad_(False)
+        .float()
+    )
     vae = vae.to(trainee.device, memory_format=torch.channels_last)
     seed = plan.seed + 100 * team.rank + 1000 * trainee.step
     torch.manual_seed(seed)

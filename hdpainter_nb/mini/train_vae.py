@@ -201,7 +201,7 @@ def train(team: Team, plan: Plan) -> None:
     optimizer = torch.optim.AdamW(vae.parameters(), plan.rate, (0.9, 0.98), weight_decay=1e-4)
     checkpoint, step = plan.work / ("vae.pt" if scale == 1 else "vae_x4.pt"), 0
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device)
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
         vae.load_state_dict(state["vae"])
         optimizer.load_state_dict(state["optimizer"])
         step = int(state["step"])

@@ -72,10 +72,12 @@ class UpscaleTrainee(Learner):
         checkpoint = plan.work / "upscaler.pt"
         super().__init__({"unet": self.unet}, plan.rate, plan.average, checkpoint)
         if plan.start is not None and not self.resumed:
-            begun = UNet2DConditionModel.from_pretrained(plan.start / "unet")
+            begun = UNet2DConditionModel.from_pretrained(plan.start / "unet", use_safetensors=True)
             self.unet.load_state_dict(begun.float().state_dict())
             self.remember()
-        text = CLIPTextModel.from_pretrained(plan.mini / "text_encoder").float()
+        text = CLIPTextModel.from_pretrained(
+            plan.mini / "text_encoder", use_safetensors=True
+        ).float()
         self.text = text.eval().requires_grad_(False).to(self.device)
         self.run: Any = torch.compile(self.unet, dynamic=False) if plan.compile else self.unet
         cumulative = networks_x4.new_scheduler().alphas_cumprod.to(self.device)
@@ -128,7 +130,12 @@ def train(team: Team, plan: Plan) -> None:
     trainee = UpscaleTrainee(plan)
     if team.leads:
         networks_x4.write_folder(plan.out, plan.mini)
-    own = AutoencoderKL.from_pretrained(plan.out / "vae").eval().requires_grad_(False).float()
+    own = (
+        AutoencoderKL.from_pretrained(plan.out / "vae", use_safetensors=True)
+        .eval()
+        .requires_grad_(False)
+        .float()
+    )
     own = own.to(trainee.device, memory_format=torch.channels_last)
     seed = plan.seed + 100 * team.rank + 1000 * trainee.step
     torch.manual_seed(seed)

@@ -19,6 +19,8 @@ from hdpainter_nb.errors import ModelError
 
 __all__ = ["ModelDefaults", "read_defaults"]
 
+_MAX_BYTES = 100_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDefaults:
@@ -69,10 +71,13 @@ def read_defaults(folder: Path, default: ModelDefaults | None = None) -> ModelDe
         return default
     known = [f.name for f in dataclasses.fields(ModelDefaults)]
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ModelError(f"it has more than {_MAX_BYTES} bytes")
         values = json.loads(path.read_text(encoding="utf-8"))
-        unknown = [name for name in values if name not in known]
-        if not isinstance(values, dict) or unknown:
+        if not isinstance(values, dict) or any(name not in known for name in values):
             raise ModelError(f"it may only hold {', '.join(known)}")
         return dataclasses.replace(default, **values)
+    except RecursionError as error:
+        raise ModelError(f"{path} cannot be used: it is nested too deeply") from error
     except (ModelError, OSError, TypeError, ValueError) as error:
         raise ModelError(f"{path} cannot be used: {error}") from error

@@ -21,8 +21,10 @@ __all__ = [
     "check_pipeline",
     "family_of",
     "family_of_file",
+    "refuse_ip_adapter",
 ]
 
+_NO_LENGTH = 10**9  # above, transformers means that none was given
 _PARTS = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
 _PARTS_XL = (
     "vae",
@@ -181,7 +183,8 @@ def check_pipeline(wanted: Family, pipe: Any) -> None:
 
     Raises:
         ModelError: not a pipeline of the Stable-Diffusion family; other numbers of channels; an
-            IP-Adapter; a guidance-distilled UNet; a model that predicts the sample itself.
+            IP-Adapter; a tokenizer of another length than the text encoder's; a guidance-distilled
+            UNet; a model that predicts the sample itself.
 
     Warns:
         HDPainterWarning: it has several ControlNets or a T2I adapter, which are left out.
@@ -204,11 +207,7 @@ def check_pipeline(wanted: Family, pipe: Any) -> None:
         )
     if any(getattr(unet, name, None) != what for name, what in family.conditions.items()):
         raise ModelError(f"The UNet of this {kind} wants further conditions. {family.description}")
-    if getattr(unet, "encoder_hid_dim_type", None):
-        raise ModelError(
-            "This pipeline has an IP-Adapter, which wants a second picture: call its "
-            "unload_ip_adapter() first."
-        )
+    refuse_ip_adapter(parts["unet"])
     if getattr(unet, "time_cond_proj_dim", None):
         raise ModelError(
             "This UNet is distilled to take the guidance scale as an input (a latent consistency "
@@ -219,6 +218,8 @@ def check_pipeline(wanted: Family, pipe: Any) -> None:
         raise ModelError(
             f"This model predicts {predicts!r}; only 'epsilon' and 'v_prediction' can be sampled."
         )
+    for number in ("", "_2"):
+        _check_tokenizer(parts.get(f"tokenizer{number}"), parts.get(f"text_encoder{number}"))
     blocks = getattr(parts["vae"].config, "block_out_channels", range(4))
     if 2 ** (len(blocks) - 1) != family.factor:
         raise ModelError(
@@ -228,3 +229,29 @@ def check_pipeline(wanted: Family, pipe: Any) -> None:
         network = parts.get(extra)
         if network is not None and type(network).__name__ != "ControlNetModel":
             warn_user(f"The {extra} of this {kind} is not used here.", HDPainterWarning)
+
+
+def refuse_ip_adapter(unet: Any) -> None:
+    """Refuse a UNet that wants a second picture, which nothing here gives.
+
+    Raises:
+        ModelError: an IP-Adapter is loaded into it.
+    """
+    if getattr(unet.config, "encoder_hid_dim_type", None):
+        raise ModelError(
+            "This pipeline has an IP-Adapter, which wants a second picture: call its "
+            "unload_ip_adapter() first."
+        )
+
+
+def _check_tokenizer(tokenizer: Any, encoder: Any) -> None:
+    """Prompts are padded to the tokenizer's length, which the text encoder must take."""
+    length: Any = getattr(tokenizer, "model_max_length", None)
+    takes: Any = getattr(getattr(encoder, "config", None), "max_position_embeddings", None)
+    if isinstance(length, int | float) and isinstance(takes, int) and length > takes:
+        has = "no model_max_length" if length > _NO_LENGTH else f"model_max_length={length:g}"
+        raise ModelError(
+            f"This tokenizer has {has}, but its text encoder takes {takes} tokens: set the "
+            f"pipeline's tokenizer.model_max_length = {takes}, or write that into its "
+            "tokenizer_config.json."
+        )

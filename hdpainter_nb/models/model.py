@@ -94,8 +94,18 @@ class Model:
     def from_pipeline(
         cls, pipe: Any, *, name: str | None = None, defaults: ModelDefaults | None = None
     ) -> Self:
-        """Wrap a pipeline that `families.check_pipeline` has accepted; `load` does both."""
+        """Wrap a pipeline that `families.check_pipeline` has accepted; `load` does both.
+
+        Raises:
+            ModelError: the noise schedule of its scheduler is no schedule.
+        """
         schedule = _ddim(pipe.scheduler)
+        if not bool(torch.isfinite(schedule.alphas_cumprod).all()):
+            raise ModelError(
+                "The scheduler's betas are not all numbers from 0 to 1: give the pipeline a "
+                "scheduler with a noise schedule, such as "
+                "DDIMScheduler.from_pretrained(model, subfolder='scheduler')."
+            )
         return cls(
             unet=pipe.unet,
             pipe=pipe,

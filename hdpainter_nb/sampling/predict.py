@@ -25,6 +25,7 @@ from hdpainter_nb.errors import HDPainterError
 from hdpainter_nb.method.attention import take
 from hdpainter_nb.method.objectives import objective
 from hdpainter_nb.models.conditioning import Conditioning, TextConditioning, UNetInputs
+from hdpainter_nb.models.families import refuse_ip_adapter
 from hdpainter_nb.models.schedulers import NoiseLevel, State
 from hdpainter_nb.settings import BaseSettings, Settings
 
@@ -143,7 +144,12 @@ def _predictions(
 
 
 def call(unet: nn.Module, given: UNetInputs, timestep: float) -> Tensor:
-    """The UNet's output (n, 4, h, w), after its control network's where there is one."""
+    """The UNet's output (n, 4, h, w), after its control network's where there is one.
+
+    Raises:
+        ModelError: an IP-Adapter was loaded into the UNet meanwhile.
+    """
+    refuse_ip_adapter(unet)
     more: dict[str, Any] = {}
     if given.control is not None and given.images is not None:
         x = given.stacked[:, :4]

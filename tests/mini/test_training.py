@@ -37,7 +37,7 @@ def test_autoencoder_trains_and_resumes(folder: Path) -> None:
     )  # fmt: skip
     for expected in (2, 4):
         train_vae.train(_alone(folder), plan)
-        assert torch.load(folder / "work" / "vae.pt")["step"] == expected
+        assert torch.load(folder / "work" / "vae.pt", weights_only=True)["step"] == expected
     config = json.loads((folder / "out" / "vae" / "config.json").read_text())
     assert config["scaling_factor"] == pytest.approx(1, abs=0.4)
 
@@ -49,7 +49,7 @@ def test_denoiser_trains_and_resumes(folder: Path) -> None:
     plan = train.Plan(folder / "work", out, minutes=5, max_steps=2, batch=2, warm_rows=4, size=64)
     for expected in (2, 4):
         train.train(_alone(folder), plan)
-        state = torch.load(folder / "work" / "denoiser.pt")
+        state = torch.load(folder / "work" / "denoiser.pt", weights_only=True)
         assert (state["step"], state["seen"]) == (expected, 2 * expected)
     for part in ("unet", "text_encoder", "vae", "tokenizer", "scheduler"):
         assert any((out / part).iterdir())

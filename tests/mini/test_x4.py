@@ -142,7 +142,7 @@ def test_both_networks_train_and_resume(tmp_path: Path) -> None:
     )  # fmt: skip
     for expected in (2, 4):
         train_x4.train(team, plan)
-        state = torch.load(work / "upscaler.pt")
+        state = torch.load(work / "upscaler.pt", weights_only=True)
         assert (state["step"], state["seen"]) == (expected, 2 * expected)
     trained = load_upscaler(out, device="cpu")
     assert trained.guidance_scale == networks_x4.GUIDANCE

@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from hdpainter_nb.errors import HDPainterWarning, ModelError
+from hdpainter_nb.job import Job
 from hdpainter_nb.models.defaults import ModelDefaults, read_defaults
 from hdpainter_nb.models.devices import pick_device, pick_dtype
 from hdpainter_nb.models.loading import ALIASES, load
 from hdpainter_nb.models.model import Model
+from hdpainter_nb.sampling.sampler import Sampler
 from support import builders
 
 pytestmark = pytest.mark.diffusers
@@ -290,6 +292,33 @@ def test_pipelines_that_cannot_serve(pipe: Any, part: str, changes, message: str
         load(pipe)
 
 
+@pytest.mark.parametrize(("length", "has"), [(10**30, "no model_max_length"), (99, "_length=99")])
+def test_a_tokenizer_without_the_right_length(pipe: Any, length: int, has: str) -> None:
+    pipe.tokenizer.model_max_length = length
+    with pytest.raises(ModelError, match=rf"{has}.*takes 24 tokens: set .*model_max_length = 24"):
+        load(pipe)
+
+
+def test_a_schedule_that_is_none(pipe: Any) -> None:
+    from diffusers import DDIMScheduler
+
+    pipe.scheduler = DDIMScheduler(trained_betas=[0.1, float("nan")])
+    with pytest.raises(ModelError, match="betas are not all numbers from 0 to 1"):
+        load(pipe)
+
+
+def test_an_ip_adapter_after_loading(pipe: Any, job: Job) -> None:
+    model = load(pipe)
+    sampler = Sampler(model, job)
+    sampler.step()
+    pipe.unet.register_to_config(encoder_hid_dim_type="ip_image_proj")
+    for run in (sampler.step, sampler.attention, lambda: Sampler(model, job).run()):
+        with pytest.raises(ModelError, match=r"unload_ip_adapter\(\) first"):
+            run()
+    pipe.unet.register_to_config(encoder_hid_dim_type=None)
+    sampler.step()
+
+
 def test_an_incomplete_pipeline(pipe: Any) -> None:
     pipe.text_encoder = None
     with pytest.raises(ModelError, match="has no text_encoder: load it whole"):
@@ -331,6 +360,11 @@ def test_devices_and_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
         ('{"preview": [[1, 2]]}', "preview must be null or 5 rows of 3 numbers"),
         ("[1]", "it may only hold"),
         ("{", "cannot be used"),
+        ("3", "it may only hold"),
+        ("[" * 50_000 + "]" * 49_999, "cannot be used"),
+        ("[" * 40_000 + "]" * 40_000, "nested too deeply"),
+        ('{"x": "' + "y" * 200_000 + '"}', "more than 100000 bytes"),
+        ('{"guidance_scale": NaN}', "guidance_scale must be a number from 0 to 100"),
     ],
 )
 def test_cards_are_checked(tmp_path: Path, text: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import pickle
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+import hdpainter_nb
 from hdpainter_nb.errors import HDPainterWarning, ModelError
 from hdpainter_nb.models.loading import load
 from hdpainter_nb.upscale.model import load_upscaler
@@ -166,6 +168,24 @@ def test_a_part_names_known_classes_alone(
         load(copy)
 
 
+def test_the_usual_layout_of_a_single_file_runs_no_code(
+    folder: Path, copy: Path, tmp_path: Path, attack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hdpainter_nb.models import loading
+
+    file = builders.make_checkpoint(tmp_path / "one.safetensors", folder)
+    asked = []
+
+    def fetch(place: str, **_: Any) -> str:
+        asked.append(place)
+        return str(copy)
+
+    monkeypatch.setattr(loading, "snapshot_download", fetch)
+    assert load(file).kind == "inpaint"
+    attack(listed_pipeline, copy, lambda: load(file))
+    assert asked == ["stable-diffusion-v1-5/stable-diffusion-inpainting"] * 2
+
+
 def test_trust_is_no_option(folder: Path) -> None:
     for option in ("trust_remote_code", "custom_pipeline"):
         with pytest.raises(ModelError, match=f"knows no option '{option}'"):
@@ -297,7 +317,7 @@ def test_pickles_run_nothing(folder: Path, copy: Path, tmp_path: Path, part: str
         pickled(copy, part)
         torch.save(evil, next((copy / part).glob("*.bin")))
         use = lambda: load(copy)  # noqa: E731
-    with pytest.raises(ModelError, match="holds more than tensors.*as .safetensors"):
+    with pytest.raises(ModelError, match=r"holds more than tensors.*as \.safetensors"):
         use()
     assert not mark.exists()
 
@@ -367,3 +387,17 @@ def test_missing_weights_are_never_made_up(copy: Path) -> None:
     save_file(weights, file, metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"fc1.weight is missing"):
         load(copy)
+
+
+def test_every_reader_of_pickles_reads_tensors_alone() -> None:
+    root = Path(hdpainter_nb.__file__).parents[1]
+    readers = 0
+    for path in (
+        file for part in ("hdpainter_nb", "tests") for file in (root / part).rglob("*.py")
+    ):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                options = " ".join(ast.unparse(option) for option in node.keywords)
+                assert "weights_only=True" in options or "**options" in options, f"{path}"
+                readers += 1
+    assert readers >= 5

@@ -7,6 +7,8 @@ import inspect
 import pytest
 import torch
 
+from hdpainter_nb.errors import ModelError
+
 pytestmark = pytest.mark.diffusers
 
 BLOCKS = (32, 64)
@@ -108,3 +110,16 @@ def test_the_pipeline_has_the_methods_we_build_on(method: str, names: set[str]) 
 
     function = getattr(StableDiffusionInpaintPipeline, method)
     assert names <= set(inspect.signature(function).parameters)
+
+
+def test_single_files_are_known_by_their_tensors_and_addresses() -> None:
+    from diffusers.loaders.single_file_utils import VALID_URL_PREFIXES
+
+    from hdpainter_nb.models.single_file import default_config, repository_of_url
+
+    usual = default_config({"model.diffusion_model.input_blocks.0.0.weight": (320, 9, 3, 3)})
+    assert usual.split("/")[1] == "stable-diffusion-inpainting"
+    address = f"{VALID_URL_PREFIXES[0]}owner/name/blob/main/deep/model.safetensors"
+    assert repository_of_url(address) == ("owner/name", "deep/model.safetensors")
+    with pytest.raises(ModelError, match="no address of a file"):
+        repository_of_url("elsewhere")

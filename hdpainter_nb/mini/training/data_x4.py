@@ -34,7 +34,12 @@ def views(seed: int, mini: Path | None, side: int = SIDE) -> Iterator[View]:
     """Crops of fresh scenes without end, for a `Feed`; `mini` is the inpainting miniature."""
     coarse = None
     if mini is not None:
-        coarse = AutoencoderKL.from_pretrained(mini / "vae").eval().requires_grad_(False).float()
+        coarse = (
+            AutoencoderKL.from_pretrained(mini / "vae", use_safetensors=True)
+            .eval()
+            .requires_grad_(False)
+            .float()
+        )
         coarse = coarse.to(memory_format=torch.channels_last)
     source = Source(seed, coarse, side)
     while True:

@@ -36,7 +36,9 @@ class Learner:
         self.step, self.seen = 0, 0
         self.resumed = checkpoint.exists()
         if self.resumed:
-            state = torch.load(checkpoint, map_location=self.parameters[0].device)
+            state = torch.load(
+                checkpoint, map_location=self.parameters[0].device, weights_only=True
+            )
             for name, network in self.networks.items():
                 network.load_state_dict(state[name])
             self.optimizer.load_state_dict(state["optimizer"])
