@@ -173,9 +173,6 @@ class ScaleWord(_StoredEdit):
     layer: str = "*"
     steps: Steps = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "factor", _number("factor", self.factor))
-
     def cross(self, probabilities: Tensor, site: Site) -> Tensor:
         """Columns of the word times the factor."""
         scale = probabilities.new_ones(probabilities.shape[-1])
@@ -253,9 +250,6 @@ class ScaleHead(_StoredEdit):
     half: Half = "cond"
     steps: Steps = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "factor", _number("factor", self.factor))
-
     def heads(self, values: Tensor, site: Site) -> Tensor:
         """(heads, hw, d) with one head, or all, scaled."""
         count = len(values)
@@ -290,9 +284,7 @@ class SetC(_StoredEdit):
     steps: Steps = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.value, int | float | np.number):
-            object.__setattr__(self, "value", _number("value", self.value))
-        elif not callable(self.value):
+        if isinstance(self.value, np.ndarray):
             object.__setattr__(self, "value", _map("value", self.value))
 
     def c(self, c: Tensor, site: Site) -> Tensor:
@@ -324,9 +316,11 @@ class MoveMask(_StoredEdit):
     steps: Steps = None
 
     def __post_init__(self) -> None:
-        array = np.asarray(self.to)
+        array = self.to
         if array.ndim != 2 or not array.size:
             raise SettingsError(f"The mask must be an array (H, W), not of shape {array.shape}.")
+        if not np.isfinite(array).all():
+            raise SettingsError("The mask holds NaN or infinity: give True or 1 inside, 0 outside.")
         object.__setattr__(self, "to", array.astype(np.bool_))
 
     def acts(self, point: Point, site: Site) -> bool:
@@ -339,21 +333,19 @@ class MoveMask(_StoredEdit):
         return site.fitted(self.to)
 
     def check(self, run: Run) -> None:
-        """Raises where no method that reads the mask is on."""
+        """Raises where no method that reads the mask is on, or it is not of the picture's size."""
         super().check(run)
+        if run.size is not None and self.to.shape != run.size:
+            height, width = run.size
+            raise SettingsError(
+                f"{self} has not the picture's own size: give an array of shape ({height}, "
+                f"{width}), (H, W) in pixels."
+            )
         if run.settings.method == "baseline" and not self.unet:
             raise SettingsError(
                 f"{self} moves the mask of PAIntA and RASG, and both are off: switch one on, or "
                 "pass unet=True."
             )
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise SettingsError(f"{name} must be a number, not {value!r}.")
-    if not np.isfinite(value):
-        raise SettingsError(f"{name} must be finite, not {value!r}.")
-    return value.item() if isinstance(value, np.number) else value
 
 
 def _map(name: str, value: Any) -> NDArray[np.float32]:

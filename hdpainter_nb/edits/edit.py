@@ -28,15 +28,15 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.select import Word, matches, word_positions
-from hdpainter_nb.utils.check import one_of, shown
-from hdpainter_nb.utils.checked import checked
+from hdpainter_nb.utils.check import shown
+from hdpainter_nb.utils.checked import check_attributes, checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,6 +115,8 @@ class Run:
     settings: BaseSettings
     words: tuple[Word, ...] = ()
     tokens: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+    """(H, W) of the picture; None where it is not known."""
 
     def positions(self, word: str | int) -> list[int]:
         """Where a word stands on the text axis; a number is a position already.
@@ -204,7 +206,7 @@ class Edit:
             return True
         if isinstance(steps, slice):
             return step in range(total)[steps]
-        return step == steps if isinstance(steps, int) else step in steps
+        return step == steps if isinstance(steps, int | np.integer) else step in steps
 
     def check(self, run: Run) -> None:
         """See that everything it names exists in the run.
@@ -215,8 +217,7 @@ class Edit:
         if not self.points:
             names = ", ".join(POINTS)
             raise SettingsError(f"{self} changes nothing: give it one of the methods {names}.")
-        one_of("half", self.half, get_args(Half))
-        one_of("attention", self.attention, get_args(Attention))
+        check_attributes(self, Edit, ("steps", "layer", "half", "attention"))
         if not any(self.in_step(step, run.total) for step in range(run.total)):
             raise SettingsError(f"{self} acts in no step: the run has steps 0 to {run.total - 1}.")
         if self.points != {"mask"}:
@@ -262,24 +263,21 @@ class StepEdits:
         """The quantity after all of them, in their order.
 
         Raises:
-            SettingsError: an edit gave back something of another shape.
+            SettingsError: an edit gave back something of another shape, or no finite numbers.
         """
-        import torch
-
         site = dataclasses.replace(self.site, **where)
         for edit in self.edits:
             if not edit.acts(point, site):
                 continue
             new = getattr(edit, point)(value, site)
-            shape = None if new is None else tuple(np.shape(new))
-            if shape != tuple(value.shape):
+            wrong, changed = _taken(new, value)
+            if changed is None:
                 place = site.layer or f"the mask of {site.reader}"
                 raise SettingsError(
-                    f"{edit} gave {'nothing' if shape is None else f'the shape {shape}'} at "
-                    f"{point!r} of {place}, where {tuple(value.shape)} is needed: return the "
-                    "changed tensor."
+                    f"{edit} gave {wrong} at {point!r} of {place}, where {tuple(value.shape)} is "
+                    "needed: return the changed tensor."
                 )
-            value = torch.as_tensor(new).to(value)
+            value = changed
         return value
 
 
@@ -296,6 +294,27 @@ def read_edits(edit: Any) -> tuple[Edit, ...]:
             hint = "wrap it: Custom(cross=...)" if callable(one) else f"such as {_EXAMPLE}"
             raise SettingsError(f"{shown(one)} is not an edit; {hint}.")
     return edits
+
+
+def _taken(new: Any, like: Tensor) -> tuple[str, Tensor | None]:
+    """What an edit gave back, as a tensor in the place of another; or what is wrong with it."""
+    import torch
+
+    if new is None:
+        return "nothing", None
+    try:
+        tensor = torch.as_tensor(new)
+        if tensor.is_complex() or tensor.layout is not torch.strided or tensor.is_quantized:
+            return f"a tensor of {tensor.dtype}, {tensor.layout}", None
+        shape = tuple(tensor.shape)
+        if shape != tuple(like.shape):
+            return f"the shape {shape}", None
+        tensor = tensor.to(like)
+    except Exception:  # what torch makes no tensor of, or has no values of
+        return shown(new), None
+    if not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
+        return "values that are not finite", None
+    return "", tensor
 
 
 def _positions(word: str | int, words: tuple[Word, ...], tokens: tuple[str, ...]) -> list[int]:

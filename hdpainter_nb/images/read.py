@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, Final, NoReturn, cast
+from typing import IO, Any, Final, Literal, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,14 +109,14 @@ def read_image(image: Any, *, smallest: int = SMALLEST) -> NDArray[np.uint8]:
 
 
 def read_mask(
-    mask: Any, size: tuple[int, int], *, soft_mask: SoftMask = "half"
+    mask: Any, size: tuple[int, int] | Literal["own"], *, soft_mask: SoftMask = "half"
 ) -> NDArray[np.bool_]:
     """A mask as (H, W) bool, True where to fill; see `read_mask_levels`."""
     return counts(read_mask_levels(mask, size, soft_mask=soft_mask), soft_mask)
 
 
 def read_mask_levels(
-    mask: Any, size: tuple[int, int], *, soft_mask: SoftMask = "half"
+    mask: Any, size: tuple[int, int] | Literal["own"], *, soft_mask: SoftMask = "half"
 ) -> NDArray[np.uint8]:
     """A mask as (H, W) uint8, black to white, a copy of what was given.
 
@@ -126,7 +126,7 @@ def read_mask_levels(
             read by its luminance, except that a drawing of one colour on a transparent ground
             is read by its alpha. Whether a mask is inverted cannot be known, so no guess is made.
             A colour profile is not applied: a mask's values are no colours.
-        size: (H, W) of the picture in pixels.
+        size: (H, W) of the picture in pixels; ``own`` where there is no picture.
         soft_mask: which grey will count as hole: `Settings.soft_mask`.
 
     Raises:
@@ -138,13 +138,14 @@ def read_mask_levels(
         HDPainterWarning: soft values count as hole, or do not; another size but the same
             proportions (within a pixel) was resized by nearest; or everything is masked.
     """
-    height, width = _size(size)
-    if mask is None:
-        return np.full((height, width), 255, np.uint8)
+    own = isinstance(size, str) and size == "own"
+    if mask is None and not own:
+        return np.full(_size(size), 255, np.uint8)
     kind = _Kind("The mask", MaskError)
     raw = _raw(mask, kind)
     levels = _levels(replace(raw, span=raw.span or _mask_span(raw.array)), kind)
     values = _luminance(levels)  # (h, w)
+    height, width = values.shape if own else _size(size)
     fitted = values if values.shape == (height, width) else _resized(values, height, width)
     filled = counts(fitted, soft_mask)
     if not filled.any():

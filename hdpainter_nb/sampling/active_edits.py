@@ -33,12 +33,13 @@ def layers(unet: nn.Module, factor: int = 8) -> dict[str, dict[Any, int]]:
     }
 
 
-def check(stepper: Any, since: int = 0) -> None:
+def check(stepper: Any, since: int = 0, size: tuple[int, int] | None = None) -> None:
     """See that everything which the edits of a `Stepper` name exists.
 
     Args:
         stepper: any; only those that have `step_edits` can be edited.
         since: each must act in a step from this one on.
+        size: (H, W) of the picture, where there is one.
 
     Raises:
         SettingsError: it does not; the message says what there is.
@@ -54,6 +55,7 @@ def check(stepper: Any, since: int = 0) -> None:
         settings=stepper.settings,
         words=stepper.conditioning.words,
         tokens=stepper.conditioning.tokens,
+        size=size,
     )
     for edit in stepper.edits:
         edit.check(run)
@@ -114,7 +116,7 @@ def _at_reader(
     """A mask (H, W) of the picture, brought down by the run's own switches 7 to 9."""
     side = max(64, *cond.crop[2:])
     frame = Frame.of(mask.shape, how=settings.size, long_side=side)
-    if frame.size != cond.size:
+    if (frame.size, frame.crop) != (cond.size, cond.crop):
         raise SettingsError(
             f"The edit's mask has the shape {mask.shape}, which fits a frame of {frame.size}, not "
             f"{cond.size}: give one of the picture's own size."

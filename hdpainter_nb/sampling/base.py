@@ -446,7 +446,8 @@ class BaseSampler:
         edits = self.edits if edit is None else read_edits(edit)
         capture = self.capture.for_words(cond.words, cond.tokens)
         stepper = self._stepper(self.trace, self.model, cond, chosen, capture, edits=edits)
-        active_edits.check(stepper, since=0 if edit is None else self.index)
+        size = None if job is None else (job.mask.shape[0], job.mask.shape[1])
+        active_edits.check(stepper, since=0 if edit is None else self.index, size=size)
 
         path, state = self._cursor.past, self.state
         if fresh is not None:

@@ -326,8 +326,8 @@ class _Watcher:
         if image is not None:
             self.trace.image = read_image(image)
         if mask is not None:
-            size = np.shape(mask if self.trace.image is None else self.trace.image)[:2]
-            self.trace.mask = read_mask(mask, size=(size[0], size[1]))
+            picture = self.trace.image
+            self.trace.mask = read_mask(mask, "own" if picture is None else picture.shape[:2])
 
     @contextmanager
     def listening(self) -> Iterator[None]:

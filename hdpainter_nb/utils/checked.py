@@ -7,11 +7,11 @@ NumPy, torch or PIL. `hdpainter_nb.utils.hints` has the rules.
 from __future__ import annotations
 
 import builtins
-import dataclasses
 import functools
 import inspect
 import sys
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
 from types import FunctionType
 from typing import Any, TypeVar, overload
 
@@ -19,7 +19,7 @@ from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.utils.check import shown
 from hdpainter_nb.utils.hints import Rule, Wrong, rule_of
 
-__all__ = ["checked", "is_checked", "resolved"]
+__all__ = ["check_attributes", "checked", "is_checked", "resolved"]
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -63,6 +63,17 @@ def checked(
         _check_class(target, error)
         return target
     return _checked(target, error, functools.partial(_hints, target, leaves))
+
+
+def check_attributes(thing: object, kind: type, names: Collection[str]) -> None:
+    """Hold attributes that anybody may have set to the hints with which a class declares them.
+
+    Raises:
+        SettingsError: one does not fit.
+    """
+    hints = _declared(kind)
+    for name in names:
+        _read(name, getattr(thing, name), rule_of(*hints[name]), SettingsError)
 
 
 def is_checked(function: Any) -> bool:
@@ -171,15 +182,18 @@ def _generated(kind: type, init: Any) -> bool:
 
 
 def _field_hints(kind: type) -> dict[str, Rule]:
-    """Each field's, by the names of the module in which it was declared."""
-    rules = {}
+    hints = _declared(kind)
+    return {field.name: rule_of(*hints[field.name]) for field in fields(kind) if field.init}
+
+
+def _declared(kind: Any) -> dict[str, tuple[Any, Callable[[str], Any]]]:
+    """The hint of each attribute, and how names in it are read: as in the module that says it."""
+    hints: dict[str, tuple[Any, Callable[[str], Any]]] = {}
     for base in reversed(kind.__mro__):
         resolve = functools.partial(resolved, names=vars(sys.modules[base.__module__]))
         for name, hint in inspect.get_annotations(base).items():
-            rules[name] = (hint, resolve)
-    return {
-        field.name: rule_of(*rules[field.name]) for field in dataclasses.fields(kind) if field.init
-    }
+            hints[name] = (hint, resolve)
+    return hints
 
 
 class _Names(dict[str, Any]):

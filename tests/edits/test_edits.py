@@ -184,8 +184,48 @@ def test_a_moved_mask(model: Model, job: Job) -> None:
     assert a.score != b.score
     assert np.abs(a.similarity[16] - b.similarity[16]).max() > 1e-3
     assert np.abs(b.x0_latents - c.x0_latents).max() > 1e-4
-    with pytest.raises(SettingsError, match="picture's own size"):
-        sampler.back().branch(edit=MoveMask(np.ones((64, 128)))).step()
+
+
+@pytest.mark.parametrize("shape", [(64, 128), (1, 1), (127, 128), (256, 256), (1, 5000)])
+@pytest.mark.parametrize("size", ["pad", "squash"])
+def test_a_moved_mask_is_of_the_pictures_size(
+    model: Model, job: Job, shape: tuple[int, int], size: Any
+) -> None:
+    sampler = Sampler(model, job.replace(steps=1, size=size))
+    with pytest.raises(SettingsError, match=r"picture's own size: .* shape \(128, 128\)"):
+        sampler.branch(edit=MoveMask(np.ones(shape)))
+
+
+def test_without_a_job_a_moved_mask_fits_the_frame(model: Model, job: Job) -> None:
+    """Then nobody knows the picture's size."""
+    cond, state = model.prepare(job)
+    sampler = Sampler.from_cond(model, cond, state, job.settings)
+    sampler.branch(edit=MoveMask(job.mask)).step()
+    for shape in ((64, 128), (127, 128), (256, 100)):
+        with pytest.raises(SettingsError, match="fits a frame of"):
+            sampler.branch(edit=MoveMask(np.ones(shape))).step()
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        np.full((128, 128), np.nan),
+        np.full((128, 128), "x"),
+        np.full((128, 128), None),
+        np.zeros((128, 128, 3)),
+        np.zeros((0, 5)),
+        "mask.png",
+        None,
+        5,
+        [[1, 2], [3]],
+        torch.zeros((128, 128), device="meta"),
+    ],
+    ids=[*"abcdefghij"],
+)
+def test_a_moved_mask_is_an_array_of_numbers(mask: Any) -> None:
+    with pytest.raises(SettingsError, match=r"(to|The mask) (must be|holds) .*\.$"):
+        MoveMask(mask)
+    assert MoveMask(torch.eye(4, requires_grad=True)).to.sum() == 4  # type: ignore[arg-type]
 
 
 class Scattered:
@@ -501,13 +541,48 @@ def test_wrong_edits_say_what_there_is(model: Model, job: Job) -> None:
 
 @pytest.mark.parametrize(
     ("function", "said"),
-    [(lambda p, site: None, "gave nothing"), (lambda p, site: p[0], "gave the shape")],
+    [
+        (lambda p, site: None, "gave nothing"),
+        (lambda p, site: p[0], "gave the shape"),
+        (lambda p, site: p * float("nan"), "gave values that are not finite"),
+        (lambda p, site: p + float("inf"), "gave values that are not finite"),
+        (lambda p, site: "probabilities", "gave 'probabilities'"),
+        (lambda p, site: [[1.0], [1.0, 2.0]], "gave "),
+        (lambda p, site: 5, r"gave the shape \(\)"),
+        (lambda p, site: p + 1j, "gave a tensor of torch.complex64"),
+        (lambda p, site: p.detach().to_sparse(), "gave a tensor of .*sparse_coo"),
+        (lambda p, site: p.to("meta"), "gave "),
+        (lambda p, site: np.full(p.shape, None), "gave an array of shape .* of object"),
+        (lambda p, site: np.full(p.shape, "x"), "gave an array of shape"),
+    ],
 )
 def test_an_edit_must_give_back_what_it_was_given(
     model: Model, quick: Job, function: Any, said: str
 ) -> None:
+    sampler = Sampler(model, quick)
+    edited = sampler.branch(edit=Custom(cross=function))
     with pytest.raises(SettingsError, match=f"{said}.*return the changed tensor"):
-        Sampler(model, quick).branch(edit=Custom(cross=function)).step()
+        edited.step()
+    assert edited.index == 0
+    assert edited.branch(edit=()).step().index == sampler.step().index  # all can go on
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", "all"), ("steps", 1.5), ("layer", 5), ("half", "left"), ("attention", None)],
+)
+def test_what_an_edit_of_ones_own_says_of_itself_is_looked_at(
+    model: Model, quick: Job, name: str, value: Any
+) -> None:
+    class Mine(Even):
+        pass
+
+    setattr(Mine, name, value)
+    sampler = Sampler(model, quick)
+    with pytest.raises(SettingsError, match=f"{name} must be"):
+        sampler.branch(edit=Mine(1.0))
+    Mine.steps, Mine.layer, Mine.half, Mine.attention = np.int64(0), "*", "cond", "cross"
+    sampler.branch(edit=Mine(1.0)).step()
 
 
 # --- remembered ----------------------------------------------------------------------------------

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from hdpainter_nb import Capture, Job, Sampler
+from hdpainter_nb import Capture, Job, Sampler, Trace
 from hdpainter_nb.attention.layers import attention_layers, heads
 from hdpainter_nb.edits import ScaleWord
 from hdpainter_nb.errors import SamplingFinished, SettingsError
@@ -367,3 +368,67 @@ def test_a_run_that_fails_closes_its_bar(
     mend()
     assert closed
     assert raised.tb is not None  # it holds the frame with the bar: nobody else has closed it
+
+
+@pytest.mark.parametrize("steps", [1.5, np.float64(1.0), "1", None, True, [1], -1, 10**30])
+def test_a_wrong_way_back_moves_nothing(model: Model, job: Job, steps: Any) -> None:
+    sampler = Sampler(model, job.replace(steps=2, rasg=False), Capture.nothing())
+    sampler.run()
+    for call in (sampler.back, sampler.goto):
+        with pytest.raises(SettingsError):
+            call(steps)
+    with pytest.raises(SettingsError):
+        sampler.run("x" if steps in (-1, None) else steps)
+    assert sampler.done
+    assert sampler.back(np.int64(1)).goto(np.int8(2)).done
+    assert sampler.back().step().index == 1
+
+
+def test_a_run_given_in_numpy_scalars_is_saved_and_loaded(
+    model: Model, job: Job, tmp_path: Path
+) -> None:
+    given = job.replace(
+        seed=np.int64(3),
+        steps=np.int8(2),
+        guidance_scale=np.float32(7.5),
+        rasg=np.False_,
+        prompt=np.str_("a red star"),
+        negative_prompt=np.str_("blurry"),
+    )
+    plain = job.replace(
+        seed=3,
+        steps=2,
+        guidance_scale=7.5,
+        rasg=False,
+        prompt="a red star",
+        negative_prompt="blurry",
+    )
+    assert given.settings == plain.settings
+    assert {type(v) for v in given.settings.to_dict().values()} == {
+        type(v) for v in plain.settings.to_dict().values()
+    }
+    sampler = Sampler(model, given, Capture.standard(heads=[np.int64(0)], levels=[np.int32(16)]))
+    sampler.run(np.int16(1))
+    loaded = Trace.load(sampler.trace.save(tmp_path / "run.hdp"))
+    assert loaded.branches[0].settings == plain.settings
+    other = Sampler(model, plain)
+    other.step()
+    assert torch.equal(sampler.state.latents, other.state.latents)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"negative_prompt": 5}, "negative_prompt must be a string or None, not 5"),
+        ({"positive_suffix": b"x"}, "positive_suffix must be a string or None, not b'x'"),
+        ({"prompt": "a \ud83d star"}, "prompt holds U.D83D, half of a character"),
+        ({"positive_suffix": "\udc80"}, "positive_suffix holds U.DC80"),
+        ({"seed": 10**400}, "seed has too many digits"),
+        ({"eta": float("nan")}, "eta must be a number, not nan"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_runs(
+    job: Job, settings: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        job.replace(**settings)

@@ -14,7 +14,7 @@ from PIL import Image
 from hdpainter_nb import Capture, Job, Sampler, Trace
 from hdpainter_nb.attention.layers import attention_layers
 from hdpainter_nb.edits.builtin import ScaleWord, SetC
-from hdpainter_nb.errors import ModelError, SettingsError
+from hdpainter_nb.errors import MaskError, ModelError, SettingsError
 from hdpainter_nb.models.loading import load
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.sampling.watch import watch
@@ -423,3 +423,35 @@ def test_our_sampler_may_step_the_same_model_meanwhile(
         beside = Sampler(load(pipe), job).step()
     np.testing.assert_array_equal(alone.x0_latents, beside.x0_latents)
     assert len(trace) == 3
+
+
+@pytest.mark.parametrize("picture", [True, False])
+@pytest.mark.parametrize("kind", ["path", "pil", "array", "list"])
+def test_a_mask_of_any_kind(
+    folders: dict[str, str], tmp_path: Path, picture: bool, kind: str
+) -> None:
+    pipe = diffusers.StableDiffusionInpaintPipeline.from_pretrained(folders["sd15"])
+    path = tmp_path / "m.png"
+    Image.fromarray(HOLE).save(path)
+    mask = {"path": str(path), "pil": Image.open(path), "array": HOLE, "list": HOLE.tolist()}[kind]
+    if kind == "list":
+        with pytest.raises(MaskError, match="of type list"), watch(pipe, mask=mask):
+            pass
+        return
+    with watch(pipe, image=PICTURE if picture else None, mask=mask) as trace:
+        np.testing.assert_array_equal(trace.mask, HOLE)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    ["missing.png", 5, np.full((128, 128), "x"), np.full((128, 128), None), np.zeros(3)],
+    ids=["path", "number", "text", "objects", "row"],
+)
+def test_a_mask_that_is_none_is_refused_before_the_pipeline_is_touched(
+    folders: dict[str, str], mask: Any
+) -> None:
+    pipe = diffusers.StableDiffusionInpaintPipeline.from_pretrained(folders["sd15"])
+    with pytest.raises(MaskError, match=r"\.$"), watch(pipe, mask=mask):
+        pass
+    with watch(pipe):  # it is not being watched any more
+        pass
