@@ -139,7 +139,7 @@ def paint(
 ) -> NDArray[np.uint8]:
     """Fill the hole of a picture of any size: scale down, paint, scale up, blend.
 
-    The picture is scaled down to the size that the model was made for and painted by `Sampler`;
+    The picture is scaled to the size that the model was made for and painted by `Sampler`;
     `Upscaler` makes the result four times as large, with the original's detail around the hole, and
     Poisson's equation blends it in. More than `blending.BAND` pixels away from the hole, every
     pixel is the original's, to the bit.
@@ -198,7 +198,7 @@ def paint_cost(
     job = whole.part(_part(whole, model, crop, context))
     first = run_cost(model, job, Capture.nothing(), exact=exact)
     _, _, *low = model.layout(job).mask.crop
-    if upscaler is None or low[0] * low[1] >= job.mask.size:
+    if upscaler is None or _large_enough((low[0], low[1]), job.mask.shape):
         return PaintEstimate(first, None)
     small = np.zeros((*low, 3), np.uint8)
     larger = UpscaleJob(small, job.image, job.mask, job.prompt, **upscale)
@@ -225,7 +225,7 @@ def _paint(
     sampler = Sampler(model, job, Capture.nothing())
     sampler.run(progress=progress)
     low, size = sampler.image(), job.mask.shape
-    if upscaler is None or low.shape[0] * low.shape[1] >= size[0] * size[1]:
+    if upscaler is None or _large_enough(low.shape, size):
         picture = resize.resize(low, size)
         return compositing.poisson(job.image, picture, job.mask)
     larger = UpscaleJob(low, job.image, job.mask, job.prompt, **upscale)
@@ -237,6 +237,16 @@ def _paint(
 
 
 @checked
+def _large_enough(low: tuple[int, ...], size: tuple[int, ...]) -> bool:
+    """Whether a picture was not scaled down, but for the row or column that cutting its size takes.
+
+    Args:
+        low: (h, w, ...), what it was painted at.
+        size: (height, width) of its own.
+    """
+    return low[0] * low[1] >= size[0] * size[1] or max(low[:2]) >= max(size)
+
+
 def mask_box(mask: NDArray[np.bool_], context: float, smallest: int = 64) -> Box:
     """A box around the hole: square where the picture allows it, inside the picture.
 

@@ -13,7 +13,7 @@ from hdpainter_nb import Job, UpscaleJob, load_upscaler, paint, upscale_ablation
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.images.compositing import BAND, grown
 from hdpainter_nb.models.model import Model
-from hdpainter_nb.painting import mask_box
+from hdpainter_nb.painting import mask_box, paint_cost
 from hdpainter_nb.upscale.ablation import upscale_variants, zoom_boxes
 from hdpainter_nb.upscale.model import UpscaleModel
 from support import builders
@@ -61,6 +61,21 @@ def test_painting_keeps_what_is_beyond_the_band(
 def test_a_picture_of_the_models_size_needs_no_upscaler(model: Model, job: Job) -> None:
     result = paint(job.image, job.mask, "a red star", model=model, **PLAIN)
     np.testing.assert_array_equal(result[~grown(job.mask)], job.image[~grown(job.mask)])
+
+
+def test_a_picture_that_loses_a_row_by_cutting_needs_no_upscaler(
+    model: Model, upscaler: UpscaleModel, unet_not_counted: None
+) -> None:
+    mask = np.zeros((93, 128), bool)
+    mask[20:60, 20:60] = True
+    given = {"model": model, "upscaler": upscaler}
+    job = Job(picture(93, 128), mask, "a red star")
+    assert model.layout(job).mask.crop[2:] == (92, 128)
+    assert paint_cost(job.image, mask, "a red star", **given).upscale is None
+    result = paint(job.image, mask, "a red star", **given, **PLAIN)
+    np.testing.assert_array_equal(result[~grown(mask)], job.image[~grown(mask)])
+    large = paint_cost(picture(186, 256), np.kron(mask, np.ones((2, 2))) > 0, "a star", **given)
+    assert large.upscale is not None
 
 
 def test_unknown_names_and_numbers_are_refused(

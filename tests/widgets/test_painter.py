@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hdpainter_nb.errors import ImageError, MaskError
+from hdpainter_nb.settings import PRESETS
 from hdpainter_widgets.mask_codec import WireError, pack_mask, unpack_mask
 from hdpainter_widgets.painter import MaskPainter
 from support.page_side import hear, mimebundle, set_by_page, synced
@@ -269,9 +270,9 @@ def test_grids_follow_the_preset(sent: list[tuple[Any, Any]], painter: MaskPaint
     hole = square()
     hole[24:32, 32:64] = True  # ends in the middle of a cell of the squashed picture
     painter.mask = hole
-    for preset in ("official", "paper", "community"):
+    for preset in PRESETS:
         ask(painter, synced(painter, "revision"), preset)
-    assert [content["preset"] for content, _ in sent] == ["official", "paper", "community"]
+    assert [content["preset"] for content, _ in sent] == [*PRESETS]
     assert sent[2][0]["crop"] == [0, 0, 192, 192]  # squashed
     unet = [np.frombuffer(buffers[0], np.uint8).sum() // 255 for _, buffers in sent]
     assert unet[0] > unet[1]  # dilated, any pixel; nearest

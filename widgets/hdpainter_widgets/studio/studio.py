@@ -61,7 +61,8 @@ class Studio(NotebookWidget, w.VBox):
         image: as `hdpainter_nb.Job` takes it; None is a bundled picture with a hole.
         mask: (H, W) bool, or what `hdpainter_nb.Job` takes; None is to be painted.
         prompt: what to paint. May be empty.
-        preset, steps, seed: as `hdpainter_nb.Job` takes them.
+        preset, steps, seed: as `hdpainter_nb.Job` takes them. 20 steps are fewer than any preset
+            makes, to be quick with the miniature.
         capture: what to keep of each step; None is `Capture.standard`.
         upscaler: name, path or pipeline for `hdpainter_nb.load_upscaler`, or what that gives; None
             is ``mini`` beside the miniature and ``x4`` otherwise. Loaded at first use.
