@@ -94,6 +94,9 @@ def test_squashing_is_what_the_image_processor_does(hole):
     grey = VaeImageProcessor(do_normalize=False, do_binarize=True, do_convert_grayscale=True)
     theirs = grey.preprocess(Image.fromarray(hole).convert("L"), height=256, width=256)
     np.testing.assert_array_equal(frame.fit_mask(hole), theirs[0, 0].numpy() > 0)
+    soft = rng.integers(0, 256, hole.shape, np.uint8)  # cut at half after scaling
+    theirs = grey.preprocess(Image.fromarray(soft), height=256, width=256)
+    np.testing.assert_array_equal(frame.fit_mask(soft), theirs[0, 0].numpy() > 0)
 
 
 def test_not_a_multiple_of_64():
@@ -131,6 +134,30 @@ def test_sizes_that_do_not_belong_together(hole):
         frame.fit_image(np.zeros((128, 192, 3), np.uint8))
     with pytest.raises(ImageError, match=r"has the shape \(3, 4\); a height and width of \(64"):
         frame.unfit(np.zeros((3, 4)))
+
+
+@pytest.mark.parametrize("scaling", ["bicubic", "lanczos", "area"])
+@pytest.mark.parametrize("how", ["pad", "squash"])
+def test_every_way_of_scaling_fits_every_frame(how, scaling, hole):
+    """Up and down, in one direction or both; values keep to those there are."""
+    rng = np.random.default_rng(3)
+    for size in ((70, 90), (128, 192), (400, 100)):
+        mask = np.zeros(size, np.uint8)
+        mask[20:50, 10:60] = 255
+        image = rng.integers(0, 256, (*size, 3), np.uint8)
+        frame = Frame.of(size, how=how, scaling=scaling, long_side=192)
+        picture, fitted = frame.fit_image(image), frame.fit_mask(mask)
+        values = frame.fit_values(np.where(mask[..., None] > 0, -1, image / 255).astype(np.float32))
+        assert picture.shape[:2] == fitted.shape == values.shape[:2] == frame.size
+        assert fitted.any()
+        assert not fitted.all()
+        assert set(np.unique(values)) <= {-1, *np.unique((image / 255).astype(np.float32)), 0}
+        if how == "pad" and scaling != "area":
+            assert max(frame.crop[2:]) == 192
+    with pytest.raises(ImageError, match="its frame for"):
+        frame.fit_values(np.zeros((3, 4, 3), np.float32))
+    with pytest.raises(SettingsError, match="soft_mask='most' is not one of 'any', 'half'"):
+        frame.fit_mask(np.zeros((400, 100), np.uint8), "most")
 
 
 @pytest.mark.parametrize(
