@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hdpainter_nb.utils.checked import checked
-from hdpainter_nb.views.style import GREY, colour_of, figure_of, head
+from hdpainter_nb.views.style import GREY, colour_of, figure_of, head, name_rows
 
 if TYPE_CHECKING:
     from hdpainter_nb.views.figure import Plot
@@ -54,7 +54,7 @@ def shares(
                     ha="center", va="center", fontsize=8.5, color="white",
                 )  # fmt: skip
         start = start + size
-    axes.set_yticks(range(len(rows)), list(rows))
+    name_rows(axes, list(rows))
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, whole)
     axes.set_xlabel(xlabel)
@@ -108,7 +108,7 @@ def effects(
         if max(cases_of[name].values(), default=0.0) < least:
             axes.text(edge * 1.25, row, "none", va="center", fontsize=8, color=GREY)
     _dots(axes, cases_of, order, cases, least, edge)
-    axes.set_yticks(range(len(order)), order)
+    name_rows(axes, order)
     axes.set_ylim(len(order) - 0.5, -0.5)
     axes.set_xlim(edge * 0.8, largest * 1.6)
     axes.set_xlabel(xlabel)

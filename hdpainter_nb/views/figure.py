@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
 
-__all__ = ["Plot"]
+from hdpainter_nb.views.words import printable
+
+__all__ = ["Plot", "drawable"]
 
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -43,8 +48,31 @@ class Plot(Figure):
         with mpl.rc_context(_STYLE):
             return super().subplots(*args, **kwargs)
 
+    def draw(self, renderer: Any) -> None:
+        """As in matplotlib; texts may hold what cannot be drawn, such as the words of a prompt."""
+        for text in self.findobj(Text):
+            assert isinstance(text, Text)
+            if (drawn := drawable(text.get_text())) != text.get_text():
+                text.set_text(drawn)
+        super().draw(renderer)
+
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
         with mpl.rc_context(_STYLE):
             self.savefig(buffer, format="png", facecolor="white")
         return buffer.getvalue()
+
+
+def drawable(text: str) -> str:
+    """The text without what no font draws; its dollar signs are escaped unless formulas are in it.
+
+    matplotlib takes for a formula what stands between two dollar signs, and fails where it is none.
+    """
+    plain = printable(text)
+    if plain.count("$") < 2:
+        return plain
+    try:
+        MathTextParser("path").parse(plain)
+    except ValueError:
+        return re.sub(r"(?<!\\)\$", r"\\$", plain)
+    return plain

@@ -17,6 +17,7 @@ import numpy as np
 from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.views.colour import jet, picture_array
 from hdpainter_nb.views.files import as_image
+from hdpainter_nb.views.words import one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -144,6 +145,7 @@ def sheet(
     for height in heights:
         tops.append(tops[-1] + above + height + below + GAP)
 
+    title = one_line(title)
     # A long title widens the page, within reason, rather than being cut above a single tile.
     written = math.ceil(_font(_HEAD, bold=True).getlength(title)) if title else 0
     size = (
@@ -223,9 +225,9 @@ def _text(
     bold: bool = False,
 ) -> None:
     """One line, made to fit: a little smaller first, then cut with an ellipsis."""
-    if not text:
+    line = one_line(text)
+    if not line:
         return
-    line = " ".join(text.split())
     for points in (size, size - 1, size - 2, size - 3):
         font = _font(points, bold=bold)
         if draw.textlength(line, font) <= width:

@@ -11,7 +11,17 @@ if TYPE_CHECKING:
 
     from hdpainter_nb.views.figure import Plot
 
-__all__ = ["BLUE", "CYCLE", "GREY", "ORANGE", "colour_of", "empty", "figure_of", "head"]
+__all__ = [
+    "BLUE",
+    "CYCLE",
+    "GREY",
+    "ORANGE",
+    "colour_of",
+    "empty",
+    "figure_of",
+    "head",
+    "name_rows",
+]
 
 BLUE, ORANGE, GREY = "#3367b0", "#d95f02", "#5f6368"
 CYCLE = (BLUE, ORANGE, "#1b9e77", "#8e44ad", "#b8860b", "#c0392b")
@@ -70,6 +80,13 @@ def head(figure: Plot, title: str, panels: Sequence[Any] = ()) -> None:
         title_fontproperties={"size": 11, "weight": "bold"},
         alignment="left",
     )
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Names beside the rows 0, 1, 2, ... of axes. Such names become texts only in drawing."""
+    from hdpainter_nb.views.figure import drawable
+
+    axes.set_yticks(range(len(names)), [drawable(name) for name in names])
 
 
 def empty(axes: Axes, text: str) -> None:

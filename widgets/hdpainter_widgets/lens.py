@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from hdpainter_nb import views
 from hdpainter_nb.errors import ImageError, MaskError
 from hdpainter_nb.images.read import read_image, read_mask
-from hdpainter_widgets.notebook import STATIC, NotebookWidget, guarded
+from hdpainter_nb.views.words import one_line
+from hdpainter_widgets.messages import FiniteFloat, guarded
+from hdpainter_widgets.notebook import NotebookWidget, built
 from hdpainter_widgets.pictures import as_png
 
 __all__ = ["Lens"]
@@ -51,20 +53,20 @@ class Lens(NotebookWidget, anywidget.AnyWidget):
         ImageError: none, too many or too large pictures, or sizes that differ.
         MaskError: the mask is of another size.
         TypeError: an unknown keyword argument.
-        traitlets.TraitError: a value is out of range.
+        traitlets.TraitError: a value is out of range, or no finite number.
     """
 
-    _esm = STATIC / "lens.js"
-    _css = STATIC / "lens.css"
+    _esm = built("lens.js")
+    _css = built("lens.css")
 
     _titles = t.List(t.Unicode()).tag(sync=True, echo_update=False)
     _size = t.List(t.Int()).tag(sync=True, echo_update=False)
     _masked = t.Bool(False).tag(sync=True, echo_update=False)
     _revision = t.Int(0).tag(sync=True, echo_update=False)
 
-    zoom = t.Float(0.0, min=0.0, max=40.0).tag(sync=True, echo_update=False)
-    x = t.Float(0.0).tag(sync=True, echo_update=False)
-    y = t.Float(0.0).tag(sync=True, echo_update=False)
+    zoom = FiniteFloat(0.0, min=0.0, max=40.0).tag(sync=True, echo_update=False)
+    x = FiniteFloat(0.0).tag(sync=True, echo_update=False)
+    y = FiniteFloat(0.0).tag(sync=True, echo_update=False)
     mode = t.Enum(("side", "one"), "side").tag(sync=True)
     chosen = t.Int(0, min=0, help="number of the picture shown one at a time").tag(sync=True)
     hidden = t.List(t.Int(), help="numbers of those not shown side by side").tag(sync=True)
@@ -85,9 +87,9 @@ class Lens(NotebookWidget, anywidget.AnyWidget):
         self._coded: dict[int, tuple[str, bytes]] = {}
         middle = _middle(self._mask)
         super().__init__(
-            zoom=float(zoom),
-            x=float(middle[0] if x is None else x),
-            y=float(middle[1] if y is None else y),
+            zoom=zoom,
+            x=middle[0] if x is None else x,
+            y=middle[1] if y is None else y,
             mode=mode,
             outline=outline,
             **self._described(),
@@ -119,15 +121,19 @@ class Lens(NotebookWidget, anywidget.AnyWidget):
     def look(
         self, x: float | None = None, y: float | None = None, zoom: float | None = None
     ) -> None:
-        """Move to a place, in pixels of the pictures; what is None stays."""
+        """Move to a place, in pixels of the pictures; what is None stays.
+
+        Raises:
+            traitlets.TraitError: a number is not finite, or out of range.
+        """
         with self.hold_sync():
             for name, value in (("x", x), ("y", y), ("zoom", zoom)):
                 if value is not None:
-                    setattr(self, name, float(value))
+                    setattr(self, name, value)
 
     def _described(self) -> dict[str, Any]:
         return {
-            "_titles": list(self._pictures),
+            "_titles": [one_line(label) for label in self._pictures],
             "_size": list(self._mask.shape),
             "_masked": bool(self._mask.any()),
         }

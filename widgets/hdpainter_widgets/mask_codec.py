@@ -11,7 +11,10 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["WireError", "pack_mask", "unpack_mask"]
+__all__ = ["LONGEST", "WireError", "pack_mask", "unpack_mask"]
+
+LONGEST = 4 * 2**20
+"""Bytes of the longest deflated mask that is taken: one of 4096 x 4096 pixels fills half of it."""
 
 
 class WireError(ValueError):
@@ -38,8 +41,11 @@ def unpack_mask(data: bytes, size: tuple[int, int]) -> NDArray[np.bool_]:
         (H, W) bool, read-only: whoever holds it sees that assigning to its pixels tells nobody.
 
     Raises:
-        WireError: not deflated, cut short, or of another length than `size` asks for.
+        WireError: not deflated, cut short, longer than `LONGEST`, or of another length than `size`
+            asks for.
     """
+    if len(data) > LONGEST:
+        raise WireError(f"a mask of {len(data)} bytes is too long; up to {LONGEST} will do")
     height, width = size
     expected = -(-height * width // 8)
     stream = zlib.decompressobj()

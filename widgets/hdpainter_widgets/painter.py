@@ -13,20 +13,28 @@ from numpy.typing import NDArray
 from hdpainter_nb.errors import ImageError, MaskError
 from hdpainter_nb.images.read import read_image, read_mask
 from hdpainter_widgets import mask_codec
-from hdpainter_widgets.notebook import STATIC, NotebookWidget, guarded
+from hdpainter_widgets.messages import FiniteFloat, guarded, received, whole_number
+from hdpainter_widgets.notebook import NotebookWidget, built
 from hdpainter_widgets.pictures import as_png, encoded
 
-__all__ = ["MaskPainter"]
+__all__ = ["LARGEST_FILE", "MaskPainter"]
 
+LARGEST_FILE = 100_000_000
+"""Bytes of the largest file that is taken where a picture is dropped on the painter."""
 _LARGEST = 4096
+_STILL = 512  # pixels on the longer side of the picture for pages that run no widgets
 _TOOLS = ("brush", "eraser", "rectangle", "ellipse", "lasso", "polygon", "fill")
 _PRESETS = ("official", "paper", "community", "practical")
 _Mask = NDArray[np.bool_]
 
 
 def _received(value: Any, _widget: Any) -> bytes:
-    """The browser's memoryview as the bytes that `traitlets.Bytes` wants."""
-    return bytes(value)
+    """The browser's memoryview as the bytes that `traitlets.Bytes` wants.
+
+    Raises:
+        WireError: no bytes, or too many of them.
+    """
+    return received(value, mask_codec.LONGEST, mask_codec.WireError)
 
 
 class _Array(t.Any):
@@ -68,8 +76,8 @@ class MaskPainter(NotebookWidget, anywidget.AnyWidget):
         traitlets.TraitError: an unknown preset or tool, or a value out of range.
     """
 
-    _esm = STATIC / "painter.js"
-    _css = STATIC / "painter.css"
+    _esm = built("painter.js")
+    _css = built("painter.css")
 
     _picture = t.Bytes(b"").tag(sync=True, echo_update=False)
     _size = t.List(t.Int(), default_value=[0, 0]).tag(sync=True)
@@ -80,7 +88,7 @@ class MaskPainter(NotebookWidget, anywidget.AnyWidget):
     tool = t.Enum(_TOOLS, "brush").tag(sync=True)
     brush_size = t.Int(40, min=1, max=512).tag(sync=True)
     color = t.Unicode("#ff2d87").tag(sync=True)
-    opacity = t.Float(0.5, min=0.0, max=1.0).tag(sync=True)
+    opacity = FiniteFloat(0.5, min=0.0, max=1.0).tag(sync=True)
 
     image = _Array(help="(H, W, 3) uint8: the picture; assigning another empties the mask")
     mask = _Array(help="(H, W) bool, read-only: True where to fill")
@@ -172,13 +180,14 @@ class MaskPainter(NotebookWidget, anywidget.AnyWidget):
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take over what the browser changed; a stroke counts even if the mask stays equal."""
-        super().set_state(sync_data)
-        if "_mask" in sync_data:
-            try:
+        try:
+            super().set_state(sync_data)
+            if "_mask" in sync_data:
                 self._array = mask_codec.unpack_mask(self._mask, self.image.shape[:2])
-            except mask_codec.WireError:
-                self._publish(self.mask)  # the browser shows again what counts
-                raise
+        except mask_codec.WireError:
+            self._publish(self.mask)  # the browser shows again what counts
+            raise
+        if "_mask" in sync_data:
             self.mask = self._array
         self._answer()
 
@@ -186,11 +195,13 @@ class MaskPainter(NotebookWidget, anywidget.AnyWidget):
     def _heard(self, content: dict[str, Any], buffers: list[Any]) -> None:
         kind = content.get("type")
         if kind == "grids":
-            self._asked = (int(content.get("revision", 0)), str(content.get("preset", "")))
+            preset = content.get("preset")
+            revision = whole_number("revision", content.get("revision", 0))
+            self._asked = (revision, preset if preset in _PRESETS else self.preset)
             self._answer()
         elif kind == "picture" and buffers:
             try:
-                self.image = bytes(buffers[0])
+                self.image = received(buffers[0], LARGEST_FILE)
             except ImageError as error:
                 self.send({"type": "note", "text": str(error)})
 
@@ -199,8 +210,6 @@ class MaskPainter(NotebookWidget, anywidget.AnyWidget):
         if self._asked is None or self._asked[0] > self._revision:
             return
         preset, self._asked = self._asked[1], None
-        if preset not in _PRESETS:
-            preset = self.preset
         crop, grids = _grids(self.mask, preset, self.long_side)
         described = [
             {"name": name, "level": level, "shape": list(values.shape)}
@@ -215,10 +224,13 @@ class MaskPainter(NotebookWidget, anywidget.AnyWidget):
 
     def _still(self) -> bytes:
         """The picture with the mask over it, as a small PNG."""
-        ink = np.array([int(self.color[i : i + 2], 16) for i in (1, 3, 5)], np.float32)
-        veil = self.opacity * self.mask[..., None]
-        mixed = self.image * (1 - veil) + ink * veil
-        return as_png(mixed.astype(np.uint8), longest=512, colours=256)
+        from PIL import Image
+
+        small, veil = (Image.fromarray(array) for array in (self.image, self.mask))
+        small.thumbnail((_STILL, _STILL), Image.Resampling.LANCZOS)
+        veil = veil.convert("L").resize(small.size, Image.Resampling.BOX)
+        small.paste(self.color, mask=veil.point(lambda level: round(self.opacity * level)))
+        return as_png(small, colours=256)
 
 
 def _read(image: Any) -> NDArray[np.uint8]:

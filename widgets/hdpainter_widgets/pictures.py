@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["as_png", "blank", "encoded", "picture_of", "placeholder", "preview"]
 
+_PREVIEW = 1024
+
 
 def encoded(picture: Any, quality: int = 92) -> bytes:
     """An array or a `PIL.Image` as JPEG bytes; colours are not subsampled, so text stays sharp."""
@@ -29,7 +31,19 @@ def encoded(picture: Any, quality: int = 92) -> bytes:
 
 
 def placeholder(image: Any, mask: Any) -> Any:
-    """The picture as it is before the first step: the hole paled and outlined, (H, W, 3) uint8."""
+    """The picture as it is before the first step: the hole paled and outlined, (H, W, 3) uint8.
+
+    Larger ones are scaled down to `_PREVIEW` pixels on the longer side: mixing colours takes many
+    times the memory of the picture.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    if max(height, width) > _PREVIEW:
+        scale = _PREVIEW / max(height, width)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        mask = cv2.resize(np.asarray(mask, np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     veil = np.asarray(mask, np.float32) * 0.7
     paled = image * (1 - veil[..., None]) + 255 * veil[..., None]
     return views.overlay(paled.astype(np.uint8), np.zeros((2, 2)), 0.0, outline=mask)

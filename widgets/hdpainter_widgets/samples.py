@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb.images.read import read_image, read_mask
+from hdpainter_nb.utils.check import one_of
 
-__all__ = ["bundled_pictures", "open_sample", "sample_names", "shape_mask"]
+__all__ = ["SHAPES", "bundled_pictures", "open_sample", "sample_names", "shape_mask"]
 
+SHAPES = ("ellipse", "rectangle")
+"""What a hole may look like."""
 _PHOTOGRAPHS = ("flower", "coffee", "chelsea", "china", "grass", "gravel", "brick", "rocket")
 # Scenes with room in the middle: a background and its objects, as (colour, shape, x, y, radius).
 _SCENES: dict[str, tuple[str, tuple[tuple[str, str, float, float, float], ...]]] = {
@@ -33,7 +36,11 @@ def shape_mask(
         size: (H, W) in pixels.
         box: left, top, width, height in percent; what lies outside the picture is cut off.
         shape: ``ellipse`` or ``rectangle``.
+
+    Raises:
+        ValueError: another shape.
     """
+    one_of("shape", shape, SHAPES, ValueError)
     height, width = size
     left, top, across, down = box
     # Pixel centres in units of the box's half axes, 0 in its middle.
@@ -108,8 +115,7 @@ def open_sample(
         return image, read_mask(
             data_path("samples", "masks", f"{paintings[name]}.png"), image.shape[:2]
         )
-    if name not in pictures:
-        raise ValueError(f"sample={name!r} is not one of {', '.join(sample_names())}")
+    one_of("sample", name, sample_names(), ValueError)
     image = pictures[name]()
     return image, shape_mask(image.shape[:2], hole or _MIDDLE)
 

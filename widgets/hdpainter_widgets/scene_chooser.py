@@ -9,9 +9,10 @@ import ipywidgets as w
 import numpy as np
 from numpy.typing import NDArray
 
+from hdpainter_nb.utils.check import one_of
 from hdpainter_widgets.notebook import NotebookWidget
 from hdpainter_widgets.pictures import encoded, placeholder
-from hdpainter_widgets.samples import bundled_pictures, shape_mask
+from hdpainter_widgets.samples import SHAPES, bundled_pictures, shape_mask
 
 __all__ = ["SceneChooser"]
 
@@ -48,17 +49,15 @@ class SceneChooser(NotebookWidget, w.VBox):
         if not self._pictures:
             raise ValueError("there are no pictures to choose from")
         first = next(iter(self._pictures)) if choice is None else choice
-        if first not in self._pictures:
-            raise ValueError(f"choice={first!r} is not one of {', '.join(self._pictures)}")
-        if shape not in ("ellipse", "rectangle"):
-            raise ValueError(f"shape={shape!r} is not 'ellipse' or 'rectangle'")
+        one_of("choice", first, self._pictures, ValueError)
+        one_of("shape", shape, SHAPES, ValueError)
         self._loaded: dict[str, NDArray[np.uint8]] = {}
         self.source = w.Dropdown(
             description="picture", options=list(self._pictures), value=first, layout=_width()
         )
         self.text = w.Text(description="prompt", value=prompt, layout=_width())
         self.shape = w.Dropdown(
-            description="hole", options=["ellipse", "rectangle"], value=shape, layout=_width()
+            description="hole", options=list(SHAPES), value=shape, layout=_width()
         )
         names = ("left", "top", "width", "height")
         self.sliders = {

@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets as w
 
+from hdpainter_widgets.notebook import close_all
 from hdpainter_widgets.player.frames import DETAILS
 from hdpainter_widgets.runner.state import Failure, RunState, Status
 
@@ -147,8 +148,7 @@ class Controls:
             chip.observe(on_change, "value")
             chips.append(chip)
         self.words.children = tuple(chips)
-        for chip in old:
-            chip.close()
+        close_all(old)
 
     def show_maps(self, picture: bytes, note: str = "") -> None:
         """The heatmaps, or a note in their place."""

@@ -13,7 +13,7 @@ import ipywidgets as w
 
 from hdpainter_nb import views
 from hdpainter_widgets import pictures
-from hdpainter_widgets.notebook import NotebookWidget, OwnChanges, replace_earlier, with_children
+from hdpainter_widgets.notebook import NotebookWidget, OwnChanges, close_all
 from hdpainter_widgets.player import frames
 from hdpainter_widgets.player.controls import Controls
 from hdpainter_widgets.player.frames import Looks
@@ -83,7 +83,6 @@ class Player(NotebookWidget, w.VBox):
         ]
         self._show(sampler.records[-1] if sampler.records else None)
         self._on_state(self.runner.state)
-        replace_earlier(self)
 
     # --- what a cell may call: as the buttons do -------------------------------------------------
 
@@ -128,10 +127,12 @@ class Player(NotebookWidget, w.VBox):
         for unsubscribe in self.__dict__.pop("_unsubscribe", ()):
             unsubscribe()
         runner = self.__dict__.get("runner")
-        if runner is not None and self._own_runner:
-            runner.close()
-        for widget in with_children(getattr(self.__dict__.get("controls"), "rows", ())):
-            widget.close()
+        if runner is not None:
+            if runner.after_step == self._after_step:
+                runner.after_step = None
+            if self._own_runner:
+                runner.close()
+        close_all(getattr(self.__dict__.get("controls"), "rows", ()))
         super().close()
 
     def snapshot(self) -> Image:

@@ -36,7 +36,7 @@ class BaseRunner(ABC):
         self._times: deque[float] = deque(maxlen=8)
         self._failure: Failure | None = None
         self._stop = threading.Event()  # set by cancel(), looked at in every step
-        self._guard = threading.Lock()  # of _stepping
+        self._guard = threading.Lock()  # of _stepping and _newest
         self._stepping: SamplerLike | None = None
         self._newest: dict[str, Future[Any]] = {}
         self._closed = False
@@ -152,7 +152,8 @@ class BaseRunner(ABC):
         """
         future: Future[T] = Future()
         if key is not None:
-            self._newest[key] = future
+            with self._guard:
+                self._newest[key] = future
         if not self._enqueue(partial(self._do, work, then, key, future)):
             future.cancel()
         return future
@@ -276,8 +277,13 @@ class BaseRunner(ABC):
         key: str | None,
         future: Future[T],
     ) -> None:
-        if key is not None and self._newest.get(key) is not future:
-            future.cancel()
+        if key is not None:
+            with self._guard:
+                replaced = self._newest.get(key) is not future
+                if not replaced:
+                    del self._newest[key]  # what comes of it is the asker's to keep
+            if replaced:
+                future.cancel()
         if not future.set_running_or_notify_cancel():
             return
         try:

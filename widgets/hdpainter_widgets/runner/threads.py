@@ -63,6 +63,7 @@ class Publisher:
                 call = self._waiting.pop(next(iter(self._waiting)))
                 self._calling = True
             call_safely(call)
+            del call  # it may hold a widget that is closed while this waits
 
 
 def call_safely(call: Callable[[], object]) -> None:

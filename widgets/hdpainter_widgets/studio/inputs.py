@@ -11,11 +11,12 @@ import ipywidgets as w
 import numpy as np
 from numpy.typing import NDArray
 
-from hdpainter_nb.errors import HDPainterError, HDPainterWarning
+from hdpainter_nb.errors import HDPainterError, HDPainterWarning, ImageError
 from hdpainter_nb.job import Job
 from hdpainter_nb.settings import Preset, Settings
+from hdpainter_widgets.messages import received
 from hdpainter_widgets.notebook import OwnChanges
-from hdpainter_widgets.painter import MaskPainter
+from hdpainter_widgets.painter import LARGEST_FILE, MaskPainter
 from hdpainter_widgets.samples import open_sample, sample_names
 from hdpainter_widgets.studio.settings_form import SettingsForm
 
@@ -26,12 +27,15 @@ def uploaded(value: Any) -> list[tuple[str, bytes]]:
     """The value of an `ipywidgets.FileUpload` as (name, content) pairs.
 
     ipywidgets 7 has a dict by name, ipywidgets 8 a tuple of dicts.
+
+    Raises:
+        ImageError: a content is not bytes, or more than `LARGEST_FILE`.
     """
     if isinstance(value, Mapping):
         named = [(str(name), file["content"]) for name, file in value.items()]
     else:
         named = [(str(file["name"]), file["content"]) for file in value]
-    return [(name, bytes(content)) for name, content in named]
+    return [(name, received(content, LARGEST_FILE, ImageError)) for name, content in named]
 
 
 def forget_upload(upload: Any) -> None:
@@ -112,7 +116,7 @@ class Inputs:
     @property
     def all(self) -> tuple[Any, ...]:
         """The containers of everything, to be closed."""
-        return (self.bar, self.form.panel, self.painter)
+        return (self.bar, *self.form.all, self.painter)
 
     # --- controls --------------------------------------------------------------------------------
 
@@ -174,15 +178,16 @@ class Inputs:
             self._put(*(self._given if name == _GIVEN else open_sample(name)), keep=True)
 
     def _open(self) -> None:
-        files = uploaded(self.upload.value)
-        if not files:
-            return
-        forget_upload(self.upload)
-        name, content = files[0]
+        name = ""
         try:
+            files = uploaded(self.upload.value)
+            if not files:
+                return
+            forget_upload(self.upload)
+            name, content = files[0]
             self.painter.image = content
         except HDPainterError as error:
-            self._refuse(error, f"{name}: ")
+            self._refuse(error, f"{name}: " if name else "")
 
     def _put(self, image: Any, mask: NDArray[np.bool_], *, keep: bool = False) -> None:
         """Another picture; with `keep` a mask that fits it stays."""

@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets as w
 
 from hdpainter_nb.trace.trace import Trace
+from hdpainter_widgets.notebook import as_parts
 from hdpainter_widgets.pictures import as_png
 from hdpainter_widgets.runner.restarting import BaseRestartingRunner
 from hdpainter_widgets.studio.upscaling_form import enlarge_button
@@ -86,12 +87,13 @@ class Viewers:
     def _choose(self, change: Any) -> None:
         sampler, old = self._runner.sampler, self.compare
         if change["new"] == _HERE:
-            self.compare = Compare(sampler, runner=self._runner)
+            sides: tuple[Any, ...] = (sampler,)
         elif change["new"] in self._earlier:
-            earlier = self._earlier[change["new"]]
-            self.compare = Compare(earlier, sampler, runner=self._runner)
+            sides = (self._earlier[change["new"]], sampler)
         else:
             return
+        with as_parts():
+            self.compare = Compare(*sides, runner=self._runner)
         self._led.close()
         self._led = self._lead()
         self.comparison.children = (self.beside, self.compare)
@@ -112,10 +114,10 @@ class Result:
         pair = w.HBox(
             [self.before, self.after], layout=w.Layout(flex_flow="row wrap", margin="4px 0 0 0")
         )
-        top = w.HBox([self.caption, self.enlarge])
-        top.layout = w.Layout(
+        spread = w.Layout(
             flex_flow="row wrap", align_items="center", justify_content="space-between"
         )
+        top = w.HBox([self.caption, self.enlarge], layout=spread)
         self.panel = w.VBox([top, pair])
         self.picture: Any = None
 

@@ -18,7 +18,7 @@ import ipywidgets as w
 
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.settings import PRESETS, BaseSettings, Preset, Settings
-from hdpainter_widgets.notebook import OwnChanges
+from hdpainter_widgets.notebook import OwnChanges, close_all
 
 __all__ = ["Meaning", "SettingsForm", "field_docs"]
 
@@ -144,6 +144,11 @@ class SettingsForm:
         self.preset.observe(self._preset_chosen, "value")
         self.reset.on_click(lambda _button: self.write(self._default(_ELSEWHERE)))
 
+    @property
+    def all(self) -> tuple[Any, ...]:
+        """The containers of everything, wherever they stand, to be closed."""
+        return (self.panel, self.preset)
+
     # --- values ----------------------------------------------------------------------------------
 
     def read(self) -> Any:
@@ -164,9 +169,10 @@ class SettingsForm:
 
     def take(self, name: str, **layout: str) -> Any:
         """The control of a field, to stand elsewhere than in the form."""
-        del self._rows[name]
+        row, control = self._rows.pop(name), self.fields[name]
         self._list.children = tuple(self._rows.values())
-        control = self.fields[name]
+        others, row.children = row.children, ()
+        close_all([row, *(child for child in others if child is not control)])
         control.style.description_width = "initial"
         for key, value in layout.items():
             setattr(control.layout, key, value)
@@ -275,10 +281,9 @@ class SettingsForm:
             f"<span class='hdp-note' title='{full}'>{number}{brief}</span>",
             layout=w.Layout(flex="1 1 160px", min_width="0", margin="0 0 0 8px"),
         )
-        row = w.HBox([self.fields[name], text])
         # No shrinking: a column of limited height would squeeze its rows before it scrolls.
-        row.layout = w.Layout(flex="0 0 auto", flex_flow="row wrap", align_items="center")
-        return row
+        layout = w.Layout(flex="0 0 auto", flex_flow="row wrap", align_items="center")
+        return w.HBox([self.fields[name], text], layout=layout)
 
 
 def _shown(value: Any) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import anywidget
 import traitlets as t
 
-from hdpainter_widgets.notebook import STATIC, NotebookWidget, guarded
+from hdpainter_widgets.messages import guarded
+from hdpainter_widgets.notebook import NotebookWidget, built
 
 __all__ = ["Shortcuts"]
 
@@ -24,8 +25,8 @@ class Shortcuts(NotebookWidget, anywidget.AnyWidget):
         pressed: called with the name when a key is pressed.
     """
 
-    _esm = STATIC / "shortcuts.js"
-    _css = STATIC / "shortcuts.css"
+    _esm = built("shortcuts.js")
+    _css = built("shortcuts.css")
 
     _keys = t.List(t.List(t.Unicode())).tag(sync=True)
 

@@ -16,7 +16,7 @@ from hdpainter_nb.job import Job
 from hdpainter_nb.settings import Preset, Settings
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.utils.check import one_of
-from hdpainter_widgets.notebook import NotebookWidget, replace_earlier, with_children
+from hdpainter_widgets.notebook import NotebookWidget, as_parts, close_all
 from hdpainter_widgets.pictures import as_png, placeholder, preview
 from hdpainter_widgets.player.frames import Looks, beside, tiles
 from hdpainter_widgets.runner.base import BaseRunner
@@ -105,24 +105,24 @@ class Studio(NotebookWidget, w.VBox):
         self._shown_begun = False  # whether the page says that a run has begun
         self._ready = False
         self._resulted: tuple[Any, int] | None = None  # trace and node that the result shows
-        self.inputs = Inputs(model, image, mask, prompt, chosen, preset, self._inputs_changed)
-        pending = PendingSampler(model, self.painter.image, self.painter.mask, steps)
-        self.runner = restarting_runner(pending) if runner is None else runner
-        self._own_runner = runner is None
-        self.decoding = DecodeEachStep(self.runner)
-        self.runner.renew, self.runner.after_step = self._renew, self.decoding
-        self.enlarging = UpscalePanel(self.runner, model, upscaler, self._offer_large)
-        self.shortcuts = Shortcuts(_KEYS, self._pressed)
-        self.viewers = Viewers(self.runner)
-        self.result = Result()
-        self.files = Files(self._save)
-        self.page = self._laid_out()
+        with as_parts():
+            self.inputs = Inputs(model, image, mask, prompt, chosen, preset, self._inputs_changed)
+            pending = PendingSampler(model, self.painter.image, self.painter.mask, steps)
+            self.runner = restarting_runner(pending) if runner is None else runner
+            self._own_runner = runner is None
+            self.decoding = DecodeEachStep(self.runner)
+            self.runner.renew, self.runner.after_step = self._renew, self.decoding
+            self.enlarging = UpscalePanel(self.runner, model, upscaler, self._offer_large)
+            self.shortcuts = Shortcuts(_KEYS, self._pressed)
+            self.viewers = Viewers(self.runner)
+            self.result = Result()
+            self.files = Files(self._save)
+            self.page = self._laid_out()
         super().__init__(children=self.page.children)
         self.add_class("hdp-studio")
         self._wire()
         self._ready = True
         self._inputs_changed()
-        replace_earlier(self)
         if self.inputs.job is not None:
             self.runner.prepare()
 
@@ -294,10 +294,9 @@ class Studio(NotebookWidget, w.VBox):
             runner.renew = runner.after_step = None
             if self._own_runner:
                 runner.close()
-        if "page" in self.__dict__:
-            parts = (*self.page.children, *self.inputs.all, *self.viewers.all)
-            for widget in with_children(parts):
-                widget.close()
+        for name in ("inputs", "viewers", "enlarging"):
+            if name in self.__dict__:
+                close_all(self.__dict__[name].all)
         super().close()
 
     def _worker(self, which: str) -> BaseRunner:

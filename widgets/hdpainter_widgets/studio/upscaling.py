@@ -17,6 +17,7 @@ from hdpainter_nb.images import compositing, resize
 from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.upscale import geometry
 from hdpainter_widgets.lens import Lens
+from hdpainter_widgets.notebook import as_parts
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.runner.decoding import DecodeEachStep
 from hdpainter_widgets.runner.restarting import (
@@ -153,9 +154,10 @@ class UpscalePanel:
         runner = shared_turn_runner(pending, self._host)
         self._decoding = DecodeEachStep(runner)
         self.runner, runner.renew, runner.after_step = runner, self._renew, self._decoding
-        self.timeline = Timeline(runner)
-        self.heatmaps = HeatmapViewer(pending, runner=runner)
-        self.lens = Lens({_FIRST: image}, mask=mask)
+        with as_parts():
+            self.timeline = Timeline(runner)
+            self.heatmaps = HeatmapViewer(pending, runner=runner)
+            self.lens = Lens({_FIRST: image}, mask=mask)
         self._links = [
             w.jslink((self.timeline, name), (self.heatmaps, name)) for name in ("step", "branch")
         ]
@@ -201,6 +203,11 @@ class UpscalePanel:
         if upscaler is None or source is None or source.of != of:
             return False
         return bool(upscaler.done and self._resulted == _place(upscaler))
+
+    @property
+    def all(self) -> tuple[Any, ...]:
+        """Everything that can be seen, and what links it, to be closed."""
+        return (self.panel, self.views, *self.options.form.all, *self._links)
 
     def close(self) -> None:
         """End the threads."""

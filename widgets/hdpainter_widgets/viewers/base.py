@@ -10,7 +10,8 @@ import traitlets as t
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.tree import Node
-from hdpainter_widgets.notebook import NotebookWidget, OwnChanges, guarded, replace_earlier
+from hdpainter_widgets.messages import guarded
+from hdpainter_widgets.notebook import NotebookWidget, OwnChanges
 from hdpainter_widgets.pictures import as_png, blank
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.runner.state import RunState
@@ -69,7 +70,6 @@ class TraceWidget(NotebookWidget, anywidget.AnyWidget):
                 runner.on_record(lambda _record: self.refresh()),
                 runner.on_state(self._on_state),
             )
-            replace_earlier(self)
 
     @property
     def trace(self) -> Trace:

@@ -9,7 +9,8 @@ import traitlets as t
 
 from hdpainter_nb import views
 from hdpainter_nb.trace.trace import Trace
-from hdpainter_widgets.notebook import STATIC
+from hdpainter_widgets.messages import FiniteFloat
+from hdpainter_widgets.notebook import built
 from hdpainter_widgets.pictures import blank, picture_of
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.viewers.base import TraceWidget
@@ -55,8 +56,8 @@ class Compare(TraceWidget):
         traitlets.TraitError: a value is not one of its choices or out of range.
     """
 
-    _esm = STATIC / "compare.js"
-    _css = STATIC / "compare.css"
+    _esm = built("compare.js")
+    _css = built("compare.css")
 
     branches = t.List(t.Int(min=0), minlen=2, maxlen=2, default_value=[0, 0]).tag(sync=True)
     words = t.List(t.Unicode()).tag(sync=True)
@@ -64,9 +65,9 @@ class Compare(TraceWidget):
     combine = t.Enum(("mean", "sum"), "mean").tag(sync=True)
     level = t.Enum((8, 16, 32), 16).tag(sync=True)
     mode = t.Enum(("side", "swipe", "difference"), "side").tag(sync=True)
-    swipe = t.Float(0.5, min=0.0, max=1.0).tag(sync=True)
+    swipe = FiniteFloat(0.5, min=0.0, max=1.0).tag(sync=True)
     colormap = t.Enum(("jet", "viridis", "inferno"), "jet").tag(sync=True)
-    opacity = t.Float(0.55, min=0.0, max=1.0).tag(sync=True)
+    opacity = FiniteFloat(0.55, min=0.0, max=1.0).tag(sync=True)
 
     def __init__(
         self,

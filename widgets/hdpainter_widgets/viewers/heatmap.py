@@ -10,7 +10,8 @@ from typing import Any
 import traitlets as t
 
 from hdpainter_nb import views
-from hdpainter_widgets.notebook import STATIC
+from hdpainter_widgets.messages import FiniteFloat
+from hdpainter_widgets.notebook import built
 from hdpainter_widgets.pictures import blank, picture_of
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.viewers.base import BranchWidget
@@ -57,8 +58,8 @@ class HeatmapViewer(BranchWidget):
         traitlets.TraitError: a value is not one of its choices or out of range.
     """
 
-    _esm = STATIC / "heatmap.js"
-    _css = STATIC / "heatmap.css"
+    _esm = built("heatmap.js")
+    _css = built("heatmap.css")
 
     kind = t.Enum(_KINDS, "cross").tag(sync=True)
     words = t.List(t.Unicode()).tag(sync=True)
@@ -68,7 +69,7 @@ class HeatmapViewer(BranchWidget):
     layer = t.Unicode("mean").tag(sync=True)
     head = t.Int(-1, min=-1).tag(sync=True)
     colormap = t.Enum(("jet", "viridis", "inferno"), "jet").tag(sync=True)
-    opacity = t.Float(0.55, min=0.0, max=1.0).tag(sync=True)
+    opacity = FiniteFloat(0.55, min=0.0, max=1.0).tag(sync=True)
     shared = t.Bool(False).tag(sync=True)
     backdrop = t.Enum(("picture", "preview", "original"), "picture").tag(sync=True)
     follow = t.Bool(True).tag(sync=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hdpainter_nb import views
-from hdpainter_widgets.notebook import STATIC
+from hdpainter_widgets.notebook import built
 from hdpainter_widgets.pictures import blank
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.viewers.base import BranchWidget
@@ -26,8 +26,8 @@ class GradientHistogram(BranchWidget):
         KeyError: there is no such branch.
     """
 
-    _esm = STATIC / "histogram.js"
-    _css = STATIC / "histogram.css"
+    _esm = built("histogram.js")
+    _css = built("histogram.css")
     maps = False
     pictures = False
 
@@ -38,6 +38,6 @@ class GradientHistogram(BranchWidget):
 
     def _drawn(self) -> Any:
         node = self._shown()
-        if node is None or node.record is None:
-            return blank(self.trace)
+        if node is None or node.record is None or node.record.grad is None:
+            return blank(self.trace)  # a step without RASG has no gradient
         return views.gradient_histogram(node.record)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.trace.web import encode_map
-from hdpainter_widgets.notebook import whole_number
+from hdpainter_widgets.messages import whole_number
 from hdpainter_widgets.viewers.branches import BranchSamplers
 
 __all__ = ["Question", "Regions", "answer"]

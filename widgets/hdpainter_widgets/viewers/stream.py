@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -154,6 +155,12 @@ class TraceStream:
         return branches
 
 
+def _alive(method: Callable[[], Callable[[int], object] | None], alarm: int) -> None:
+    """Call a method that is held weakly, if its object is still there."""
+    if (bound := method()) is not None:
+        bound(alarm)
+
+
 def _later(seconds: float, call: Callable[[], object]) -> Callable[[], object]:
     """Have `call` made on another thread; gives a function that prevents it."""
     timer = threading.Timer(seconds, partial(call_safely, call))
@@ -251,7 +258,9 @@ class PacedSender:
             self._send({**content, "serial": self._serial}, buffers)
         if self._prevent is None:
             self._alarm += 1
-            self._prevent = self._later(self._patience, partial(self._overdue, self._alarm))
+            # A thread that waits must not keep a sender, and its widget, that are done with.
+            overdue = weakref.WeakMethod(self._overdue)
+            self._prevent = self._later(self._patience, partial(_alive, overdue, self._alarm))
 
     def _overdue(self, alarm: int) -> None:
         with self._lock:

@@ -9,7 +9,8 @@ import traitlets as t
 
 from hdpainter_nb import views
 from hdpainter_nb.errors import SettingsError
-from hdpainter_widgets.notebook import STATIC, whole_number
+from hdpainter_widgets.messages import whole_number
+from hdpainter_widgets.notebook import built
 from hdpainter_widgets.pictures import blank, picture_of
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.runner.state import RunState
@@ -38,8 +39,8 @@ class Timeline(BranchWidget):
         TypeError: no runner, or its sampler has no trace.
     """
 
-    _esm = STATIC / "timeline.js"
-    _css = STATIC / "timeline.css"
+    _esm = built("timeline.js")
+    _css = built("timeline.css")
     maps = False
     pictures = False
 
