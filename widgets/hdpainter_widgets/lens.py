@@ -169,7 +169,7 @@ class Lens(NotebookWidget, anywidget.AnyWidget):
         named = [list(self._pictures.items())[i] for i in shown]
         parts = [self._part(picture, tile) for _, picture in named]
         columns = min(4, len(parts)) if len(parts) != 6 else 3
-        return views.grid(parts, [label for label, _ in named], columns, tile=tile)
+        return views.grid(parts, [one_line(label) for label, _ in named], columns, tile=tile)
 
     def _part(self, picture: Picture, tile: int) -> Any:
         from PIL import Image

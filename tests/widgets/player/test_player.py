@@ -396,7 +396,7 @@ def test_masks_are_never_empty(box: Any, shape: str) -> None:
 
 def test_chooser_names_what_it_does_not_know() -> None:
     picture, _ = scene((8, 8))
-    with pytest.raises(ValueError, match="choice='theirs' is not one of mine"):
+    with pytest.raises(ValueError, match="choice='theirs' is not one of 'mine'"):
         SceneChooser({"mine": picture}, choice="theirs")
     with pytest.raises(ValueError, match="shape='star'"):
         SceneChooser({"mine": picture}, shape="star")

@@ -438,7 +438,7 @@ def test_samples_bring_a_hole(studio: Studio) -> None:
     assert studio.painter.mask.mean() == 0.25, "the given mask is back"
     elsewhere = open_sample("HD-Painter's sample 1", hole=(0, 0, 50, 50))[1]
     assert np.nonzero(elsewhere)[0].max() < elsewhere.shape[0] / 2
-    with pytest.raises(ValueError, match="sample='nothing' is not one of scene: hills"):
+    with pytest.raises(ValueError, match="sample='nothing' is not one of 'scene: hills'"):
         open_sample("nothing")
 
 

@@ -3,6 +3,7 @@
 import { createLens } from "../lens/lens.js";
 import { LensStore } from "../lens/store.js";
 import { modelState } from "../trace/state.js";
+import { watchConnection } from "./connection.js";
 
 /** @typedef {import("../trace/state.js").Model} Model */
 
@@ -28,7 +29,9 @@ function render({ model, el }) {
   };
   const watched = ["_titles", "_size", "_masked"];
   for (const name of watched) model.on(`change:${name}`, changed);
+  const unwatch = watchConnection(model, el);
   return () => {
+    unwatch();
     for (const name of watched) model.off(`change:${name}`, changed);
     store.close();
     lens.close();

@@ -3,6 +3,7 @@
 import { createTimeline } from "../timeline/timeline.js";
 import { modelState } from "../trace/state.js";
 import { storeOf } from "../trace/store.js";
+import { watchConnection } from "./connection.js";
 
 /**
  * @param {{model: import("../trace/state.js").Model, el: HTMLElement}} given
@@ -17,7 +18,9 @@ function render({ model, el }) {
     (command) => model.send(command),
   );
   const stop = store.listen(view.update);
+  const unwatch = watchConnection(model, el);
   return () => {
+    unwatch();
     stop();
     view.close();
   };

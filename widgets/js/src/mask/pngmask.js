@@ -6,7 +6,8 @@ import { createBitmap } from "./bitmap.js";
 
 /**
  * White masks, black does not; a drawing of one colour on a transparent ground is read by its
- * transparency. Another size than the mask's is scaled by nearest neighbour.
+ * transparency. Another size than the mask's is scaled by nearest neighbour. Throws where a picture
+ * with transparent parts has two readings.
  * @param {Pixels} picture
  * @param {number} width of the mask
  * @param {number} height
@@ -15,17 +16,68 @@ import { createBitmap } from "./bitmap.js";
 export function maskOfPicture(picture, width, height) {
   const byAlpha = isDrawing(picture.data);
   const rgba = picture.data;
+  refuseErased(picture, byAlpha);
   const pixels = new Uint8Array(width * height);
   for (let y = 0, at = 0; y < height; y++) {
     const row = Math.floor(((y + 0.5) * picture.height) / height) * picture.width;
     for (let x = 0; x < width; x++, at++) {
       const i = 4 * (row + Math.floor(((x + 0.5) * picture.width) / width));
-      const grey = (299 * rgba[i] + 587 * rgba[i + 1] + 114 * rgba[i + 2]) / 1000;
-      const alpha = rgba[i + 3];
-      pixels[at] = (byAlpha ? alpha : (grey * alpha) / 255) >= 127.5 ? 1 : 0;
+      pixels[at] = valueAt(rgba, i, byAlpha) >= 128 ? 1 : 0;
     }
   }
   return pixels;
+}
+
+/**
+ * The luminance of a pixel.
+ * @param {Pixels["data"]} rgba
+ * @param {number} i where the pixel begins
+ */
+function greyAt(rgba, i) {
+  return Math.floor((299 * rgba[i] + 587 * rgba[i + 1] + 114 * rgba[i + 2] + 500) / 1000);
+}
+
+/**
+ * What counts of a pixel: its opacity in a drawing, else its luminance over black.
+ * @param {Pixels["data"]} rgba
+ * @param {number} i where the pixel begins
+ * @param {boolean} byAlpha
+ */
+function valueAt(rgba, i, byAlpha) {
+  const alpha = rgba[i + 3];
+  return byAlpha ? alpha : Math.floor((greyAt(rgba, i) * alpha + 127) / 255);
+}
+
+/**
+ * Refuses transparent masks whose hole may be what was erased or what is left: photographs, and
+ * pages, where more than a quarter of the border would be filled.
+ * @param {Pixels} picture
+ * @param {boolean} drawn whether it is a drawing of one colour
+ */
+function refuseErased({ width, height, data }, drawn) {
+  let [opaque, between, bright, edge, filled] = [0, 0, 0, 0, 0];
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i += 4) {
+      // Corners count twice, as rows and as columns.
+      const edges = +(x === 0) + +(x === width - 1) + +(y === 0) + +(y === height - 1);
+      edge += edges;
+      if (edges && valueAt(data, i, drawn) >= 128) filled += edges;
+      if (data[i + 3] < 128) continue;
+      opaque++;
+      const grey = greyAt(data, i);
+      if (grey > 25) bright++;
+      if (grey > 25 && grey < 230) between++;
+    }
+  }
+  if (!opaque || opaque === width * height) return;
+  const photograph = !drawn && between > Math.max(16, 0.25 * bright);
+  if (photograph || filled > 0.25 * edge) {
+    throw new Error(
+      `The mask looks like ${photograph ? "a photograph" : "a page"} with transparent parts, which ` +
+        "has two readings. With alpha = np.asarray(image.convert('RGBA'))[..., 3], pass alpha < 128 " +
+        "to fill what was erased, or alpha >= 128 to fill what is left.",
+    );
+  }
 }
 
 /**

@@ -1,5 +1,6 @@
 // Masks from and to picture files.
 
+import { LARGEST_FILE, refuseLarge } from "../mask/filesize.js";
 import { isMask, maskOfPicture, pictureOfMask } from "../mask/pngmask.js";
 import { pixelsOf, sheet } from "../ui/canvas.js";
 import { h } from "../ui/dom.js";
@@ -25,7 +26,12 @@ async function readMask(file, { width, height }) {
 }
 
 /** @param {Blob} file */
-function open(file) {
+async function open(file) {
+  if (file.size > LARGEST_FILE) {
+    const [size, most] = [file.size, LARGEST_FILE].map((n) => Math.round(n / 1e6));
+    throw new Error(`This file has ${size} MB; up to ${most} are opened.`);
+  }
+  refuseLarge(new Uint8Array(await file.arrayBuffer()));
   return createImageBitmap(file).catch(() => {
     throw new Error("This file is not a picture that the browser can read.");
   });

@@ -47,8 +47,14 @@ test("white on black is read back as it was written", () => {
 });
 
 test("a drawing on a transparent ground is read by its transparency", () => {
-  const data = new Uint8ClampedArray([0, 0, 0, 255, 9, 9, 9, 0, 0, 0, 0, 200, 0, 0, 0, 20]);
-  assert.deepEqual([...maskOfPicture({ width: 2, height: 2, data }, 2, 2)], [1, 0, 1, 0]);
+  const data = new Uint8ClampedArray(4 * 25); // clear all around
+  data.set([0, 0, 0, 255, 9, 9, 9, 0, 0, 0, 0, 200], 4 * 11);
+  data.set([0, 0, 0, 20], 4 * 17);
+  const pixels = maskOfPicture({ width: 5, height: 5, data }, 5, 5);
+  assert.deepEqual(
+    [...pixels.keys()].filter((i) => pixels[i]),
+    [11, 13],
+  );
 });
 
 test("colours are read by their luminance, other sizes by the nearest pixel", () => {
