@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,6 +13,7 @@ from hdpainter_nb.utils.check import refusal
 __all__ = [
     "LayerInfo",
     "Word",
+    "as_spelt",
     "check_word",
     "choose_heads",
     "choose_layers",
@@ -94,16 +96,39 @@ def word_positions(
         error: what is raised where the prompt has no such word; the message lists its words.
     """
     prompt = tuple(words)
-    check_word(word, [one.text for one in prompt], error)
-    return tuple(token for one in prompt if one.text == word for token in one.tokens)
+    text = check_word(word, [one.text for one in prompt], error)
+    return tuple(token for one in prompt if one.text == text for token in one.tokens)
 
 
-def check_word(word: str, words: Iterable[str], error: type[Exception] = SettingsError) -> None:
-    """Raise `error` unless a word is among those of a prompt."""
+def as_spelt(word: str, words: Iterable[str]) -> str | None:
+    """A word of a prompt as its tokenizer spells it; None if there is no such word.
+
+    CLIP reads "Star" as "star", so a word is found as the prompt has it too. Only where two words
+    of a prompt differ in nothing but capitals, as learnt tokens may, does the exact one count.
+
+    Args:
+        word: as a person writes it.
+        words: those of the prompt.
+    """
     prompt = tuple(words)
-    if word not in prompt:
+    if word in prompt:
+        return word
+    return next((one for one in prompt if _read(one) == _read(word)), None)
+
+
+def check_word(word: str, words: Iterable[str], error: type[Exception] = SettingsError) -> str:
+    """The word as the prompt's tokenizer spells it; raises `error` where the prompt has none."""
+    prompt = tuple(words)
+    text = as_spelt(word, prompt)
+    if text is None:
         names = ", ".join(map(repr, prompt))
         raise refusal(error, f"{word!r} is not a word of this prompt; its words are {names}")
+    return text
+
+
+def _read(word: str) -> str:
+    """As a tokenizer of CLIP reads it: composed, in small letters."""
+    return unicodedata.normalize("NFC", word).lower()
 
 
 def choose_tokens(
@@ -125,7 +150,8 @@ def choose_tokens(
     chosen: set[int] = set()
     for token in tokens:
         if isinstance(token, str):
-            positions = {place for word in words if word.text == token for place in word.tokens}
+            text = as_spelt(token, [word.text for word in words])
+            positions = {place for word in words if word.text == text for place in word.tokens}
         else:
             positions = {token} if 0 <= token < count else set()
         if not positions:

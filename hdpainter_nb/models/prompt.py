@@ -11,23 +11,27 @@ import re
 import threading
 import unicodedata
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from hdpainter_nb.errors import HDPainterWarning, PromptWarning
+from hdpainter_nb.errors import HDPainterWarning, PromptWarning, SettingsError
 from hdpainter_nb.select import Word
 from hdpainter_nb.settings import BaseSettings, Joining
 from hdpainter_nb.utils.check import one_of
 from hdpainter_nb.utils.messages import quiet_logging, warn_user
 
 __all__ = [
+    "MAX_LENGTH",
+    "MAX_WORD",
     "PromptText",
     "Tokens",
+    "check_length",
     "compose",
     "embed",
     "nothing_to_match",
@@ -36,14 +40,25 @@ __all__ = [
     "read_text",
 ]
 
+MAX_LENGTH = 10_000
+"""Characters of a prompt, of its suffix and of a negative prompt."""
+MAX_WORD = 1_000
+"""Characters without white space between them."""
+
+_SHOWN = 300  # characters of the prompt in a message
+_NAMED = 10  # pieces of it
 _END_OF_WORD = "</w>"
 _CONTRACTION = re.compile(r"'(?:s|t|re|ve|m|ll|d)(?!\w)", re.IGNORECASE)
 _STRETCH = re.compile(r"(?:\S|[\x0b\x0c\x1c-\x1f\x85])+")  # no white space to every tokenizer
+# Each alternative begins where nothing before it can belong to it, and gives nothing back: time
+# grows as the prompt does, whatever it holds.
 _EMPHASIS = re.compile(
-    r"\([^()]*:\s*\d*\.?\d+\s*\)"  # (red:1.3)
-    r"|\({2,}[^()]*\){2,}|\[{2,}[^\[\]]*\]{2,}|\{{2,}[^{}]*\}{2,}"  # ((star)), [[star]], {{star}}
-    r"|<\w+:[^<>]*>"  # <lora:name:0.8>
-    r"|\w+(?:\+{2,}|-{2,})(?!\w)"  # star++
+    r"\([^()]*:\s*+(?:\d*+\.)?\d++\s*+\)"  # (red:1.3)
+    r"|(?<!\()\({2,}+[^()]*+\){2,}"  # ((star))
+    r"|(?<!\[)\[{2,}+[^\[\]]*+\]{2,}"  # [[star]]
+    r"|(?<!\{)\{{2,}+[^{}]*+\}{2,}"  # {{star}}
+    r"|<\w++:[^<>]*+>"  # <lora:name:0.8>
+    r"|(?<!\w)\w++(?:\+{2,}|-{2,})(?!\w)"  # star++
 )
 
 
@@ -95,6 +110,9 @@ def read_text(
         settings: of the run.
         suffix, negative: the model's own, for settings that name none.
 
+    Raises:
+        SettingsError: a text is longer than `check_length` lets through.
+
     Warns:
         PromptWarning: as `read_prompt` says.
         HDPainterWarning: `Settings.positive_suffix` is given and ``prompt_additions="none"``.
@@ -110,10 +128,13 @@ def read_text(
                 "nothing: set prompt_additions='comma', or write the words into the prompt.",
                 HDPainterWarning,
             )
+    check_length(prompt)
+    check_length(suffix, "positive_suffix")
     full = compose(prompt, suffix, settings.prompt_additions, settings.joining)
     unconditional = settings.negative_prompt
     if unconditional is None and adds:
         unconditional = negative
+    check_length(unconditional or "", "negative_prompt")
     with quiet_logging():
         tokenizer, convert = pipeline.tokenizer, pipeline.maybe_convert_prompt
         bare, full = convert(prompt, tokenizer), convert(full, tokenizer)
@@ -201,7 +222,8 @@ def read_prompt(tokenizer: Any, prompt: str, full: str | None = None) -> Tokens:
             emphasis marks are used, which Stable Diffusion reads literally.
     """
     full = prompt if full is None else full
-    pieces = list(_pieces(tokenizer, prompt))  # (text, number of tokens), in order
+    vocabulary = _Vocabulary.of(tokenizer)
+    pieces = list(_pieces(tokenizer, prompt, vocabulary))  # (text, number of tokens), in order
     bare, body = _tokenize(tokenizer, prompt), _tokenize(tokenizer, full)
     room = _room(tokenizer)
     fitting = body[:room]
@@ -216,20 +238,21 @@ def read_prompt(tokenizer: Any, prompt: str, full: str | None = None) -> Tokens:
         if inside:
             words.append(Word(text, inside))
     _warn_emphasis(prompt)
-    _warn_unknown(tokenizer, prompt, pieces, bare)
+    _warn_unknown(tokenizer, vocabulary.controls, prompt, pieces, bare)
     if bare[:last] != fitting[:last]:
         _warn_merged(prompt, full)
     if lost:
+        beyond = _shortened(" ".join(lost))
         warn_user(
             f"The prompt has {len(bare)} tokens and the text encoder takes "
-            f"{room}; what does not reach the model: {' '.join(lost)!r}. Shorten the prompt.",
+            f"{room}; what does not reach the model: {beyond!r}. Shorten the prompt.",
             PromptWarning,
         )
     ids = tokenizer.convert_tokens_to_ids(fitting)
-    cut = "" if lost else "".join(_text(token, tokenizer) for token in body[room:])
+    cut = "" if lost else "".join(_text(token, vocabulary) for token in body[room:])
     return Tokens(
         ids=(tokenizer.bos_token_id, *ids, tokenizer.eos_token_id),
-        tokens=("<sot>", *(_text(token, tokenizer).strip() for token in fitting), "<eot>"),
+        tokens=("<sot>", *(_text(token, vocabulary).strip() for token in fitting), "<eot>"),
         words=(*words, Word("<eot>", (end,))),
         indices=(*range(1, last + 1), end),
         lost=tuple(lost),
@@ -254,6 +277,33 @@ def private_tokenizer(tokenizer: Any) -> Any:
         return known
 
 
+def check_length(text: str, what: str = "prompt") -> None:
+    """Refuse a text that no text encoder could take in, and that tokenizers take minutes for.
+
+    Args:
+        text: a prompt, or what is added to one.
+        what: it is, for messages.
+
+    Raises:
+        SettingsError: it is longer than `MAX_LENGTH`, or one of its words than `MAX_WORD`.
+    """
+    if len(text) > MAX_LENGTH:
+        raise SettingsError(
+            f"The {what} has {len(text)} characters, and may have {MAX_LENGTH}; a text encoder "
+            "reads about 75 words of it."
+        )
+    longest = max(_STRETCH.findall(text), key=len, default="")
+    if len(longest) > MAX_WORD:
+        raise SettingsError(
+            f"The {what} has a word of {len(longest)} characters without a space "
+            f"({_shortened(longest)!r}); a word may have {MAX_WORD}."
+        )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
 def _room(tokenizer: Any) -> int:
     """Tokens between SOT and EOT; without a declared length, all that are asked for."""
     return max(0, min(int(tokenizer.model_max_length), 1_000_000) - 2)
@@ -264,25 +314,77 @@ def _tokenize(tokenizer: Any, text: str) -> list[str]:
     return [token for stretch in _STRETCH.findall(text) for token in tokenizer.tokenize(stretch)]
 
 
-def _pieces(tokenizer: Any, prompt: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+@dataclass(frozen=True)
+class _Vocabulary:
+    """The tokens of a tokenizer that stand for no bytes."""
+
+    controls: frozenset[str]
+    """Start, end and unknown. Not the padding token, which may be an ordinary "!"."""
+    learnt: frozenset[str]
+    """What was added to it, by textual inversion mostly."""
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> _Vocabulary:
+        controls = {str(tokenizer.bos_token), str(tokenizer.eos_token), str(tokenizer.unk_token)}
+        added = {str(token) for token in tokenizer.get_added_vocab() if len(token) > 1}
+        return cls(frozenset(controls), frozenset(added - controls))
+
+
+def _pieces(
+    tokenizer: Any, prompt: str, vocabulary: _Vocabulary
+) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Words and punctuation of the prompt with their token positions, from 1.
 
-    Within a stretch between white space, tokens are matched to words by their bytes; where that
-    fails (characters that the vocabulary lacks), by tokenizing each word alone; where that fails
-    too (a learnt token such as ``<cat-toy>``), the stretch is one word.
+    A learnt token is a word of its own, whatever touches it. One of several vectors stands in the
+    text as ``<cat> <cat>_1 <cat>_2``, and is one word.
     """
     start = 1
+    last: tuple[str, tuple[int, ...]] | None = None
     for stretch in _STRETCH.findall(prompt):
         tokens = tokenizer.tokenize(stretch)
-        spans = _by_bytes(tokens, tokenizer) or _by_parts(tokens, stretch.lower(), tokenizer)
-        for text, places in spans:
-            yield text, tuple(start + place for place in places)
+        for text, places in _spans(tokens, stretch, tokenizer, vocabulary):
+            positions = tuple(start + place for place in places)
+            if last and last[0] in vocabulary.learnt and text == f"{last[0]}_{len(last[1])}":
+                last = last[0], last[1] + positions
+                continue
+            if last:
+                yield last
+            last = text, positions
         start += len(tokens)
+    if last:
+        yield last
 
 
-def _by_bytes(tokens: list[str], tokenizer: Any) -> list[tuple[str, tuple[int, ...]]]:
+def _spans(
+    tokens: list[str], stretch: str, tokenizer: Any, vocabulary: _Vocabulary
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """(word, indices into `tokens`) of a stretch between white space.
+
+    Between learnt tokens, the others are matched to words by their bytes; where that fails
+    (characters that the vocabulary lacks), by tokenizing each word alone; where that fails too, the
+    stretch is one word.
+    """
+    if vocabulary.learnt.isdisjoint(tokens):
+        yield from _by_bytes(tokens, vocabulary) or _by_parts(tokens, stretch.lower(), tokenizer)
+        return
+    first = 0
+    for place in range(len(tokens) + 1):
+        if place < len(tokens) and tokens[place] not in vocabulary.learnt:
+            continue
+        between = tokens[first:place]
+        for text, places in _by_bytes(between, vocabulary):
+            yield text, tuple(first + one for one in places)
+        if between and not _by_bytes(between, vocabulary):
+            text = "".join(_text(token, vocabulary) for token in between)
+            yield text.strip(), tuple(range(first, place))
+        if place < len(tokens):
+            yield tokens[place], (place,)
+        first = place + 1
+
+
+def _by_bytes(tokens: list[str], vocabulary: _Vocabulary) -> list[tuple[str, tuple[int, ...]]]:
     """(word, indices into `tokens`) from the bytes that the tokens stand for; [] if unknown."""
-    parts = [_bytes(token, tokenizer) for token in tokens]
+    parts = [_bytes(token, vocabulary) for token in tokens]
     pieces = [part for part in parts if part is not None]
     if len(pieces) < len(parts):
         return []
@@ -316,24 +418,24 @@ def _by_parts(tokens: list[str], stretch: str, tokenizer: Any) -> list[tuple[str
 
 def _segments(text: str) -> Iterator[str]:
     """Runs of letters and digits, of symbols (emoji) and of punctuation; 's as in CLIP."""
-    run, kind = "", ""
+    begin, kind = 0, ""
     skip = {at for m in _CONTRACTION.finditer(text) if m.start() for at in range(*m.span())}
     for at, character in enumerate(text):
         category = unicodedata.category(character)
         if at in skip:
             new = f"contraction {at}" if character == "'" else kind
-        elif category[0] in "MC" and run:  # accents, joiners, variation selectors
+        elif category[0] in "MC" and at > begin:  # accents, joiners, variation selectors
             new = kind
         elif category[0] in "LN":
             new = "word"
         else:
             new = "symbol" if category in {"So", "Sk"} else "mark"
-        if run and new != kind:
-            yield run
-            run = ""
-        run, kind = run + character, new
-    if run:
-        yield run
+        if at > begin and new != kind:
+            yield text[begin:at]
+            begin = at
+        kind = new
+    if text:
+        yield text[begin:]
 
 
 @cache
@@ -346,14 +448,9 @@ def _byte_of() -> dict[str, int]:
     return table
 
 
-def _controls(tokenizer: Any) -> set[str]:
-    """Control tokens. Not the padding token, which may be an ordinary "!"."""
-    return {str(tokenizer.bos_token), str(tokenizer.eos_token), str(tokenizer.unk_token)}
-
-
-def _bytes(token: str, tokenizer: Any) -> bytes | None:
+def _bytes(token: str, vocabulary: _Vocabulary) -> bytes | None:
     """The bytes of a token; None for control and added tokens and what is not byte-level."""
-    if token in _controls(tokenizer) or (len(token) > 1 and token in tokenizer.get_added_vocab()):
+    if token in vocabulary.controls or token in vocabulary.learnt:
         return None
     table = _byte_of()
     inside = token.removesuffix(_END_OF_WORD)
@@ -362,21 +459,21 @@ def _bytes(token: str, tokenizer: Any) -> bytes | None:
     return bytes(table[character] for character in inside)
 
 
-def _text(token: str, tokenizer: Any) -> str:
+def _text(token: str, vocabulary: _Vocabulary) -> str:
     """A token as a person reads it, with a space after the end of a word."""
-    inside = _bytes(token, tokenizer)
+    inside = _bytes(token, vocabulary)
     if inside is None:
-        text = "<unk>" if token in _controls(tokenizer) else token
+        text = "<unk>" if token in vocabulary.controls else token
     else:
         text = inside.decode("utf-8", "backslashreplace")
     return text.removesuffix(_END_OF_WORD) + " " * token.endswith(_END_OF_WORD)
 
 
 def _warn_emphasis(prompt: str) -> None:
-    emphasised = [match.group() for match in _EMPHASIS.finditer(prompt)]
+    emphasised = [match.group() for match in islice(_EMPHASIS.finditer(prompt), _NAMED)]
     if not emphasised:
         return
-    texts = ", ".join(map(repr, emphasised))
+    texts = ", ".join(repr(_shortened(text)) for text in emphasised)
     marks = [m for text in emphasised for m in re.findall(r"[\d.]+|[^\w\s]", text)]
     warn_user(
         f"Stable Diffusion reads emphasis marks literally: in {texts} the "
@@ -388,11 +485,12 @@ def _warn_emphasis(prompt: str) -> None:
 
 def _warn_unknown(
     tokenizer: Any,
+    controls: Collection[str],
     prompt: str,
     pieces: list[tuple[str, tuple[int, ...]]],
     tokens: list[str],
 ) -> None:
-    specials = sorted(mark for mark in _controls(tokenizer) if mark in prompt)
+    specials = sorted(mark for mark in controls if mark in prompt)
     if specials:
         warn_user(
             f"{', '.join(map(repr, specials))} in the prompt is a control mark of the tokenizer, "

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hdpainter_nb.select import Word, matches, word_positions
+from hdpainter_nb.select import Word, as_spelt, matches, word_positions
 
 __all__ = ["CrossMaps", "Float", "LevelMaps", "Pending", "QueryKeys"]
 
@@ -146,8 +146,8 @@ class CrossMaps:
     >>> record.cross.layers(16)       # {layer: (tokens, h, w)}, or (heads, tokens, h, w) per head
     >>> record.cross.map("star", layer="up_blocks.1...", head=3)
 
-    A word that stands twice in the prompt gives the mean of both. Looking is exact: no word
-    is lower-cased or stemmed beyond the tokenizer's own lower-casing.
+    A word that stands twice in the prompt gives the mean of both. Capitals do not
+    count, since CLIP reads none; nothing is stemmed.
 
     Attributes:
         words, tokens: those of the prompt; tokens from start-of-text to end-of-text.
@@ -179,7 +179,10 @@ class CrossMaps:
         return dict(self.maps.layers[level])
 
     def __contains__(self, word: object) -> bool:
-        return any(w.text == word and {*w.tokens} <= {*self.positions} for w in self.words)
+        if not isinstance(word, str):
+            return False
+        text = as_spelt(word, (w.text for w in self.words))
+        return any(w.text == text and {*w.tokens} <= {*self.positions} for w in self.words)
 
     def __getitem__(self, key: str | int | tuple[str | int, int]) -> Float:
         which, level = key if isinstance(key, tuple) else (key, None)

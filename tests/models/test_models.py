@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hdpainter_nb.errors import HDPainterWarning, ModelError, PromptWarning
+from hdpainter_nb.errors import HDPainterWarning, ModelError, PromptWarning, SettingsError
 from hdpainter_nb.job import Job
 from hdpainter_nb.method import masks
 from hdpainter_nb.models import vae
@@ -447,3 +447,40 @@ def test_repr(model: Model) -> None:
     model.name, name = "<i>", model.name
     assert "<i>" not in model._repr_html_()
     model.name = name
+
+
+def test_words_are_asked_for_as_the_prompt_has_them(model: Model, job: Job) -> None:
+    """In every place where a word is named; CLIP itself reads small letters."""
+    from hdpainter_nb import views
+    from hdpainter_nb.capture.capture import Capture
+    from hdpainter_nb.edits.builtin import ReplaceWord, ScaleWord
+    from hdpainter_nb.sampling.sampler import Sampler
+
+    plain = {"positive_suffix": "", "negative_prompt": ""}
+    spoken = Job(job.image, job.mask, "A Red Star", steps=2, seed=1, **plain)
+    sampler = Sampler(model, spoken, Capture.standard(tokens=["Star", "RED"]))
+    record = sampler.step()
+    assert "Star" in record.cross
+    assert "Stars" not in record.cross
+    assert np.array_equal(record.cross["Star"], record.cross["star"])
+    assert np.array_equal(record.cross.map("RED", level=8), record.cross["red", 8])
+    asked = sampler.attention(record)
+    assert np.array_equal(asked.word("STAR"), asked.word("star"))
+    views.heatmaps(record, words=["Star"])
+    sampler.trace.screen("Star")
+    sampler.restart()
+    for edit in (ScaleWord("Star", 0.5), ReplaceWord("Red", by="Star")):
+        sampler.branch(edit=edit).step()
+
+
+def test_long_prompts_are_refused_before_anything_runs(model: Model, job: Job) -> None:
+    from hdpainter_nb.sampling.sampler import Sampler
+
+    long = "s" * 100_000
+    for prompt, more in (
+        (long, {}),
+        ("star", {"positive_suffix": long}),
+        ("star", {"negative_prompt": long}),
+    ):
+        with pytest.raises(SettingsError, match="has 100000 characters, and may have 10000"):
+            Sampler(model, Job(job.image, job.mask, prompt, steps=1, **more))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from pathlib import Path
 
@@ -11,8 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hdpainter_nb.errors import HDPainterWarning, PromptWarning, SettingsError
-from hdpainter_nb.models.prompt import _byte_of, compose, nothing_to_match, read_prompt
-from hdpainter_nb.select import Word
+from hdpainter_nb.models.prompt import (
+    _byte_of,
+    check_length,
+    compose,
+    nothing_to_match,
+    read_prompt,
+)
+from hdpainter_nb.select import Word, choose_tokens, word_positions
 from support.builders_tokenizer import make_tokenizer
 
 WORDS = ["a", "red", "star", "full", "hd", "quality", "dog", "shirt"]
@@ -30,6 +37,13 @@ def tokenizer(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def short(tmp_path_factory):
     return make_tokenizer(tmp_path_factory.mktemp("short"), WORDS, max_length=8)
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    made = make_tokenizer(tmp_path_factory.mktemp("learnt"), WORDS)
+    made.add_tokens(["<cat>"])
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -322,6 +336,76 @@ def test_a_learnt_token_is_one_word(tmp_path):
     read = read_prompt(learnt, "a <cat-toy> star")
     assert spelt(read) == {"a": (1,), "<cat-toy>": (2,), "star": (3,), "<eot>": (4,)}
     assert read.tokens[2] == "<cat-toy>"
+
+
+@pytest.mark.parametrize("kind", SCHEDULERS)
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("a <cat>, star", ["a", "<cat>", ",", "star"]),
+        ("(<cat>)", ["(", "<cat>", ")"]),
+        ("<cat>'s shirt.", ["<cat>", "'", "s", "shirt", "."]),
+        ("red<cat><dog>star", ["red", "<cat>", "<dog>", "star"]),
+        ("a <dog> <dog>_1 <dog>_2, red", ["a", "<dog>", ",", "red"]),
+        ("<dog> <dog>_1 <dog>_2 <dog> <dog>_1 <dog>_2", ["<dog>", "<dog>"]),
+        ("<dog>_1 star <dog> star", ["<dog>_1", "star", "<dog>", "star"]),
+    ],
+)
+def test_a_learnt_token_stands_by_itself(tmp_path, kind, prompt, words):
+    """Whatever touches it; and one of several vectors, which diffusers writes out, is one word."""
+    learnt = make_tokenizer(tmp_path, WORDS, kind=kind)
+    learnt.add_tokens(["<cat>", "<dog>", "<dog>_1", "<dog>_2"])
+    read = read_prompt(learnt, prompt)
+    assert [word.text for word in read.words] == [*words, "<eot>"]
+    places = [place for word in read.words for place in word.tokens]
+    assert places == [*range(1, len(read.ids))]  # every token belongs to one word, in order
+    for word in read.words:
+        if word.text == "<dog>" and "_1 <dog>_2" in prompt:
+            first = word.tokens[0]
+            assert read.tokens[first : first + 3] == ("<dog>", "<dog>_1", "<dog>_2")
+
+
+def test_words_are_found_however_they_are_written(tokenizer):
+    read = read_prompt(tokenizer, "A Red STAR, gro\u0308\u00dfer")
+    for asked in ("star", "Star", "STAR"):
+        assert word_positions(asked, read.words) == (3,)
+        assert choose_tokens((asked, "RED"), read.words, len(read.tokens)) == (2, 3)
+    for asked in ("gr\u00f6\u00dfer", "Gro\u0308\u00dfer"):
+        assert word_positions(asked, read.words) == word_positions("gr\u00f6\u00dfer", read.words)
+    with pytest.raises(SettingsError, match="'Sta' is not a word of this prompt; its words are"):
+        word_positions("Sta", read.words)
+
+
+def test_words_that_differ_in_capitals_alone_stay_apart():
+    words = (Word("<Cat>", (1,)), Word("<cat>", (2,)))
+    assert [word_positions(word.text, words) for word in words] == [(1,), (2,)]
+    assert word_positions("<CAT>", words) == (1,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["redstar", "(", "((", "[[a", "{{", "<a:", "a+", "a++b", "(:1", "1", "(: ", "\u7ea2", "<cat>"],
+)
+def test_time_grows_as_the_prompt_does(learnt, text):
+    """Ten times as long takes at most some twenty times as long, where it was a hundred times."""
+
+    def seconds(size: int) -> float:
+        begun = time.process_time()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PromptWarning)
+            read_prompt(learnt, (text * size)[:size])
+        return time.process_time() - begun
+
+    assert seconds(10_000) < 20 * max(seconds(1_000), 0.02)
+
+
+def test_prompts_that_no_encoder_could_take_in_are_refused():
+    check_length("star " * 2_000)
+    check_length("s" * 1_000)
+    with pytest.raises(SettingsError, match="prompt has 10001 characters, and may have 10000"):
+        check_length("a" * 10_001)
+    with pytest.raises(SettingsError, match="suffix has a word of 1001 characters without a spac"):
+        check_length("a " + "s" * 1_001, "suffix")
 
 
 def test_joined_by_nothing(tokenizer):

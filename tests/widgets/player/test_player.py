@@ -198,7 +198,7 @@ def test_a_missing_gradient_is_explained(player: Player) -> None:
 
 def test_words_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HDPAINTER_SYNC", "1")
-    player = Player(SyntheticSampler(3), words=["star", "<eot>"], level=8)
+    player = Player(SyntheticSampler(3), words=["Star", "<eot>"], level=8)
     player.step()
     assert [c.description for c in player.controls.words.children if c.value] == ["star", "<eot>"]
     assert player.controls.level.value == 8

@@ -120,7 +120,12 @@ def test_words_must_be_in_the_prompt(trace: Trace) -> None:
         HeatmapViewer(trace, words=["moon"])
     with pytest.raises(ValueError, match=r"must be a list of words: \['star'\]"):
         HeatmapViewer(trace, words="star")
-    assert HeatmapViewer(trace, words=["star"]).words == ["star"]
+    viewer = HeatmapViewer(trace, words=["star"])
+    assert viewer.words == ["star"]
+    viewer.words = ["STAR", "Red", "moon"]  # as the page finds them
+    assert viewer.words == ["star", "red", "moon"]
+    assert HeatmapViewer(trace, words=["Star"]).words == ["star"]
+    assert Compare(trace, words=["Star"]).words == ["star"]
 
 
 @pytest.mark.parametrize(

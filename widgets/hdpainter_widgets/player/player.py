@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from hdpainter_nb import views
+from hdpainter_nb.select import as_spelt
 from hdpainter_widgets import pictures
 from hdpainter_widgets.notebook import NotebookWidget, OwnChanges, close_all
 from hdpainter_widgets.player import frames
@@ -61,12 +62,12 @@ class Player(NotebookWidget, w.VBox):
         decode: bool = True,
         runner: BaseRunner | None = None,
     ) -> None:
-        sources.check_words(sampler, words or ())
+        wanted = sources.check_words(sampler, words or ())
         self.runner = runner_for(sampler) if runner is None else runner
         self._own_runner = runner is None
         self.decoding = DecodeEachStep(self.runner, self._remember)
         self._looks = Looks(level=level)
-        self._wanted = words
+        self._wanted = wanted
         self._shown: Any = None  # the record on display
         self._following = True  # whether the display moves on with new records
         self._moving = OwnChanges()  # while the controls are moved from here
@@ -239,7 +240,8 @@ class Player(NotebookWidget, w.VBox):
     def _fill(self, words: list[str], job: Any) -> None:
         if words:
             still = [word for word in self._looks.words if word in words]
-            chosen = still or self._wanted or sources.telling(words)
+            wanted = [as_spelt(word, words) or word for word in self._wanted]
+            chosen = still or wanted or sources.telling(words)
             self.controls.offer(words, chosen, self._on_looks)
         self.controls.painta.value = job.settings.painta
         self.controls.rasg.value = job.settings.rasg

@@ -19,6 +19,7 @@ from hdpainter_widgets.viewers.sources import (
     chosen_words,
     kept_words,
     number_of,
+    spelt_words,
     trace_of,
 )
 
@@ -101,6 +102,10 @@ class Compare(TraceWidget):
             colormap=colormap,
             opacity=opacity,
         )
+
+    @t.validate("words")
+    def _valid_words(self, proposal: Any) -> list[str]:
+        return spelt_words(proposal["value"], self.trace, self.branches[0])
 
     def _adopt(self, sampler: Any) -> None:
         """A first branch beside the only one so far is what one wants to compare with."""

@@ -16,7 +16,13 @@ from hdpainter_widgets.pictures import blank, picture_of
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.viewers.base import BranchWidget
 from hdpainter_widgets.viewers.region_attention import Question, Regions, answer
-from hdpainter_widgets.viewers.sources import chosen_words, first_branch, kept_words, trace_of
+from hdpainter_widgets.viewers.sources import (
+    chosen_words,
+    first_branch,
+    kept_words,
+    spelt_words,
+    trace_of,
+)
 
 __all__ = ["HeatmapViewer"]
 
@@ -113,6 +119,10 @@ class HeatmapViewer(BranchWidget):
             follow=follow,
         )
         self._regions = Regions(self._lines)
+
+    @t.validate("words")
+    def _valid_words(self, proposal: Any) -> list[str]:
+        return spelt_words(proposal["value"], self.trace, self.branch)
 
     def _follows(self) -> bool:
         return bool(self.follow)

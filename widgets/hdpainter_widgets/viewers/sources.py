@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hdpainter_nb.select import Word, check_word
+from hdpainter_nb.select import Word, as_spelt, check_word
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_widgets.runner.base import BaseRunner
 
@@ -16,6 +16,7 @@ __all__ = [
     "first_branch",
     "kept_words",
     "number_of",
+    "spelt_words",
     "telling",
     "trace_of",
     "words_of",
@@ -75,14 +76,20 @@ def chosen_words(trace: Trace, branch: int, words: Sequence[str] | None) -> list
         return telling(of_prompt)
     if isinstance(words, str):
         raise ValueError(f"words must be a list of words: [{words!r}].")
-    _refuse_others(words, of_prompt)
-    return list(words)
+    return _spelt(words, of_prompt)
 
 
 def kept_words(words: Sequence[str], trace: Trace, branch: int) -> list[str]:
     """Those of the words that another prompt has too, or its telling ones."""
     of_prompt = _words_of_branch(trace, branch)
-    return [word for word in words if word in of_prompt] or telling(of_prompt)
+    spelt = (as_spelt(word, of_prompt) for word in words)
+    return list(dict.fromkeys(word for word in spelt if word is not None)) or telling(of_prompt)
+
+
+def spelt_words(words: Sequence[str], trace: Trace, branch: int) -> list[str]:
+    """Words as a branch's prompt has them; what it does not have stays as it is."""
+    of_prompt = _words_of_branch(trace, branch)
+    return list(dict.fromkeys(as_spelt(word, of_prompt) or word for word in words))
 
 
 def words_of(sampler: Any) -> list[str]:
@@ -93,9 +100,13 @@ def words_of(sampler: Any) -> list[str]:
     return _each_once(words)
 
 
-def check_words(sampler: Any, words: Sequence[str]) -> None:
-    """Raise `ValueError` where one of the words is known not to be in the prompt."""
-    _refuse_others(words, words_of(sampler))
+def check_words(sampler: Any, words: Sequence[str]) -> list[str]:
+    """Words as the prompt's tokenizer spells them.
+
+    Raises:
+        ValueError: one of them is known not to be in the prompt.
+    """
+    return _spelt(words, words_of(sampler))
 
 
 _STOP_WORDS = {"a", "an", "the", "of", "on", "in", "and", "with", "at", "to"}
@@ -117,7 +128,10 @@ def _each_once(words: Iterable[Word]) -> list[str]:
     return list(dict.fromkeys(word.text for word in words))
 
 
-def _refuse_others(words: Sequence[str], of_prompt: Sequence[str]) -> None:
-    """Raise `ValueError` for a word that the prompt lacks, unless its words are not known yet."""
-    for word in words if of_prompt else ():
-        check_word(word, of_prompt, ValueError)
+def _spelt(words: Sequence[str], of_prompt: Sequence[str]) -> list[str]:
+    """Words as the prompt has them; as they are while its words are not known yet.
+
+    Raises:
+        ValueError: the prompt lacks one.
+    """
+    return [check_word(word, of_prompt, ValueError) for word in words] if of_prompt else [*words]
