@@ -37,7 +37,9 @@ from hdpainter_nb.method import ddim
 from hdpainter_nb.method.masks import covered
 from hdpainter_nb.models import vae
 from hdpainter_nb.models.conditioning import TextConditioning
+from hdpainter_nb.models.noise_level import alpha_before_step, check_scheduler
 from hdpainter_nb.models.prompt import Tokens, private_tokenizer, read_prompt
+from hdpainter_nb.models.schedulers import NoiseLevel
 from hdpainter_nb.sampling import active_edits, predict
 from hdpainter_nb.settings import WatchSettings
 from hdpainter_nb.trace.record import Record
@@ -163,25 +165,24 @@ class WatchedCall:
             edits=active_edits.step_edits(self.edits, cond, self.made, timestep, steps),
         )
 
-    def note(self, look: UNetCall, output: Tensor, timestep: Any, after: Tensor) -> None:
+    def note(self, look: UNetCall, output: Tensor, level: NoiseLevel, after: Tensor) -> None:
         """A step of the scheduler: a record.
 
         Args:
             look: the UNet call before it.
             output: (B, 4, h, w), the guided prediction that the scheduler was given.
-            timestep: that it was given.
-            after: (B, 4, h, w), the latents that it gave back.
+            level: how noisy what the UNet was given is.
+            after: (B, 4, h, w), the latents that the scheduler gave back.
         """
         assert self.branch is not None
         assert self.node is not None
-        scheduler = self.pipe.scheduler
-        alpha, kind = _alpha(scheduler, float(timestep)), scheduler.config.prediction_type
+        alpha, kind = level.alpha, self.pipe.scheduler.config.prediction_type
         x, x0 = look.x.float(), output[self.row][None].float()
         if kind != "sample":
             x0, _ = ddim.x0_and_eps(kind, x0, x, alpha)
         record = Record(
             index=self.made,
-            timestep=round(float(timestep)),
+            timestep=round(level.timestep),
             latents=to_array(x[0]),
             x0_latents=to_array(x0[0]),
             x0_preview=vae.to_rgb(x0, self.preview),
@@ -228,18 +229,6 @@ class WatchedCall:
             scores=capture.scores if SCORE_LEVEL in whole else False,
             queries=capture.queries,
         )
-
-
-def _alpha(scheduler: Any, timestep: float) -> Tensor:
-    """() cumulative alpha of the step that the scheduler has just made.
-
-    Schedulers that work on sigmas, noise over signal, say which one they used; the others go by
-    whole timesteps.
-    """
-    sigmas, after = getattr(scheduler, "sigmas", None), getattr(scheduler, "step_index", None)
-    if isinstance(sigmas, Tensor) and after is not None:
-        return 1 / (1 + sigmas[after - 1].double().cpu() ** 2)
-    return scheduler.alphas_cumprod[round(timestep)].double().cpu()
 
 
 _watched: weakref.WeakSet[Any] = weakref.WeakSet()  # UNets
@@ -344,13 +333,26 @@ class _Watcher:
             self._follow()
             yield
 
-    def _listen(self, owner: Any, name: str, heard: Callable[[Any, Any, Any], None]) -> None:
-        """Hear of each call of a method: its arguments, and its result."""
+    def _listen(
+        self,
+        owner: Any,
+        name: str,
+        heard: Callable[[Any, Any, Any], None],
+        asked: Callable[[Any, Any], None] | None = None,
+    ) -> None:
+        """Hear of each call of a method.
+
+        Args:
+            heard: is told the arguments, and the result.
+            asked: is told the arguments beforehand.
+        """
         original, attributes = getattr(owner, name), vars(owner)
         before = attributes.get(name)
 
         @functools.wraps(original)  # keeps the signature, which pipelines look at
         def listening(*args: Any, **kwargs: Any) -> Any:
+            if asked is not None:
+                asked(args, kwargs)
             result = original(*args, **kwargs)
             heard(args, kwargs, result)
             return result
@@ -370,8 +372,9 @@ class _Watcher:
         """Listen to the scheduler, which may be another one in each call."""
         scheduler = self.pipe.scheduler
         if not any(scheduler is one for one in self._heard):
+            check_scheduler(scheduler)
             self._heard.append(scheduler)
-            self._listen(scheduler, "step", self._stepped)
+            self._listen(scheduler, "step", self._stepped, self._stepping)
 
     def _mine(self) -> bool:
         """Whether it is this pipeline that calls, and not another one with the same parts.
@@ -467,16 +470,24 @@ class _Watcher:
         x = sample[row, : prediction.shape[1]][None].detach()
         calls.look = UNetCall(x, hooks.observations, norm, calls.started)
 
+    def _stepping(self, args: Any, kwargs: Any) -> None:
+        """Before the scheduler's step, when it still stands where the UNet was called."""
+        calls = self._calls
+        calls.level = None
+        if calls.call is None or calls.look is None or not self._mine():
+            return
+        t, device = _argument(args, kwargs, 1, "timestep"), calls.look.x.device
+        calls.level = NoiseLevel(float(t), alpha_before_step(self.pipe.scheduler, t, device))
+
     def _stepped(self, args: Any, kwargs: Any, result: Any) -> None:
         """The scheduler's step: a record."""
         calls = self._calls
-        if calls.call is None or calls.look is None or not self._mine():
+        if calls.call is None or calls.look is None or calls.level is None:
             return
         output = _argument(args, kwargs, 0, "model_output")
-        timestep = _argument(args, kwargs, 1, "timestep")
         with self._writing:
-            calls.call.note(calls.look, output, timestep, result[0])
-        calls.look = None
+            calls.call.note(calls.look, output, calls.level, result[0])
+        calls.look = calls.level = None
 
     def _decoded(self, args: Any, kwargs: Any, result: Any) -> None:
         """The VAE: the picture of the newest step."""
@@ -492,6 +503,7 @@ class _Calls(threading.local):
     def __init__(self) -> None:
         self.call: WatchedCall | None = None
         self.look: UNetCall | None = None  # of which the scheduler's step is still to come
+        self.level: NoiseLevel | None = None  # of the step under way
         self.hooks: AttentionHooks | None = None  # that are in the UNet
         self.turn = ExitStack()  # on the UNet
         self.started = 0.0
@@ -541,8 +553,4 @@ def _check(pipe: Any) -> None:
         raise ModelError(
             f"The VAE of {name} has {factor} pixels per latent position, not {FACTOR}."
         )
-    if getattr(pipe.scheduler, "alphas_cumprod", None) is None:
-        raise ModelError(
-            f"{type(pipe.scheduler).__name__} has no alphas_cumprod, so x0 cannot be told: use "
-            "another scheduler."
-        )
+    check_scheduler(pipe.scheduler)
