@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from hdpainter_nb.errors import HDPainterWarning, PromptWarning, SettingsError
+from hdpainter_nb.errors import HDPainterWarning, ModelError, PromptWarning, SettingsError
 from hdpainter_nb.select import Word
 from hdpainter_nb.settings import BaseSettings, Joining
 from hdpainter_nb.utils.check import one_of
@@ -155,6 +155,9 @@ def embed(
 
     Returns:
         (2, L, d), unconditional first; and the whole prompt in a vector, (2, d'), for SDXL.
+
+    Raises:
+        ModelError: they are not finite.
     """
     with quiet_logging():
         cond, uncond, *pooled = pipeline.encode_prompt(
@@ -165,7 +168,15 @@ def embed(
             negative_prompt=text.negative,
         )
     context = torch.cat([uncond, cond]).to(dtype)
-    return context, torch.cat(pooled[::-1]).to(context) if pooled else None
+    vector = torch.cat(pooled[::-1]).to(context) if pooled else None
+    total = sum(x.float().sum() for x in (context, vector) if x is not None)
+    if not bool(torch.as_tensor(total).isfinite()):
+        raise ModelError(
+            "The text encoder's embeddings of the prompt are not finite in "
+            f"{str(context.dtype).removeprefix('torch.')}: it overflows, or its weights are "
+            "damaged; load the model with dtype='float32', or again."
+        )
+    return context, vector
 
 
 def compose(

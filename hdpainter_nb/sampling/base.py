@@ -66,6 +66,7 @@ class BaseSampler:
         cond, state = self._prepare(model, job)
         trace = self._trace(model, job, cond)
         stepper = self._stepper(trace, model, cond, job.settings, capture)
+        stepper.check_start(state.index)
         root = _root(trace, state)
         branch = trace.open_branch(job.prompt, job.settings, start=root, parent=None)
         self._begin(stepper, Cursor(trace, branch, [root]), job=job, states={root.id: state})
@@ -82,6 +83,7 @@ class BaseSampler:
         """A sampler on conditions made elsewhere, without image, text or VAE."""
         trace = Trace(words=cond.words, tokens=cond.tokens, model=model.name)
         stepper = cls._stepper(trace, model, cond, settings, capture)
+        stepper.check_start(state.index)
         root = _root(trace, state)
         branch = trace.open_branch("", settings, start=root, parent=None)
         return cls._of(stepper, Cursor(trace, branch, [root]), job=None, states={root.id: state})
@@ -108,6 +110,7 @@ class BaseSampler:
             )
         edits = cursor.branch.edits
         stepper = cls._stepper(trace, model, cond, job.settings, capture, edits=edits)
+        stepper.check_start(cursor.index)
         return cls._of(stepper, cursor, job=job, states={})
 
     @classmethod
@@ -296,6 +299,8 @@ class BaseSampler:
             SamplingFinished: no step is left.
             SamplingCancelled: `cancel` was called while the step ran; nothing has moved.
             OutOfMemoryError: the memory does not suffice; nothing has moved.
+            ModelError: something of the step is not finite (the message says what, and where it
+                comes from); nothing has moved.
         """
         self._cancel.clear()
         return self._step()
@@ -448,6 +453,7 @@ class BaseSampler:
         stepper = self._stepper(self.trace, self.model, cond, chosen, capture, edits=edits)
         size = None if job is None else (job.mask.shape[0], job.mask.shape[1])
         active_edits.check(stepper, since=0 if edit is None else self.index, size=size)
+        stepper.check_start(self.index)
 
         path, state = self._cursor.past, self.state
         if fresh is not None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hdpainter_nb import views
 from hdpainter_nb.capture.capture import Capture
-from hdpainter_nb.errors import SamplingCancelled, SamplingFinished, SettingsError
+from hdpainter_nb.errors import HDPainterError, SamplingCancelled, SamplingFinished, SettingsError
 from hdpainter_nb.job import Job
 from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.schedulers import State
@@ -163,6 +163,7 @@ class SamplerBatch:
         Raises:
             SamplingFinished: no step is left.
             SamplingCancelled: `cancel` was called while the step ran; nothing has moved.
+            ModelError: something is not finite in one of them; nothing has moved.
         """
         self._cancel.clear()
         return self._step()
@@ -191,12 +192,18 @@ class SamplerBatch:
         inputs = [s.stepper.inputs(s.state, self._cancel.is_set) for s in group]
         predictions = predict_all(group[0].model.unet, inputs)
         share = (time.perf_counter() - started) / len(group)
-        return [
-            sampler.stepper.finish(
-                dataclasses.replace(given, started=time.perf_counter() - share), prediction
-            )
-            for sampler, given, prediction in zip(group, inputs, predictions, strict=True)
-        ]
+        steps = []
+        for sampler, given, prediction in zip(group, inputs, predictions, strict=True):
+            started = time.perf_counter() - share
+            try:
+                step = sampler.stepper.finish(
+                    dataclasses.replace(given, started=started), prediction
+                )
+            except HDPainterError as error:
+                error.add_note(f"It is the sample of seed {sampler.settings.seed}.")
+                raise
+            steps.append(step)
+        return steps
 
     def run(self, steps: int | None = None, *, progress: bool = False) -> list[Record]:
         """Make `steps` steps, or all that are left, and return every sample's last record.

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from hdpainter_nb.attention.hooks import AttentionHooks, Installation, shared
 from hdpainter_nb.attention.observations import Observations
 from hdpainter_nb.attention.plan import Half, HookPlan
-from hdpainter_nb.errors import HDPainterError
 from hdpainter_nb.method.attention import take
 from hdpainter_nb.method.objectives import objective
 from hdpainter_nb.models.conditioning import Conditioning, TextConditioning, UNetInputs
@@ -176,7 +175,8 @@ def gradients(
 
     S itself is differentiated with respect to the scores in float32. What then travels back through
     the UNet is scaled to a largest entry near 1 by a power of two, so that half precision neither
-    underflows nor rounds; if it overflows, it travels once more, smaller.
+    underflows nor rounds; if it overflows, it travels once more, smaller. What is then not
+    finite is given as it is.
 
     Args:
         leaf: (n, 4, h, w), the x_t that the graph starts from, one row for each sample.
@@ -206,11 +206,8 @@ def gradients(
         scaled = [by_abar * scale for by_abar in by_outputs]
         (grad,) = torch.autograd.grad(outputs, leaf, scaled, retain_graph=scale != scales[-1])
         if dtype == torch.float32 or grad.is_meta or bool(grad.isfinite().all()):
-            return scores, grad / (unit * scale)
-    raise HDPainterError(
-        "The gradient of S is not finite in this precision. Load the model with "
-        "dtype='bfloat16' or 'float32', or use rasg=False."
-    )
+            break
+    return scores, grad / (unit * scale)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

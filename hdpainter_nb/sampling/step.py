@@ -23,12 +23,14 @@ from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.capture.transfer import HostTransfer, to_array
 from hdpainter_nb.edits.edit import Edit, StepEdits
+from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.method import blending, rasg
 from hdpainter_nb.method.ddim import NoiseSchedule
 from hdpainter_nb.method.painta import painta_window
 from hdpainter_nb.models.conditioning import Conditioning, TextConditioning
 from hdpainter_nb.models.schedulers import Guided, Scheduler, State, scheduler_for, to_arrays
 from hdpainter_nb.sampling import active_edits
+from hdpainter_nb.sampling.finite import StepNumbers
 from hdpainter_nb.sampling.predict import Prediction, StepInputs, predict
 from hdpainter_nb.settings import BaseSettings, Settings
 from hdpainter_nb.trace.record import GradStats, Record, gradient_stats
@@ -84,6 +86,7 @@ class BaseStep(Generic[C, S]):
 
         Raises:
             SamplingCancelled: `cancelled` became true while the UNet ran.
+            ModelError: something is not finite; the message says what.
         """
         inputs = self.inputs(state, cancelled)
         return self.finish(inputs, predict(self.model.unet, inputs))
@@ -136,6 +139,58 @@ class BaseStep(Generic[C, S]):
     def finish(self, inputs: StepInputs[C, S], unet: Prediction) -> tuple[State, Record]:
         """From the UNet's prediction at x_t to the next state, and the record of the step."""
         raise NotImplementedError
+
+    def check_start(self, index: int) -> None:
+        """See that every step from `index` on has an x0, before any is made.
+
+        At zero terminal SNR alpha is 0 at the first timestep, and x_t is noise alone. Then v tells
+        x0 (it is -v), but epsilon does not, nor does an epsilon that eq. 6 has changed.
+
+        Raises:
+            SettingsError: it has none.
+        """
+        timesteps, settings = self.scheduler.timesteps, self.settings
+        if index >= len(timesteps) or float(self.scheduler.at(index).alpha) > 0:
+            return
+        vanilla = (
+            getattr(settings, "rasg", False) and getattr(settings, "guidance", "") == "vanilla"
+        )
+        epsilon = self.model.prediction_type == "epsilon"
+        if not (epsilon or vanilla):
+            return
+        who = "the model predicts" if epsilon else "guidance='vanilla' changes"
+        ways = [] if epsilon else ["guidance='rasg'"]
+        if settings.grid != "leading" and getattr(settings, "scheduler", "ddim") == "ddim":
+            ways.append("grid='leading'")
+        ways.append("scheduler='euler_a'" if hasattr(settings, "scheduler") else "another model")
+        raise SettingsError(
+            f"The noise schedule of {self.model.name!r} ends without any signal (zero terminal "
+            f"SNR: alpha is 0 at timestep {round(timesteps[index])}), and {who} the noise, from "
+            f"which x0 cannot be told there: use {' or '.join(ways)}."
+        )
+
+    def check_finite(
+        self, inputs: StepInputs[C, S], unet: Prediction, x0: Tensor, x_prev: Tensor
+    ) -> None:
+        """See that a step's numbers are finite.
+
+        Args:
+            x0, x_prev: (1, 4, h, w), what the step came to.
+
+        Raises:
+            ModelError: they are not; the message says which is not first.
+        """
+        index, total = inputs.state.index, len(self.scheduler.timesteps)
+        numbers = StepNumbers(
+            latents=inputs.x,
+            conditioning=inputs.conditioning,
+            networks=[self.model.unet, *inputs.conditioning.networks],
+            predictions={"unconditional prediction": unet.uncond, "prediction": unet.cond},
+            gradient=unet.grad,
+            x0=x0,
+            after=x_prev,
+        )
+        numbers.check(f"step {index} of {total}, timestep {round(inputs.level.timestep)}")
 
     @property
     def timesteps(self) -> list[int]:
@@ -223,6 +278,7 @@ class InpaintStep(BaseStep[Conditioning, Settings]):
 
         stepped = self.scheduler.step(inputs.state, guided, noise)  # eq. 3
         x0, x_prev = self._keep_known(inputs, guided.x0, stepped.latents)
+        self.check_finite(inputs, unet, x0, x_prev)
 
         further = {"grad": self._gradient(unet.grad), "memory": to_arrays(stepped.memory)}
         record = self.record(inputs, unet, x0, stepped.sigma, **further)

@@ -41,6 +41,7 @@ from hdpainter_nb.models.noise_level import alpha_before_step, check_scheduler
 from hdpainter_nb.models.prompt import Tokens, private_tokenizer, read_prompt
 from hdpainter_nb.models.schedulers import NoiseLevel
 from hdpainter_nb.sampling import active_edits, predict
+from hdpainter_nb.sampling.finite import StepNumbers, are_finite
 from hdpainter_nb.settings import WatchSettings
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.trace import Trace
@@ -86,17 +87,20 @@ class WatchedCall:
     node: Node | None = None
     made: int = 0  # steps
 
-    def begin(self, row: Tensor, context: Tensor) -> None:
+    def begin(self, row: Tensor, timestep: Any, context: Tensor) -> None:
         """Open the branch: now the size and everything else is known.
 
         Args:
             row: (channels, h, w), what the UNet is given for the watched picture.
+            timestep: that the UNet is given.
             context: (B, L, d).
 
         Raises:
             SettingsError: the capture or an edit names what is not there.
+            ModelError: there is no x0 to tell at zero terminal SNR.
         """
         pipe, trace = self.pipe, self.trace
+        self._check_start(timestep, row.device)
         tokens = self._read(context)
         height, width = row.shape[-2:]
         size = (FACTOR * height, FACTOR * width)
@@ -177,9 +181,18 @@ class WatchedCall:
         assert self.branch is not None
         assert self.node is not None
         alpha, kind = level.alpha, self.pipe.scheduler.config.prediction_type
-        x, x0 = look.x.float(), output[self.row][None].float()
-        if kind != "sample":
-            x0, _ = ddim.x0_and_eps(kind, x0, x, alpha)
+        x, predicted = look.x.float(), output[self.row][None].float()
+        x0 = predicted if kind == "sample" else ddim.x0_and_eps(kind, predicted, x, alpha)[0]
+        numbers = StepNumbers(
+            latents=x,
+            conditioning=self.conditioning,
+            networks=[self.pipe.unet],
+            predictions={"prediction": predicted},
+            x0=x0,
+            after=after[self.row],
+        )
+        total = self.branch.settings.steps
+        numbers.check(f"step {self.made} of {total}, timestep {round(level.timestep)}")
         record = Record(
             index=self.made,
             timestep=round(level.timestep),
@@ -200,11 +213,40 @@ class WatchedCall:
         self.made += 1
 
     def picture(self, images: Tensor) -> None:
-        """Decoded pictures (B, 3, H, W), -1 .. 1: that of the newest step."""
+        """Decoded pictures (B, 3, H, W), -1 .. 1: that of the newest step.
+
+        Raises:
+            ModelError: it is not finite.
+        """
         if self.node is not None and self.made:
+            if not are_finite([images[self.row]]):
+                precision = str(images.dtype).removeprefix("torch.")
+                raise ModelError(
+                    f"The picture that the VAE made of step {self.made - 1} is not finite in "
+                    f"{precision}: load the VAE in float32, or one made for half precision. The "
+                    "steps are kept."
+                )
             levels = (images[self.row].detach().float() / 2 + 0.5).clamp(0, 1) * 255
             array = to_array(levels.permute(1, 2, 0)).round().astype(np.uint8)
             self.trace.pictures[self.node.id] = array
+
+    def _check_start(self, timestep: Any, device: torch.device) -> None:
+        """See that the first step has an x0: at an alpha of 0, epsilon does not tell it.
+
+        Raises:
+            ModelError: it has none.
+        """
+        scheduler = self.pipe.scheduler
+        if scheduler.config.get("prediction_type", "epsilon") != "epsilon":
+            return
+        if float(alpha_before_step(scheduler, timestep, device)) == 0:
+            raise ModelError(
+                f"{type(self.pipe).__name__} begins without any signal (zero terminal SNR: alpha "
+                f"is 0 at timestep {round(float(timestep))}), and its model predicts the noise, "
+                "from which x0 cannot be told there: give its scheduler "
+                "timestep_spacing='leading' or rescale_betas_zero_snr=False, or use "
+                "EulerDiscreteScheduler."
+            )
 
     def _read(self, context: Tensor) -> Tokens:
         """The words of the prompt; without one, positions only."""
@@ -272,7 +314,8 @@ def watch(
 
     Raises:
         ModelError: the pipeline has no UNet, or one of another kind, or another batch than the
-            unconditional half before the conditional one.
+            unconditional half before the conditional one; its scheduler cannot say how noisy the
+            UNet's input is; something is not finite in a step or in the picture.
         SettingsError: it is being watched already; the capture or an edit names what is not there.
     """
     watcher, unet = _Watcher(pipe, capture or Capture.standard(), sample, prompt, edit), pipe.unet
@@ -444,7 +487,7 @@ class _Watcher:
         try:
             if call.branch is None:
                 with self._writing:
-                    call.begin(sample[call.row - call.count], context)
+                    call.begin(sample[call.row - call.count], t, context)
             calls.started = time.perf_counter()
             calls.hooks = AttentionHooks(unet, call.plan(round(float(t))))
             calls.hooks.inject()

@@ -44,12 +44,14 @@ class UpscaleStep(BaseStep[UpscaleConditioning, UpscaleSettings]):
         output = unet.guided(self.guidance_scale)
         guided = Guided.of(output, inputs.x, inputs.level, model.prediction_type)
 
-        x0, unblended = guided.x0, None
+        x0 = guided.x0
         if self.settings.blend:
             mask = conditioning.soft if self.settings.soft else conditioning.hard
-            x0, unblended = blend_known(x0, conditioning.known, mask), to_array(x0[0])  # eq. 10
+            x0 = blend_known(x0, conditioning.known, mask)  # eq. 10
 
         blended = dataclasses.replace(guided, x0=x0)
         stepped = self.scheduler.step(inputs.state, blended, None)  # eq. 4
+        self.check_finite(inputs, unet, x0, stepped.latents)
+        unblended = to_array(guided.x0[0]) if self.settings.blend else None
         record = self.record(inputs, unet, x0, stepped.sigma, x0_unblended=unblended)
         return stepped.state(inputs.state.index + 1, stepped.latents, x0), record

@@ -11,7 +11,6 @@ import torch
 from hdpainter_nb import Capture
 from hdpainter_nb.attention.hooks import AttentionHooks
 from hdpainter_nb.attention.plan import HookPlan
-from hdpainter_nb.errors import HDPainterError
 from hdpainter_nb.method import objectives, rasg
 from hdpainter_nb.models.conditioning import Conditioning
 from hdpainter_nb.sampling import predict
@@ -162,5 +161,4 @@ def test_a_gradient_too_large_travels_once_more_smaller(
     assert tried == [False], "the graph is let go as it is walked"
     at = 9
     for dtype in HALVES:
-        with pytest.raises(HDPainterError, match="is not finite in this precision"):
-            standard(unet, cond, dtype)
+        assert not standard(unet, cond, dtype).isfinite().all()  # the step says so
