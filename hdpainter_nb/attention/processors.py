@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ from hdpainter_nb.edits.edit import Point
 from hdpainter_nb.errors import SamplingCancelled
 from hdpainter_nb.method.attention import mean_scores, probabilities
 from hdpainter_nb.method.painta import c_scores, key_scale, mean_similarity, painta_attention
+from hdpainter_nb.utils.swapped_weights import affine_of
 
 __all__ = [
     "HookContext",
@@ -33,20 +34,7 @@ __all__ = [
     "SharedAttention",
     "rows_of",
     "unhooked",
-    "weight_of",
 ]
-
-
-def weight_of(module: torch.nn.Module, name: str) -> torch.Tensor:
-    """A weight that is read without calling its module, fetched where it is offloaded."""
-    weight = cast(torch.Tensor, getattr(module, name))
-    hook: Any = getattr(module, "_hf_hook", None)
-    if not weight.is_meta or hook is None:
-        return weight
-    for one in getattr(hook, "hooks", (hook,)):
-        if getattr(one, "weights_map", None) is not None:
-            return cast(torch.Tensor, one.weights_map[name]).to(one.execution_device, weight.dtype)
-    return weight
 
 
 @dataclass(eq=False)
@@ -295,8 +283,8 @@ class HookedSelfAttention(HookedAttention):
             assert self._x is not None
             x = self._x
         else:  # the community pipeline's attempt to undo norm1 (switch 11)
-            weight, bias = (weight_of(block.norm1, name) for name in ("weight", "bias"))
-            x = (normed + bias) * weight
+            weight, bias = affine_of(block.norm1, normed)
+            x = ((normed + bias) * weight).to(normed.dtype)  # norms may be kept in float32
         q = heads(cross, cross.to_q(block.norm2(x[-1:] + y[-1:])))  # (1, heads, hw, d)
         k = heads(cross, cross.to_k(_text(self._text_states)[-1:]))  # (1, heads, L, d)
         c = c_scores(

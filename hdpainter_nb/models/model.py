@@ -34,8 +34,10 @@ from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.prompt import PromptText, Tokens, embed, private_tokenizer, read_text
 from hdpainter_nb.models.schedulers import PredictionType, State
 from hdpainter_nb.models.vae_memory import Tile, own_tile
+from hdpainter_nb.settings import BaseSettings
 from hdpainter_nb.settings import BaseSettings, PixelRounding
 from hdpainter_nb.utils.checked import checked
+from hdpainter_nb.utils.swapped_weights import cast_unseen
 from hdpainter_nb.utils.turns import Turns
 
 __all__ = ["Model"]
@@ -180,9 +182,16 @@ class Model:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of latents and text embeddings: the UNet's."""
+        """Of latents and text embeddings: the UNet's, or what its weights are cast to when it runs.
+
+        Where hooks that diffusers knows nothing of cast them, it is the text encoder's, which the
+        stock pipeline goes by.
+        """
         dtype: torch.dtype = self.unet.dtype
-        return dtype
+        text: torch.dtype = torch.float32 if self.pipe is None else self.pipe.text_encoder.dtype
+        if text.itemsize > 1 and text != dtype and cast_unseen(self.unet, dtype):
+            return text
+        return torch.float32 if dtype.itemsize == 1 else dtype  # nothing computes in 8 bits
 
     @property
     def native_size(self) -> int:

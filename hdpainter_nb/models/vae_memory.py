@@ -350,8 +350,10 @@ def _in_float32(vae: nn.Module) -> Iterator[None]:
     """The VAE in float32 inside; outside again the same parameters with the same memory.
 
     Offloaded VAEs too: their hooks cast what they bring in to the parameters' dtype, and put other
-    parameters in their place.
+    parameters in their place. Hooks of layerwise casting say themselves what they cast to.
     """
+    casts = [hook for module in vae.modules() if (hook := _casting_hook(module)) is not None]
+    computed = [hook.compute_dtype for hook in casts]
     was: list[tuple[Any, str, Tensor, Tensor]] = [
         (tensors, name, x, x.data)
         for module in vae.modules()
@@ -360,9 +362,19 @@ def _in_float32(vae: nn.Module) -> Iterator[None]:
         if x is not None
     ]
     try:
+        for hook in casts:
+            hook.compute_dtype = torch.float32
         nn.Module.to(vae, torch.float32)  # diffusers' own `to` would warn about precision
         yield
     finally:
+        for hook, dtype in zip(casts, computed, strict=True):
+            hook.compute_dtype = dtype
         for tensors, name, x, data in was:
             x.data = data
             tensors[name] = x
+
+
+def _casting_hook(module: nn.Module) -> Any:
+    """The hook by which diffusers casts a module's weights for as long as it runs; None without."""
+    registry: Any = getattr(module, "_diffusers_hook", None)
+    return None if registry is None else registry.get_hook("layerwise_casting")

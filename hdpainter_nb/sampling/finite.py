@@ -65,14 +65,16 @@ class StepNumbers:
 
     def _prediction_advice(self) -> str:
         """What to do where a prediction is not finite although all that it is made from is."""
-        damaged = _bad_weight(self.networks)
-        if damaged is not None:
+        damaged, away = _bad_weight(self.networks), _away(self.networks)
+        if damaged is not None and not away:
             return (
                 f"a weight of it is not either ({damaged}), so load the model again, without the "
                 "LoRA or the change that made it so"
             )
         if self.latents.dtype == torch.float16:
             return "it overflows in float16, so load the model with dtype='bfloat16' or 'float32'"
+        if away:
+            return "its weights overflow, or are damaged where they are kept; load the model again"
         return (
             "its weights and all that it is given are, so an attention processor, an adapter, a "
             "hook or an edit makes it so"
@@ -115,6 +117,11 @@ def _bad_weight(networks: Iterable[nn.Module]) -> str | None:
             if not weight.is_meta and weight.is_floating_point() and not _is_finite(weight):
                 return name
     return None
+
+
+def _away(networks: Iterable[nn.Module]) -> bool:
+    """Whether weights are in place only while their modules run, so that none can be blamed."""
+    return any("forward" in vars(module) for network in networks for module in network.modules())
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -21,12 +21,15 @@ from torch import Tensor, nn
 from hdpainter_nb.attention.hooks import AttentionHooks, Installation, shared
 from hdpainter_nb.attention.observations import Observations
 from hdpainter_nb.attention.plan import Half, HookPlan
+from hdpainter_nb.errors import HDPainterError, ModelError
 from hdpainter_nb.method.attention import take
 from hdpainter_nb.method.objectives import objective
 from hdpainter_nb.models.conditioning import Conditioning, TextConditioning, UNetInputs
 from hdpainter_nb.models.families import refuse_ip_adapter
 from hdpainter_nb.models.schedulers import NoiseLevel, State
 from hdpainter_nb.settings import BaseSettings, Settings
+from hdpainter_nb.utils.memory import is_shortage
+from hdpainter_nb.utils.swapped_weights import UsedWeights, may_swap
 
 __all__ = ["Frozen", "Prediction", "StepInputs", "call", "gradients", "predict", "predict_all"]
 
@@ -99,7 +102,7 @@ def predict_all(
     grad_mode = torch.is_grad_enabled()
     try:
         with freeze, installation, torch.no_grad():
-            return _predictions(unet, inputs, hooks, installation)
+            return _predictions(unet, inputs, hooks, installation, swaps=freeze.swaps)
     finally:  # again, where an interrupt came in while all was being put back
         installation.eject()
         freeze.thaw()
@@ -111,8 +114,14 @@ def _predictions(
     inputs: Sequence[StepInputs[TextConditioning, BaseSettings]],
     hooks: Sequence[AttentionHooks],
     installation: Installation,
+    *,
+    swaps: bool,
 ) -> list[Prediction]:
-    """What `predict_all` gives, with hooks in place and weights frozen."""
+    """What `predict_all` gives, with hooks in place and weights frozen.
+
+    Args:
+        swaps: whether networks may have other weights after they run than while.
+    """
     first, count = inputs[0], len(inputs)
 
     def run(xs: Sequence[Tensor], half: Half) -> Tensor:
@@ -131,10 +140,13 @@ def _predictions(
         each = zip(uncond, _each(halves[-1], count), observations, strict=True)
         return [Prediction(*one) for one in each]
 
-    with torch.enable_grad():
+    used = UsedWeights() if swaps else nullcontext()
+    with torch.enable_grad(), used:
         leaf = _joined(xs).detach().float().requires_grad_()  # (n, 4, h, w)
         cond = _each(run(_each(leaf.to(xs[0].dtype), count), "cond").detach(), count)
     scores, grad = gradients(leaf, observations, inputs)
+    if isinstance(used, UsedWeights):
+        used.check()
     for one in observations:
         one.end_graph()
     uncond = _each(run(xs, "uncond"), count) if first.guided else [None] * count
@@ -204,10 +216,34 @@ def gradients(
     unit = torch.stack(units).view(-1, 1, 1, 1)
     for scale in scales:
         scaled = [by_abar * scale for by_abar in by_outputs]
-        (grad,) = torch.autograd.grad(outputs, leaf, scaled, retain_graph=scale != scales[-1])
+        grad = _gradient(outputs, leaf, scaled, again=scale != scales[-1])
         if dtype == torch.float32 or grad.is_meta or bool(grad.isfinite().all()):
             break
     return scores, grad / (unit * scale)
+
+
+def _gradient(
+    outputs: Sequence[Tensor], leaf: Tensor, weights: Sequence[Tensor], *, again: bool
+) -> Tensor:
+    """The gradient of the outputs, weighted, with respect to the leaf.
+
+    Args:
+        again: whether the graph is needed once more.
+
+    Raises:
+        ModelError: the UNet lets none through.
+    """
+    try:
+        (grad,) = torch.autograd.grad(outputs, leaf, weights, retain_graph=again)
+    except RuntimeError as error:
+        if is_shortage(error) or isinstance(error, HDPainterError):
+            raise
+        raise ModelError(
+            "The gradient of S does not come back through this UNet: its weights were swapped "
+            "after it ran, or they are quantised in a way that has no gradient. Load plain weights "
+            f"(float32, bfloat16 or float16), or use rasg=False. PyTorch says: {error}"
+        ) from error
+    return grad
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
@@ -223,16 +259,20 @@ def _each(x: Tensor, count: int) -> list[Tensor]:
 class Frozen(AbstractContextManager["Frozen"]):
     """Context manager: no weight of the networks asks for a gradient inside.
 
+    Attributes:
+        swaps: whether a module of theirs may have other weights after it runs than while.
+
     Those that did ask again afterwards. They are found by their place, since the hooks of an
     offloaded network put other parameters there. It is the modules' own dictionaries that are read:
     asking by name takes longer than many a step.
     """
 
     def __init__(self, *networks: nn.Module) -> None:
+        modules = [module for network in networks for module in network.modules()]
+        self.swaps = any(map(may_swap, modules))
         self._learning = [
             (module._parameters, name)
-            for network in networks
-            for module in network.modules()
+            for module in modules
             for name, p in module._parameters.items()
             if p is not None and p.requires_grad
         ]

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hdpainter_nb import Capture, Job, Sampler, UpscaleJob, Upscaler, load, load_upscaler
-from hdpainter_nb.attention.processors import weight_of
 from hdpainter_nb.errors import HDPainterWarning, ModelError, OutOfMemoryError
 from hdpainter_nb.models import vae, vae_memory
 from hdpainter_nb.models.devices import check_offload, offload_mode, place
@@ -37,6 +36,7 @@ from hdpainter_nb.utils.memory import (
     meta_twin,
     weight_bytes,
 )
+from hdpainter_nb.utils.swapped_weights import affine_of
 from support import builders
 
 pytestmark = pytest.mark.diffusers
@@ -428,10 +428,11 @@ def test_a_weight_can_be_read_where_it_is_offloaded() -> None:
     norm = torch.nn.LayerNorm(4)
     torch.nn.init.normal_(norm.weight)
     weight = norm.weight.detach().clone()
-    assert weight_of(norm, "weight") is norm.weight
+    x = torch.randn(1, 2, 4)
+    assert affine_of(norm, x)[0] is norm.weight
     outer = cpu_offload(torch.nn.Sequential(norm), torch.device("cpu"))
     assert outer[0].weight.is_meta
-    assert torch.equal(weight_of(outer[0], "weight"), weight)
+    assert torch.equal(affine_of(outer[0], x)[0], weight)
 
 
 def test_offloading_is_the_pipelines_own(
