@@ -34,7 +34,6 @@ from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.prompt import PromptText, Tokens, embed, private_tokenizer, read_text
 from hdpainter_nb.models.schedulers import PredictionType, State
 from hdpainter_nb.models.vae_memory import Tile, own_tile
-from hdpainter_nb.settings import BaseSettings
 from hdpainter_nb.settings import BaseSettings, PixelRounding
 from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.swapped_weights import cast_unseen
