@@ -18,6 +18,7 @@ from hdpainter_nb.select import Word, matches
 from hdpainter_nb.settings import BaseSettings
 from hdpainter_nb.trace.maps import CrossMaps, LevelMaps, QueryKeys
 from hdpainter_nb.trace.record import Record
+from hdpainter_nb.utils.checked import checked
 
 __all__ = [
     "Attention",
@@ -113,6 +114,7 @@ class Attention:
             settings=record.settings,
         )
 
+    @checked
     def layers(self, level: int = 16) -> list[str]:
         """Names of the layers at a level, in the order in which they run."""
         names = self.own.at(level) or self._cross.at(level)
@@ -122,6 +124,7 @@ class Attention:
 
     # --- self-attention --------------------------------------------------------------------------
 
+    @checked
     def row(
         self,
         x: float,
@@ -158,6 +161,7 @@ class Attention:
         region[row, column] = True
         return self.region(region, level=level, layer=layer, head=head, painta=painta)
 
+    @checked
     def region(
         self,
         region: ArrayLike,
@@ -216,6 +220,7 @@ class Attention:
         keys = {layer: self._cross[layer][1] for layer in self._cross}
         return self._maps(keys, self._words, self._tokens)
 
+    @checked
     def word(
         self,
         which: str | int,
@@ -241,6 +246,7 @@ class Attention:
         mean: Float32 = np.mean(maps, axis=0, dtype=np.float32)
         return mean
 
+    @checked
     def words(self, prompt: str, *, model: TextModel) -> CrossMaps:
         """The words of another prompt, as this step's pixels would attend to them.
 
@@ -346,6 +352,7 @@ def chosen_head(x: NDArray[Any], head: int | None, heads: Sequence[int] | None) 
     return chosen.astype(np.float32)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # not finite ones give NaN, not warnings
 def logits(q: NDArray[Any], k: NDArray[Any]) -> Float32:
     """Q K^T / sqrt(d) in float32: (heads, n, m)."""
     scale = np.float32(q.shape[-1] ** -0.5)
@@ -353,6 +360,7 @@ def logits(q: NDArray[Any], k: NDArray[Any]) -> Float32:
     return product.astype(np.float32, copy=False)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def rescaled(
     a: Float32, c: NDArray[Any], hole: NDArray[np.bool_], rows: NDArray[np.intp]
 ) -> Float32:
@@ -370,6 +378,7 @@ def rescaled(
     return a
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def softmax(x: Float32) -> Float32:
     """Over the last axis, in place."""
     x -= x.max(-1, keepdims=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb.select import Word, as_spelt, matches, word_positions
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["CrossMaps", "Float", "LevelMaps", "Pending", "QueryKeys"]
 
@@ -59,12 +60,11 @@ class LevelMaps(Mapping[int, Float]):
         """As `layers`, but waits for nothing: some may still be on their way."""
         return {level: dict(named) for level, named in self._layers.items()}
 
+    @checked(error=KeyError)
     def __getitem__(self, level: int) -> Float:
         if level not in self._layers:
             raise KeyError(f"no maps at level {level}; captured levels: {list(self._layers)}")
-        stack = np.stack([np.asarray(a, np.float32) for a in self.layers[level].values()])
-        mean: Float = stack.mean(0)
-        return mean
+        return _mean_map(self.layers[level].values())
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._layers)
@@ -114,10 +114,12 @@ class QueryKeys(Mapping[str, tuple[Float, Float]]):
         """As `layers`, but waits for nothing: some may still be on their way."""
         return {level: dict(named) for level, named in self._layers.items()}
 
+    @checked(error=KeyError)
     def at(self, level: int) -> list[str]:
         """Names of the layers at a level."""
         return list(self._layers.get(level, ()))
 
+    @checked(error=KeyError)
     def __getitem__(self, layer: str) -> tuple[Float, Float]:
         for named in self._layers.values():
             if layer in named:
@@ -174,9 +176,17 @@ class CrossMaps:
         """The captured resolutions."""
         return tuple(self.maps)
 
+    @checked(error=KeyError)
     def layers(self, level: int) -> dict[str, Float]:
-        """``{layer name: (tokens, h, w)}``, with a leading heads axis where heads were kept."""
-        return dict(self.maps.layers[level])
+        """``{layer name: (tokens, h, w)}``, with a leading heads axis where heads were kept.
+
+        Raises:
+            KeyError: no such level was kept.
+        """
+        levels = self.maps.layers
+        if level not in levels:
+            raise KeyError(f"no maps at level {level}; captured levels: {list(levels)}")
+        return dict(levels[level])
 
     def __contains__(self, word: object) -> bool:
         if not isinstance(word, str):
@@ -184,10 +194,12 @@ class CrossMaps:
         text = as_spelt(word, (w.text for w in self.words))
         return any(w.text == text and {*w.tokens} <= {*self.positions} for w in self.words)
 
+    @checked(error=KeyError)
     def __getitem__(self, key: str | int | tuple[str | int, int]) -> Float:
         which, level = key if isinstance(key, tuple) else (key, None)
         return self.map(which, level=level)
 
+    @checked(error=KeyError)
     def map(
         self,
         which: str | int,
@@ -216,15 +228,17 @@ class CrossMaps:
         if head is not None:
             if stack.ndim < 4:
                 raise KeyError("heads were not kept apart; capture them with cross='heads'")
-            numbers = range(len(stack)) if self.heads is None else self.heads
+            numbers = range(len(stack)) if self.heads is None else self.heads[: len(stack)]
             if head not in numbers:
                 raise KeyError(f"no head {head}; kept heads: {list(numbers)}")
             stack = stack[numbers.index(head)]
-        elif stack.ndim == 4:
-            stack = stack.mean(0, dtype=np.float32)
-        chosen: Float = stack[places].mean(0, dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if stack.ndim == 4 and head is None:
+                stack = stack.mean(0, dtype=np.float32)
+            chosen: Float = stack[places].mean(0, dtype=np.float32)
         return chosen
 
+    @checked(error=KeyError)
     def places(self, which: str | int) -> list[int]:
         """Where a word's or a token's maps lie on the token axis.
 
@@ -264,14 +278,23 @@ class CrossMaps:
         chosen = fitting[_preferred(fitting)]
         if len(chosen) == 1:
             return chosen[0]
-        mean: Float = np.stack([np.asarray(stack, np.float32) for stack in chosen]).mean(0)
-        return mean
+        return _mean_map(chosen)
 
     def _default_level(self) -> int:
         return _preferred(self.maps)
 
     def __repr__(self) -> str:
         return f"CrossMaps(words={[w.text for w in self.words]}, levels={list(self.levels)})"
+
+
+def _mean_map(maps: Iterable[Float]) -> Float:
+    """The mean over layers; where they have different numbers of heads, of each one's own mean."""
+    stacks = [np.asarray(each, np.float32) for each in maps]
+    with np.errstate(over="ignore", invalid="ignore"):  # of runs gone wrong
+        if len({stack.shape for stack in stacks}) > 1:
+            stacks = [stack.mean(0) if stack.ndim == 4 else stack for stack in stacks]
+        mean: Float = np.stack(stacks).mean(0)
+    return mean
 
 
 def _arrived(value: Value) -> Float:

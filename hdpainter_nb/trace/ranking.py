@@ -8,21 +8,21 @@ over-read: a head that looks at the hole need not be a head that fills it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.method.masks import covered
 from hdpainter_nb.select import matches
 from hdpainter_nb.trace.maps import Float
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.trace.tree import Tree
 from hdpainter_nb.utils import html
-from hdpainter_nb.utils.check import as_tuple, one_of
+from hdpainter_nb.utils.check import as_tuple, between, one_of
+from hdpainter_nb.utils.checked import checked
 
 __all__ = [
     "LOCALISATION",
@@ -111,6 +111,7 @@ class WordRanking:
         """What is sorted by unless told otherwise: ``auc``, or ``concentration`` with no mask."""
         return "auc" if self.masked else "concentration"
 
+    @checked
     def sort(self, by: Metric | None = None, *, ascending: bool = False) -> Self:
         """Sorted by a score, the best first; rows without it come last."""
         name = by or self.best
@@ -119,8 +120,10 @@ class WordRanking:
         order = np.argsort(values if ascending else -values, kind="stable")  # NaN goes last
         return self._with(self.rows[i] for i in order)
 
+    @checked
     def top(self, count: int = 10, by: Metric | None = None) -> Self:
         """The best by a score."""
+        between("count", count, 0, 2**31, integer=True)
         return self._with(self.sort(by).rows[:count])
 
     def where(self, **chosen: Any) -> Self:
@@ -135,6 +138,7 @@ class WordRanking:
         rows = list(self.rows)
         for name, wanted in chosen.items():
             self._apart(name)
+            wanted = _wanted(**{name: wanted})[name]
             values = dict.fromkeys(getattr(row, name) for row in rows)
             rows = [row for row in rows if _fits(name, getattr(row, name), wanted)]
             if not rows:
@@ -142,6 +146,7 @@ class WordRanking:
                 raise SettingsError(f"No row has {name}={wanted!r}. There are{listed or ' none'}")
         return self._with(rows)
 
+    @checked
     def per(self, *names: Key) -> Self:
         """Means over everything but the keys that are named: ``per("layer", "head")``.
 
@@ -160,6 +165,7 @@ class WordRanking:
             means.append(RankedMap(**keys, **scores))
         return self._with(means)
 
+    @checked
     def map(self, row: RankedMap) -> Float:
         """The map (h, w) that a row speaks of, or the mean of its maps at the highest resolution.
 
@@ -175,9 +181,11 @@ class WordRanking:
                 if at != level or row.layer not in (None, name):
                     continue
                 chosen += [m for h, m in zip(heads, maps, strict=True) if row.head in (None, h)]
-        mean: Float = np.mean(chosen, axis=0, dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean: Float = np.mean(chosen, axis=0, dtype=np.float32)
         return mean
 
+    @checked
     def record(self, row: RankedMap) -> Record:
         """The record of a row's step, or the last one."""
         return next((r for r in self.records if r.index == row.step), self.records[-1])
@@ -214,7 +222,14 @@ class WordRanking:
     def __iter__(self) -> Iterator[RankedMap]:
         return iter(self.rows)
 
-    def __getitem__(self, index: int) -> RankedMap:
+    @overload
+    def __getitem__(self, index: int) -> RankedMap: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[RankedMap, ...]: ...
+    @checked
+    def __getitem__(self, index: int | slice) -> RankedMap | tuple[RankedMap, ...]:
+        if isinstance(index, int) and not -len(self) <= index < len(self):
+            raise IndexError(f"There is no row {index}; there are {len(self)}.")
         return self.rows[index]
 
     def __repr__(self) -> str:
@@ -233,6 +248,7 @@ class WordRanking:
         return html.table(rows) + rest
 
 
+@checked
 def screen(trace: Tree, word: str | int, branch: int | str = 0) -> WordRanking:
     """Score every map of a word that was kept.
 
@@ -287,13 +303,15 @@ def concentration(maps: Float) -> Float:
         maps: (n, hw), not negative.
 
     Returns:
-        (n,), 0 for an even or empty map, 1 for a single position.
+        (n,), 0 for an even or empty map, 1 for a single position; NaN where not all is finite.
     """
+    sound = np.isfinite(maps).all(1)
+    maps = np.where(sound[:, None], maps, 0)
     total = maps.sum(1, keepdims=True, dtype=np.float64)
     p = maps / np.where(total > 0, total, 1.0)
     entropy = -(p * np.log(np.where(p > 0, p, 1.0))).sum(1)
     share = 1 - entropy / np.log(max(maps.shape[1], 2))
-    scores: Float = np.where(total[:, 0] > 0, share, 0.0)
+    scores: Float = np.where(sound, np.where(total[:, 0] > 0, share, 0.0), np.nan)
     return scores
 
 
@@ -308,12 +326,15 @@ def localisation(maps: Float, mask: NDArray[np.bool_] | None) -> dict[str, Float
         mask: (hw,); None, or all of one kind, gives NaN.
 
     Returns:
-        ``inside``, ``iou``, ``auc`` and ``pointing``, each (n,); as in `RankedMap`.
+        ``inside``, ``iou``, ``auc`` and ``pointing``, each (n,); as in `RankedMap`. NaN for a map
+        in which not all is finite.
     """
     count, size = maps.shape
     masked = 0 if mask is None else int(mask.sum())
     if mask is None or not 0 < masked < size:
         return {name: np.full(count, np.nan) for name in LOCALISATION}
+    sound = np.isfinite(maps).all(1)
+    maps = np.where(sound[:, None], maps, 0)
     order = np.argsort(-maps, axis=1, kind="stable")
     values = np.take_along_axis(maps, order, 1)
     ends = np.ones((count, size), np.bool_)  # where a run of equal values ends
@@ -325,12 +346,13 @@ def localisation(maps: Float, mask: NDArray[np.bool_] | None) -> dict[str, Float
     true = np.pad(hits / masked, ((0, 0), (1, 0)))
     false = np.pad(misses / (size - masked), ((0, 0), (1, 0)))
     total = maps.sum(1, dtype=np.float64)
-    return {
+    scores = {
         "inside": maps[:, mask].sum(1, dtype=np.float64) / np.where(total > 0, total, np.nan),
         "iou": (hits / (masked + misses)).max(1),
         "auc": (np.diff(false, axis=1) * (true[:, 1:] + true[:, :-1]) / 2).sum(1),
         "pointing": hits[:, 0] / (end[:, 0] + 1),
     }
+    return {name: np.where(sound, values, np.nan) for name, values in scores.items()}
 
 
 def mask_at_level(
@@ -346,13 +368,20 @@ def mask_at_level(
     whole[part] = True
     cells = (frame[0] // level, frame[1] // level)
     inside = (slice(cells[0] * level), slice(cells[1] * level))  # what whole cells cover
-    valid = covered(whole[inside], cells)
+    valid = _covered(whole[inside], level)
     if mask is None:
         return None, valid
     rows = (np.arange(height) * mask.shape[0]) // height
     columns = (np.arange(width) * mask.shape[1]) // width
     whole[part] = mask[rows][:, columns]
-    return covered(whole[inside], cells), valid
+    return _covered(whole[inside], level), valid
+
+
+def _covered(whole: NDArray[np.bool_], level: int) -> NDArray[np.bool_]:
+    """`method.masks.covered` for whole cells; sums of all pixels would take 16 bytes for each."""
+    height, width = (length // level for length in whole.shape)
+    count = whole.reshape(height, level, width, level).sum((1, 3))
+    return 2 * count > level**2
 
 
 def _maps(
@@ -367,7 +396,8 @@ def _maps(
             heads: list[int | None] = [None]
             if maps.ndim == 4:
                 heads = list(range(len(maps)) if cross.heads is None else cross.heads[: len(maps)])
-            maps = (maps if maps.ndim == 4 else maps[None])[:, places].mean(1)
+            with np.errstate(over="ignore", invalid="ignore"):
+                maps = (maps if maps.ndim == 4 else maps[None])[:, places].mean(1)
             yield level, None if name == "mean" else name, heads, maps
 
 
@@ -375,6 +405,18 @@ def _mean(values: list[float]) -> float:
     """Of those that are numbers."""
     numbers = [value for value in values if not np.isnan(value)]
     return float(np.mean(numbers)) if numbers else float("nan")
+
+
+@checked
+def _wanted(
+    *,
+    step: int | None = None,
+    level: int | None = None,
+    layer: str | Collection[str] | None = None,
+    head: int | None = None,
+) -> dict[str, Any]:
+    """What `WordRanking.where` is asked for, in Python's own types."""
+    return {"step": step, "level": level, "layer": layer, "head": head}
 
 
 def _fits(name: str, value: Any, wanted: Any) -> bool:

@@ -14,11 +14,13 @@ from hdpainter_nb.trace.reading import read_tree
 from hdpainter_nb.trace.record import describe
 from hdpainter_nb.trace.tree import Tree
 from hdpainter_nb.utils import html
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.nbytes import byte_count, readable_bytes
 
 __all__ = ["Trace"]
 
 
+@checked
 class Trace(Tree):
     """Every step made for one picture, over all branches.
 

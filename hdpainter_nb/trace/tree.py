@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from hdpainter_nb.select import Word
 from hdpainter_nb.settings import BaseSettings
 from hdpainter_nb.trace.maps import Pending
 from hdpainter_nb.trace.record import Record, arrays_of, stored
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["Branch", "Node", "Pictures", "Tree", "name_change"]
 
@@ -75,6 +76,7 @@ class Pictures(dict[int, NDArray[np.uint8]]):
         super().__setitem__(node, self._store.add(np.ascontiguousarray(picture)))
 
 
+@checked
 class Tree:
     """Every step made for one picture, over all branches: what it holds and how it grows.
 
@@ -223,8 +225,16 @@ class Tree:
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records() if self.branches else [])
 
-    def __getitem__(self, index: int) -> Record:
-        return self.records()[index]
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    @checked
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        records = self.records() if self.branches else []
+        if isinstance(index, int) and not -len(records) <= index < len(records):
+            raise IndexError(f"There is no step {index}; there are {len(records)}.")
+        return records[index]
 
     def _number(self, branch: int | str) -> int:
         for number, one in self.branches.items():

@@ -26,6 +26,7 @@ __all__ = ["FILM_VERSION", "branches", "encode_image", "encode_map", "run_messag
 
 FILM_VERSION = 1
 _LONGEST = 1024  # pixels: larger originals travel scaled down
+_HUGE = 1e35  # near the end of float32, with room for 255 times as much
 Buffers = list[bytes]
 Json = dict[str, Any]
 
@@ -113,6 +114,8 @@ def encode_map(array: NDArray[Any], buffers: Buffers) -> Json:
     """
     flat = np.asarray(array, np.float32).reshape(-1, *array.shape[-2:])
     finite = np.isfinite(flat)
+    if (np.abs(flat) > _HUGE).any(where=finite):  # whose differences overflow
+        flat = flat.astype(np.float64)
     low = np.where(finite, flat, np.inf).min((1, 2))
     high = np.where(finite, flat, -np.inf).max((1, 2))
     low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)

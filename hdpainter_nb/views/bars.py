@@ -93,6 +93,8 @@ def effects(
     values = [v for row in cases_of.values() for v in row.values()]
     if not all(np.isfinite(v) and v >= 0 for v in values):
         raise ValueError("every effect must be a number of 0 or more")
+    if floor is not None and floor <= 0:
+        raise ValueError(f"floor must be more than 0, not {floor!r}")
     largest = max(values, default=0.0) or 1.0
     least = largest / 1000 if floor is None else float(floor)
     order = sorted(cases_of, key=lambda name: -_mean(cases_of[name]))

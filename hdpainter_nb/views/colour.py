@@ -19,6 +19,8 @@ Float = NDArray[np.floating[Any]]
 COLORMAPS = ("jet", "viridis", "inferno", "gray", "coolwarm")
 """Names for `colormap`. ``coolwarm`` diverges: light grey is the middle of lo .. hi."""
 
+_LARGEST = 10**8  # pixels of a map that is drawn
+_HUGE = 1e37  # near the end of float32
 _LIGHT, _DARK = (255, 255, 255), (20, 20, 20)
 
 
@@ -41,11 +43,14 @@ def jet(
     Raises:
         ValueError: `values` is no (h, w) array, or `colormap` is unknown.
     """
-    array = _map(values)
+    array: Float = _map(values)
     table = _table(colormap)
     low, high = limits(array, lo=lo, hi=hi)
-    # A flat map has no range: it takes the first colour throughout instead of dividing by zero.
-    scaled = (array - low) / (high - low) if high > low else np.zeros_like(array)
+    if max(abs(low), abs(high)) > _HUGE:  # whose differences overflow; halved, they do not
+        array, low, high = array.astype(np.float64) / 2, low / 2, high / 2
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        # A flat map has no range: it takes the first colour throughout, and no division by zero.
+        scaled = (array - low) / (high - low) if high > low else np.zeros_like(array)
     scaled = np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
     return table[np.rint(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)]
 
@@ -69,15 +74,23 @@ def limits(
 def upsample(values: ArrayLike, size: tuple[int, int]) -> NDArray[np.float32]:
     """The map at `size` = (height, width): bicubic when it grows, area when it shrinks.
 
-    Bicubic interpolation overshoots; the result is clipped to the map's own range.
+    Bicubic interpolation overshoots; the result is clipped to the map's own range. What is not
+    finite counts as 0.
+
+    Raises:
+        ValueError: `values` is no (h, w) array, or `size` has less than a pixel or more than 100
+            megapixels.
     """
     import cv2
 
     array = np.nan_to_num(_map(values), nan=0.0, posinf=0.0, neginf=0.0)
     height, width = size
+    if min(size) < 1 or height * width > _LARGEST:
+        raise ValueError(f"size must be of 1 to {_LARGEST} pixels, not {height} x {width}")
     grows = height >= array.shape[0] and width >= array.shape[1]
     how = cv2.INTER_CUBIC if grows else cv2.INTER_AREA
     resized = cv2.resize(array, (width, height), interpolation=how)
+    resized = np.nan_to_num(resized, nan=0.0)  # what overshoots the numbers that there are
     return np.clip(resized, array.min(), array.max()).astype(np.float32)
 
 

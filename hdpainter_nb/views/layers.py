@@ -11,10 +11,11 @@ import numpy as np
 from hdpainter_nb.utils.check import one_of
 from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.views.colour import Float, limits
-from hdpainter_nb.views.layout import sheet
+from hdpainter_nb.views.layout import Tile, sheet
 from hdpainter_nb.views.tiles import (
     Crop,
     backdrop,
+    enlarged,
     evenly_spread,
     map_tile,
     short_name,
@@ -81,18 +82,23 @@ def layer_maps(
     every = [values for maps in drawn for values in maps.values()]
     scale, colormap = (0.0, 1.0), "jet"
     if kind == "difference":
-        reach = max(float(np.abs(values).max()) for values in every) or 1.0
+        reach = max(map(abs, limits(*every))) or 1.0
         scale, colormap = (-reach, reach), "coolwarm"
     elif kind != "c":
         scale = limits(*every)
     opacity = alpha if alpha is not None else 0.6 if kind == "c" else 0.85
     tiles = []
-    for number, name in enumerate(drawn[0]):
+    names = dict.fromkeys(name for maps in drawn for name in maps)
+    for number, name in enumerate(names):
         for (record, _), maps in zip(chosen, drawn, strict=True):
             given = picture(record) if callable(picture) else picture
             below = backdrop(record, given, crop)
             title = f"step {record.index}, t={record.timestep}" if number == 0 else ""
-            each = map_tile(below, maps[name], title, scale, mask, opacity, colormap, bar=False)
+            if name in maps:
+                drawn_map = maps[name]
+                each = map_tile(below, drawn_map, title, scale, mask, opacity, colormap, bar=False)
+            else:
+                each = Tile(enlarged(below), title)
             tiles.append(replace(each, note=short_name(name) if record is chosen[0][0] else ""))
     low, high = (f"{v:.2g}" for v in scale)
     return sheet(
@@ -109,4 +115,5 @@ def _maps(record: Record, kind: Kind, level: int) -> dict[str, Float]:
         return dict(getattr(record, kind).layers.get(level, {}))
     before = record.similarity.layers.get(level, {})
     after = record.similarity_painta.layers.get(level, {})
-    return {name: after[name] - before[name] for name in after if name in before}
+    with np.errstate(over="ignore", invalid="ignore"):  # of runs gone wrong
+        return {name: after[name] - before[name] for name in after if name in before}

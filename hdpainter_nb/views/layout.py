@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hdpainter_nb.utils.check import between
 from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.views.colour import jet, picture_array
 from hdpainter_nb.views.files import as_image
@@ -186,7 +187,9 @@ def _fitted(pictures: list[Image], tile: int | None) -> list[Image]:
     from PIL import Image as pil
 
     longest = max(max(p.size) for p in pictures)
-    side = min(512, max(160, longest)) if tile is None else max(16, int(tile))
+    if tile is not None:
+        between("tile", tile, 1, 4096, integer=True)
+    side = min(512, max(160, longest)) if tile is None else max(16, tile)
     result = []
     for picture in pictures:
         scale = side / max(picture.size)

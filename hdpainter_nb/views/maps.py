@@ -142,8 +142,9 @@ def similarity(
     before = visible_part(compared, record, crop)
     after = visible_part(record.similarity_painta[level], record, crop)
     common = limits(before, after)
-    change = after - before
-    reach = float(np.abs(change).max()) or 1.0
+    with np.errstate(over="ignore", invalid="ignore"):  # of runs gone wrong
+        change = after - before
+    reach = max(map(abs, limits(change))) or 1.0
     return sheet(
         [
             map_tile(below, before, "before PAIntA", common, mask, alpha, colormap),
@@ -203,4 +204,5 @@ def filmstrip(
 def _same_layers(plain: LevelMaps, painta: LevelMaps, level: int) -> NDArray[np.float32]:
     """The mean of `plain` over the layers that `painta` has: it need not act in all of them."""
     both = [m for name, m in plain.layers[level].items() if name in painta.layers[level]]
-    return np.stack(both).mean(0).astype(np.float32) if both else plain[level]
+    with np.errstate(over="ignore", invalid="ignore"):  # of runs gone wrong
+        return np.stack(both).mean(0).astype(np.float32) if both else plain[level]

@@ -51,7 +51,7 @@ def needles(
     """
     if not len(screen):
         raise ValueError("there are no rows to draw: the screen is empty")
-    score = by or screen.best
+    score = screen.best if by is None else by
     outline = screen.mask if mask is None else None if mask is False else mask
     place = screen.crop if crop is None else crop
     tiles = []

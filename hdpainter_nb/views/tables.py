@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from hdpainter_nb.utils.check import one_of
+from hdpainter_nb.utils.check import between, one_of, shown
 from hdpainter_nb.utils.checked import checked
 
 __all__ = ["Table", "table"]
@@ -89,7 +89,8 @@ def table(
     Args:
         rows: one mapping per row; the headings are their keys, in the order of first appearance.
             A key that a row lacks, or None, leaves the cell empty.
-        sort: a heading to sort by; rows without a value there come last.
+        sort: a heading to sort by; rows without a value there come last. Values that have no
+            order among themselves go by what they look like.
         descending: the largest first.
         digits: of numbers that are not whole; what stands before the point is never cut.
         caption: a line that belongs to the table.
@@ -97,6 +98,7 @@ def table(
     Raises:
         ValueError: there are no rows, or no such heading.
     """
+    between("digits", digits, 1, 17, integer=True)
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
     if not columns:
         raise ValueError("there are no rows to show")
@@ -105,7 +107,11 @@ def table(
         one_of("sort", sort, columns, ValueError)
         filled = [row for row in chosen if row.get(sort) is not None]
         empty = [row for row in chosen if row.get(sort) is None]
-        chosen = sorted(filled, key=lambda row: row[sort], reverse=descending) + empty
+        try:
+            filled.sort(key=lambda row: row[sort], reverse=descending)
+        except (TypeError, ValueError):
+            filled.sort(key=lambda row: _cell(row[sort], digits), reverse=descending)
+        chosen = filled + empty
     numeric = tuple(
         all(_is_number(row.get(name)) for row in rows if row.get(name) is not None)
         and any(row.get(name) is not None for row in rows)
@@ -125,7 +131,10 @@ def _cell(value: Any, digits: int) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if _is_number(value):
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            return shown(value)
         short = f"{number:.{digits}g}"
         readable = "e+" in short and abs(number) < 1e9  # 1235 rather than 1.23e+03
         return f"{number:.0f}" if readable or number.is_integer() else short

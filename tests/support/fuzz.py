@@ -67,10 +67,18 @@ def is_a_sentence(text: str) -> bool:
     return fine and "MemoryError" not in text
 
 
-def is_meant(error: BaseException) -> bool:
-    """Whether the library raised an error by a statement of its own, and not from deep inside."""
+def is_meant(error: BaseException, *, of_mine: bool = False) -> bool:
+    """Whether the library raised an error by a statement of its own, and not from deep inside.
+
+    Args:
+        of_mine: an error about an argument counts only if the test itself passed it, not one part
+            of the library to another.
+    """
     frames = traceback.extract_tb(error.__traceback__)
-    if not frames or f"{os.sep}hdpainter_nb{os.sep}" not in frames[-1].filename:
+    names = [f.filename for f in frames if f"{os.sep}hdpainter_nb{os.sep}" in f.filename]
+    if not names or names[-1] != frames[-1].filename:
+        return False
+    if of_mine and names[-1].endswith("checked.py") and {*names} != {names[-1]}:
         return False
     return (
         linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip().startswith("raise")

@@ -472,7 +472,7 @@ def meant(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
         return call(*args, **kwargs)
     except Exception as error:
-        if fuzz.is_meant(error):
+        if fuzz.is_meant(error, of_mine=True):
             return None
         raise
 
@@ -584,6 +584,7 @@ def attempt(path: Path, folder: Path, rng: Rng) -> str:
 def try_mutants(seed: int, count: int, first: int = 0) -> dict[str, Any]:
     """Make, load and use `count` mutants; what came of them."""
     warnings.simplefilter("ignore")
+    warnings.filterwarnings("error", category=RuntimeWarning, module=r"hdpainter_nb(\..*)?$")
     outcomes: Counter[str] = Counter()
     wrong, most, slowest = [], (0.0, ""), 0.0
     with tempfile.TemporaryDirectory() as temporary:
