@@ -18,6 +18,10 @@ UNCHECKED: dict[str, str] = {
     "hdpainter_nb.trace.attention.Attention.__init__": "made by `Trace.ask` and samplers",
     "hdpainter_nb.trace.attention.Attention.of": "likewise",
     "hdpainter_nb.trace.record.Record.": "made by a run",
+    **{
+        f"hdpainter_nb.trace.tree.Tree.{name}": "a run makes it grow"
+        for name in ("__init__", "root", "open_branch", "add", "keep")
+    },
 }
 
 

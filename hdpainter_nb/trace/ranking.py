@@ -111,16 +111,16 @@ class WordRanking:
         """What is sorted by unless told otherwise: ``auc``, or ``concentration`` with no mask."""
         return "auc" if self.masked else "concentration"
 
-    @checked
+    @checked(leaves=["by"])
     def sort(self, by: Metric | None = None, *, ascending: bool = False) -> Self:
         """Sorted by a score, the best first; rows without it come last."""
-        name = by or self.best
+        name = str(by) if isinstance(by, np.str_) else self.best if by is None else by
         one_of("", name, METRICS)
         values = np.array([getattr(row, name) for row in self.rows])
         order = np.argsort(values if ascending else -values, kind="stable")  # NaN goes last
         return self._with(self.rows[i] for i in order)
 
-    @checked
+    @checked(leaves=["by"])
     def top(self, count: int = 10, by: Metric | None = None) -> Self:
         """The best by a score."""
         between("count", count, 0, 2**31, integer=True)
@@ -146,23 +146,26 @@ class WordRanking:
                 raise SettingsError(f"No row has {name}={wanted!r}. There are{listed or ' none'}")
         return self._with(rows)
 
-    @checked
+    @checked(leaves=["names"])
     def per(self, *names: Key) -> Self:
         """Means over everything but the keys that are named: ``per("layer", "head")``.
 
         Raises:
             SettingsError: they were not kept apart; the message says what to capture.
         """
-        keep = {self._apart(name) for name in sorted(names)}
+        keys = [str(name) if isinstance(name, np.str_) else name for name in names]
+        for key in keys:
+            one_of("", key, _KEYS)
+        keep = {self._apart(key) for key in sorted(keys)}
         keep |= {"level"} if "layer" in keep else set()  # a layer has one level
         groups: dict[tuple[Any, ...], list[RankedMap]] = {}
         for row in self.rows:
             groups.setdefault(tuple(getattr(row, k) for k in _KEYS if k in keep), []).append(row)
         means = []
         for rows in groups.values():
-            keys: dict[str, Any] = {k: getattr(rows[0], k) if k in keep else None for k in _KEYS}
+            places: dict[str, Any] = {k: getattr(rows[0], k) if k in keep else None for k in _KEYS}
             scores: dict[str, Any] = {m: _mean([getattr(r, m) for r in rows]) for m in METRICS}
-            means.append(RankedMap(**keys, **scores))
+            means.append(RankedMap(**places, **scores))
         return self._with(means)
 
     @checked
@@ -305,7 +308,7 @@ def concentration(maps: Float) -> Float:
     Returns:
         (n,), 0 for an even or empty map, 1 for a single position; NaN where not all is finite.
     """
-    sound = np.isfinite(maps).all(1)
+    sound = np.asarray(np.isfinite(maps).all(1))
     maps = np.where(sound[:, None], maps, 0)
     total = maps.sum(1, keepdims=True, dtype=np.float64)
     p = maps / np.where(total > 0, total, 1.0)
@@ -333,7 +336,7 @@ def localisation(maps: Float, mask: NDArray[np.bool_] | None) -> dict[str, Float
     masked = 0 if mask is None else int(mask.sum())
     if mask is None or not 0 < masked < size:
         return {name: np.full(count, np.nan) for name in LOCALISATION}
-    sound = np.isfinite(maps).all(1)
+    sound = np.asarray(np.isfinite(maps).all(1))
     maps = np.where(sound[:, None], maps, 0)
     order = np.argsort(-maps, axis=1, kind="stable")
     values = np.take_along_axis(maps, order, 1)

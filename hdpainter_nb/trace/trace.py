@@ -113,6 +113,7 @@ class Trace(Tree):
         write_tree(self, path)
         return path
 
+    @checked(leaves=["title"])  # which the page reads
     def to_html(
         self,
         path: str | Path,

@@ -76,7 +76,6 @@ class Pictures(dict[int, NDArray[np.uint8]]):
         super().__setitem__(node, self._store.add(np.ascontiguousarray(picture)))
 
 
-@checked
 class Tree:
     """Every step made for one picture, over all branches: what it holds and how it grows.
 
@@ -199,6 +198,7 @@ class Tree:
 
     # --- reading ---------------------------------------------------------------------------------
 
+    @checked
     def path(self, branch: int | str = 0) -> list[Node]:
         """The nodes from the root to the branch's newest step."""
         node: Node | None = self.nodes[self.tips[self._number(branch)]]
@@ -208,10 +208,12 @@ class Tree:
             node = None if node.parent is None else self.nodes[node.parent]
         return upwards[::-1]
 
+    @checked
     def records(self, branch: int | str = 0) -> list[Record]:
         """The records of a branch from its root, shared steps included."""
         return [node.record for node in self.path(branch) if node.record is not None]
 
+    @checked
     def picture(self, branch: int | str = 0) -> NDArray[np.uint8] | None:
         """(H, W, 3): the newest decoded picture of a branch, or None if none was decoded."""
         for node in reversed(self.path(branch)):

@@ -25,7 +25,7 @@ import pytest
 from support import fuzz
 
 FILES = sorted((Path(__file__).parents[1] / "golden" / "traces").glob("*.hdp"))
-MUTANTS = 150
+MUTANTS = 100
 MEGABYTES = 500  # that one file may take beside what the process had
 SECONDS = 30.0  # with room for a machine that many share
 Rng = np.random.Generator
