@@ -16,6 +16,7 @@ from PIL import Image
 
 from hdpainter_nb import Capture, Job, Sampler, load, watch
 from hdpainter_nb.models.model import Model
+from support.builders_ip_adapter import load_adapter
 from support.hook_traces import snapshot
 
 pytestmark = pytest.mark.diffusers
@@ -185,3 +186,25 @@ def test_a_processor_keeps_its_own_arguments_while_watched(shared: tuple[Model, 
         np.testing.assert_array_equal(
             paint(a, "a red star", cross_attention_kwargs=arguments), alone
         )
+
+
+@pytest.mark.parametrize("first", ["adapter", "load"])
+def test_an_adapter_confined_to_a_region_is_the_same_while_watched(
+    folders: dict[str, str], first: str
+) -> None:
+    a = StableDiffusionInpaintPipeline.from_pretrained(folders["sd15"])
+    a.set_progress_bar_config(disable=True)
+    if first == "load":
+        sampled(load(a), rasg=False)
+    load_adapter(a)
+    region = torch.zeros(1, 1, 128, 128)
+    region[..., :64] = 1
+    shown: dict[str, Any] = {"ip_adapter_image": Image.fromarray(PICTURE)}
+    confined = shown | {"cross_attention_kwargs": {"ip_adapter_masks": [region]}}
+    everywhere, alone = paint(a, "a red star", **shown), paint(a, "a red star", **confined)
+    assert not np.array_equal(alone, everywhere)
+    for capture in (Capture.nothing(), Capture.everything()):
+        with watch(a, capture=capture) as trace:
+            np.testing.assert_array_equal(paint(a, "a red star", **confined), alone)
+            np.testing.assert_array_equal(paint(a, "a red star", **shown), everywhere)
+        assert len(trace) == STEPS
