@@ -169,7 +169,9 @@ def _steps(fields: Fields, name: str, _: Allowance) -> Any:
     where, ends = fields.name_of(name), fields.part(name).items("slice")
     if len(ends) != 3 or ends[2] == 0:
         raise FieldError(f"{where} must be a slice of three, its step not 0, not {shown(ends)}")
-    return slice(*(None if end is None else whole_of(end, where, -_LAST, _LAST) for end in ends))
+    return slice(
+        *(None if end is None else whole_of(end, lambda: where, -_LAST, _LAST) for end in ends)
+    )
 
 
 def _array(fields: Fields, name: str, room: Allowance) -> NDArray[Any]:

@@ -515,7 +515,7 @@ class _Reader:
                 if not name.startswith(prefix):
                     raise FieldError(f"{where} names the array {shown(name)}, which is not its own")
                 return self.arrays.take(name, "fiub")
-            return text_of(value, where) if isinstance(value, str) else value
+            return text_of(value, lambda: where) if isinstance(value, str) else value
 
         return {name: unpacked(value, part.name_of(name)) for name, value in part.values.items()}
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -45,15 +46,16 @@ class Fields:
 
     def text(self, name: str) -> str:
         """A string."""
-        return text_of(self.raw(name), self.name_of(name))
+        return text_of(self.raw(name), lambda: self.name_of(name))
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Strings."""
-        return tuple(text_of(value, self.name_of(name)) for value in self.items(name))
+        where = functools.partial(self.name_of, name)
+        return tuple(text_of(value, where) for value in self.items(name))
 
     def whole(self, name: str, low: int, high: int) -> int:
         """A whole number from `low` to `high`."""
-        return whole_of(self.raw(name), self.name_of(name), low, high)
+        return whole_of(self.raw(name), lambda: self.name_of(name), low, high)
 
     def optional_whole(self, name: str, low: int, high: int) -> int | None:
         """A whole number, or null."""
@@ -61,7 +63,8 @@ class Fields:
 
     def wholes(self, name: str, low: int, high: int) -> tuple[int, ...]:
         """Whole numbers from `low` to `high`."""
-        return tuple(whole_of(v, self.name_of(name), low, high) for v in self.items(name))
+        where = functools.partial(self.name_of, name)
+        return tuple(whole_of(value, where, low, high) for value in self.items(name))
 
     def ascending(self, name: str, high: int) -> tuple[int, ...]:
         """Different whole numbers from 0 to `high` in order."""
@@ -104,26 +107,33 @@ class Fields:
         return f"{shown(name)} of {self.where}"
 
 
-def text_of(value: Any, where: str) -> str:
+def text_of(value: Any, where: Callable[[], str]) -> str:
     """A string; halves of surrogate pairs, which nothing could show or write, become U+FFFD.
+
+    Args:
+        value: from anywhere.
+        where: gives its name for messages.
 
     Raises:
         FieldError: it is none, or has more than a million characters.
     """
     if not isinstance(value, str) or len(value) > _LONGEST:
         kind = "a string" if not isinstance(value, str) else f"at most {_LONGEST} characters"
-        raise FieldError(f"{where} must be {kind}, not {shown(value)}")
+        raise FieldError(f"{where()} must be {kind}, not {shown(value)}")
+    if value.isascii():
+        return value
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def whole_of(value: Any, where: str, low: int, high: int) -> int:
-    """A whole number from `low` to `high`.
+def whole_of(value: Any, where: Callable[[], str], low: int, high: int) -> int:
+    """A whole number from `low` to `high`; the other arguments as for `text_of`.
 
     Raises:
         FieldError: it is none.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise FieldError(f"{where} must be a whole number from {low} to {high}, not {shown(value)}")
+        wanted = f"a whole number from {low} to {high}"
+        raise FieldError(f"{where()} must be {wanted}, not {shown(value)}")
     return value
 
 
