@@ -5,6 +5,7 @@ VENV ?= .venv
 PORT ?= 8888
 BROWSER ?= yes
 PYTEST_ARGS ?=
+MINUTES ?= 60
 # Tests share the cores between processes of one thread each, four at most: each has a torch.
 # (nproc would take OMP_NUM_THREADS for the number of cores.)
 WORKERS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
@@ -40,7 +41,7 @@ BROWSER_FLAG = $(if $(filter no 0 false,$(BROWSER)),--no-browser)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help lab install install-dev test test-fast test-slow test-lowest test-notebooks \
-	test-long-notebooks test-marked-slow test-js \
+	test-long-notebooks test-marked-slow test-js fuzz \
 	lint lint-style lint-format lint-types lint-layers format bench wheel clean distclean
 
 help: ## Say what there is
@@ -65,6 +66,14 @@ checks: lint test-js test-notebooks ## The same without pytest (-j2 runs them si
 
 test-fast: $(READY_DEV) ## The fast tests alone (PYTEST_ARGS="-k masks" narrows them; WORKERS=0: one process)
 	@$(TIMED) $(TESTS) -m "not slow" --durations=10 $(PYTEST_ARGS)
+
+fuzz: $(READY_DEV) ## Fuzz pictures, traces and arguments for an hour, each round with another seed (MINUTES=5)
+	@$(TIMED) end=$$(($$(date +%s) + 60 * $(MINUTES))); seed=$${FUZZ_SEED:-$$(date +%s)}; \
+	while [ $$(date +%s) -lt $$end ]; do \
+		echo "== FUZZ_SEED=$$seed"; \
+		FUZZ=$${FUZZ:-4} FUZZ_SEED=$$seed $(TESTS) -k fuzz -q -rP $(PYTEST_ARGS) || exit 1; \
+		seed=$$((seed + 1)); \
+	done
 
 test-slow: test-long-notebooks test-marked-slow ## The slow tests alone: long notebooks, an installed wheel, real browsers
 

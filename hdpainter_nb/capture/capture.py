@@ -19,7 +19,7 @@ from hdpainter_nb.select import (
     matches,
     tokens_of_prompt,
 )
-from hdpainter_nb.utils.check import as_tuple, one_of
+from hdpainter_nb.utils.check import as_tuple, between, one_of
 from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.messages import warn_user
 from hdpainter_nb.utils.nbytes import byte_count
@@ -247,6 +247,7 @@ class Capture:
         Raises:
             SettingsError: the prompt has no such word or position.
         """
+        between("count", count, 0, 10**6, integer=True)
         return choose_tokens(as_tuple(self.tokens), words, count)
 
     def for_words(self, words: Sequence[Word], tokens: Sequence[str]) -> Self:

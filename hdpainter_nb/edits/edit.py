@@ -287,8 +287,12 @@ def read_edits(edit: Any) -> tuple[Edit, ...]:
     Raises:
         SettingsError: something else was given.
     """
-    several = isinstance(edit, Iterable) and not isinstance(edit, str | Edit)
-    edits = tuple(islice(edit, _MOST)) if several else (edit,)
+    edits: tuple[Any, ...] = (edit,)
+    try:
+        if isinstance(edit, Iterable) and not isinstance(edit, str | Edit):
+            edits = tuple(islice(edit, _MOST))
+    except Exception as error:  # an array without dimensions, an object's own methods
+        raise SettingsError(f"{shown(edit)} is not an edit; such as {_EXAMPLE}.") from error
     for one in edits:
         if not isinstance(one, Edit):
             hint = "wrap it: Custom(cross=...)" if callable(one) else f"such as {_EXAMPLE}"

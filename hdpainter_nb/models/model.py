@@ -35,6 +35,7 @@ from hdpainter_nb.models.prompt import PromptText, Tokens, embed, private_tokeni
 from hdpainter_nb.models.schedulers import PredictionType, State
 from hdpainter_nb.models.vae_memory import Tile, own_tile
 from hdpainter_nb.settings import BaseSettings, PixelRounding
+from hdpainter_nb.utils.check import shown
 from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.swapped_weights import cast_unseen
 from hdpainter_nb.utils.turns import Turns
@@ -98,8 +99,10 @@ class Model:
         """Wrap a pipeline that `families.check_pipeline` has accepted; `load` does both.
 
         Raises:
-            ModelError: the noise schedule of its scheduler is no schedule.
+            ModelError: it is no pipeline; the noise schedule of its scheduler is no schedule.
         """
+        if isinstance(pipe, type) or not hasattr(pipe, "scheduler"):
+            raise ModelError(f"A diffusers pipeline is needed, not {shown(pipe)}: use load().")
         schedule = _ddim(pipe.scheduler)
         if not bool(torch.isfinite(schedule.alphas_cumprod).all()):
             raise ModelError(
@@ -132,6 +135,8 @@ class Model:
         Raises:
             ModelError: other channels, another prediction type, betas outside 0 .. 1.
         """
+        if isinstance(unet, type) or not hasattr(unet, "config"):
+            raise ModelError(f"A UNet2DConditionModel is needed, not {shown(unet)}.")
         if unet.config.in_channels not in cls.channels:
             channels = " or ".join(map(str, cls.channels))
             raise ModelError(
@@ -406,8 +411,7 @@ class Model:
                 large as fit.
         """
         pipeline = self.stock_pipeline()
-        stack = torch.as_tensor(latents, device=self.device, dtype=self.dtype)
-        stack = stack.reshape(1, *stack.shape[-3:])  # (1, 4, h, w)
+        stack = self._stacked(latents).to(self.device, self.dtype)  # (1, 4, h, w)
         tile: Tile = "auto" if exact else own_tile(pipeline.vae)
         size = self.factor * stack.shape[-2], self.factor * stack.shape[-1]
         with self._at_work("decoding", None, size):
@@ -433,10 +437,25 @@ class Model:
 
         Returns:
             (h, w, 3).
+
+        Raises:
+            ModelError: they are of another shape, or no numbers.
         """
+        stack = self._stacked(latents)
         if self._preview is None:
             self._preview = vae.NEUTRAL if self.pipe is None else self._fitted_preview()
-        return vae.to_rgb(latents, self._preview)
+        return vae.to_rgb(stack, self._preview)
+
+    @staticmethod
+    def _stacked(latents: Tensor | NDArray[Any]) -> Tensor:
+        """Latents (1, 4, h, w) or (4, h, w), as the former."""
+        stack = torch.as_tensor(latents)
+        plain = stack.layout is torch.strided and not (stack.is_complex() or stack.is_quantized)
+        if not plain or stack.shape[:-3] not in ((), (1,)) or stack.shape[-3:-2] != (4,):
+            raise ModelError(
+                f"latents must be numbers of shape (1, 4, h, w) or (4, h, w), not {shown(latents)}."
+            )
+        return stack.reshape(1, *stack.shape[-3:])
 
     def _fitted_preview(self) -> vae.Matrix:
         with self._at_work("encoding", None, (vae.CHART, vae.CHART)):

@@ -75,4 +75,6 @@ def as_tuple(value: Any) -> Any:
         return value
     if isinstance(value, str | int):
         return (value,)
-    return tuple(sorted(value) if isinstance(value, set | frozenset) else value)
+    if isinstance(value, set | frozenset):  # numbers first, then words
+        return tuple(sorted(value, key=lambda one: (isinstance(one, str), one)))
+    return tuple(value)

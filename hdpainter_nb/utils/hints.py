@@ -23,13 +23,14 @@ from pathlib import Path, PurePath
 from typing import Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["MOST", "Rule", "Wrong", "rule_of"]
+__all__ = ["MOST", "Rule", "Wrong", "numbers_of", "rule_of"]
 
 MOST = 100_000
 """More items than this are no list that a person means; an endless generator would be read for
 ever."""
+_ARRAY_LIKE = get_args(ArrayLike)
 _LARGEST = 2**63 - 1  # beyond, torch and NumPy have no whole numbers
 
 
@@ -88,7 +89,10 @@ def rule_of(hint: Any, resolve: Callable[[str], Any], *, inside: bool = False) -
     if origin is Literal:
         return _literal(get_args(hint))
     if origin in (Union, types.UnionType):
-        return _union([within(arm) for arm in get_args(hint)])
+        arms = get_args(hint)
+        if {*_ARRAY_LIKE} <= {*arms}:  # a union itself, which others have swallowed
+            arms = (ArrayLike, *(arm for arm in arms if arm not in _ARRAY_LIKE))
+        return _union([within(arm) for arm in arms])
     if origin is np.ndarray:
         return _ARRAY
     kind = hint if origin is None else origin
@@ -107,6 +111,20 @@ def rule_of(hint: Any, resolve: Callable[[str], Any], *, inside: bool = False) -
     if isinstance(kind, type):
         return _instance(kind)
     raise TypeError(f"no rule for the hint {hint!r}")
+
+
+def numbers_of(value: Any) -> NDArray[Any] | None:
+    """What NumPy reads as an array of numbers, also a tensor on any device; None: it is none."""
+    if not isinstance(value, np.ndarray):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                # of torch, without loading it; NumPy takes no tensor that asks for a gradient
+                value = value.detach().cpu() if hasattr(value, "detach") else value
+                value = np.asarray(value)
+        except Exception:  # ragged lists, tensors without values
+            return None
+    return value if value.dtype.kind in "biuf" else None
 
 
 # --- one thing -----------------------------------------------------------------------------------
@@ -184,16 +202,8 @@ def _path(value: Any) -> Any:
 
 def _array(value: Any) -> Any:
     """An array of numbers; whatever NumPy reads as one is turned into one."""
-    if not isinstance(value, np.ndarray):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                # of torch, without loading it; NumPy takes no tensor that asks for a gradient
-                value = value.detach().cpu() if hasattr(value, "detach") else value
-                value = np.asarray(value)
-        except Exception:  # ragged lists, tensors without values
-            return Wrong()
-    return value if value.dtype.kind in "biuf" else Wrong()
+    array = numbers_of(value)
+    return Wrong() if array is None else array
 
 
 def _function(value: Any) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hdpainter_nb.utils.check import one_of
+from hdpainter_nb.utils.check import one_of, shown
 from hdpainter_nb.utils.checked import checked
+from hdpainter_nb.utils.hints import numbers_of
 
 __all__ = ["COLORMAPS", "jet", "limits", "overlay", "picture_array", "upsample"]
 
@@ -133,11 +134,14 @@ def picture_array(picture: ArrayLike) -> Picture:
     Raises:
         ValueError: the array is no picture.
     """
-    array = np.asarray(picture)
+    read = numbers_of(picture)
+    if read is None:
+        raise ValueError(f"a picture is an array of numbers, not {shown(picture)}")
+    array = read
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=2)
     if array.ndim != 3 or array.shape[2] not in (3, 4) or not array.size:
-        raise ValueError(f"a picture has the shape (H, W, 3), not {np.shape(picture)}")
+        raise ValueError(f"a picture has the shape (H, W, 3), not {array.shape}")
     array = array[..., :3]
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * np.uint8(255)
@@ -150,8 +154,11 @@ def _outlined(picture: Picture, mask: ArrayLike) -> Picture:
     """The mask's edge, light inside and dark outside, so that it shows on any background."""
     import cv2
 
-    array = np.asarray(mask)
-    if array.ndim != 2:
+    read = numbers_of(mask)
+    if read is None:
+        raise ValueError(f"an outline is an array of numbers, not {shown(mask)}")
+    array = read
+    if array.ndim != 2 or not array.size:
         raise ValueError(f"an outline is a (H, W) mask, not {array.shape}")
     height, width = picture.shape[:2]
     binary = (array > (127 if array.dtype == np.uint8 else 0.5)).astype(np.uint8)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.files import replacing
+from hdpainter_nb.utils.messages import because
 from hdpainter_nb.views.colour import picture_array
 
 if TYPE_CHECKING:
@@ -17,11 +18,18 @@ __all__ = ["as_image", "gif", "save_png"]
 
 
 def as_image(picture: Any) -> Image:
-    """A `PIL.Image` in RGB from an array or an image of any mode."""
+    """A `PIL.Image` in RGB from an array or an image of any mode.
+
+    Raises:
+        ValueError: it is no picture, or an image that cannot be read any more.
+    """
     from PIL import Image as pil
 
     if isinstance(picture, pil.Image):
-        return picture.convert("RGB")
+        try:
+            return picture.convert("RGB")
+        except Exception as error:  # closed, or of a damaged file
+            raise ValueError(f"the image cannot be drawn: {because(error)}") from error
     return pil.fromarray(picture_array(picture))
 
 
@@ -49,12 +57,14 @@ def gif(images: Iterable[Any], path: str | Path, fps: float = 5.0, hold: float =
         hold: extra seconds on the last image, so that the result can be looked at.
 
     Raises:
-        ValueError: no images, or `fps` outside 0.1 .. 50.
+        ValueError: no images, `fps` outside 0.1 .. 50, or `hold` above 600.
     """
     from PIL import Image as pil
 
     if not 0.1 <= fps <= 50:
         raise ValueError(f"fps must be from 0.1 to 50, not {fps!r}")
+    if hold > 600:  # the format has two bytes for hundredths of a second
+        raise ValueError(f"hold must be at most 600 seconds, not {hold!r}")
     frames = [as_image(image) for image in images]
     if not frames:
         raise ValueError("there are no images to write")

@@ -30,6 +30,8 @@ __all__ = ["Bar", "Tile", "grid", "sheet", "side_by_side"]
 MARGIN = 12  # pixels around the sheet
 GAP = 10  # pixels between tiles
 PAPER, INK, FAINT, EDGE = (255, 255, 255), (32, 33, 36), (95, 99, 104), (218, 220, 224)
+_MOST = 2**28  # pixels of all tiles together
+_LONGEST_LINE = 2000  # characters; the rest would be cut one by one
 _TITLE, _NOTE, _HEAD = 14, 11, 16  # font sizes in pixels
 
 
@@ -190,6 +192,8 @@ def _fitted(pictures: list[Image], tile: int | None) -> list[Image]:
     if tile is not None:
         between("tile", tile, 1, 4096, integer=True)
     side = min(512, max(160, longest)) if tile is None else max(16, tile)
+    if len(pictures) * side**2 > _MOST:
+        raise ValueError(f"{len(pictures)} tiles of {side} pixels are too many or too large")
     result = []
     for picture in pictures:
         scale = side / max(picture.size)
@@ -228,7 +232,7 @@ def _text(
     bold: bool = False,
 ) -> None:
     """One line, made to fit: a little smaller first, then cut with an ellipsis."""
-    line = one_line(text)
+    line = one_line(text[:_LONGEST_LINE])
     if not line:
         return
     for points in (size, size - 1, size - 2, size - 3):

@@ -169,6 +169,8 @@ def test_what_is_right_stays_the_very_object(hint: str, given: Any) -> None:
         ("Mapping[str, int]", [("a", 1)], None),
         ("NDArray[np.float32]", "abc", "value must be an array of numbers, not 'abc'."),
         ("NDArray[np.float32]", np.array(["a"]), None),
+        ("ArrayLike | None", np.array(["a"]), None),
+        ("None | ArrayLike", "abc", "value must be an array of numbers or None, not 'abc'."),
         ("NDArray[np.float32]", [[1], [1, 2]], None),
         ("NDArray[np.float32]", {"a": 1}, None),
         ("Callable[[int], int]", 5, "value must be a function, not 5."),

@@ -16,9 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.mini.world import backgrounds
 from hdpainter_nb.mini.world.backgrounds import Picture
 from hdpainter_nb.mini.world.canvas import SIZE, Canvas, canvas, enlarge
+from hdpainter_nb.utils.check import between, one_of, shown
 from hdpainter_nb.utils.checked import checked
 
 Image = NDArray[np.uint8]
@@ -266,12 +268,26 @@ def scene(
     """The scene of a seed: the same arguments give the same picture.
 
     `scale` 4 draws it at 1024 x 1024 pixels, with details that 256 cannot show.
+
+    Raises:
+        SettingsError: a negative seed, a scale outside 1 to 16, an unknown background.
     """
+    between("seed", seed, 0, 2**63 - 1, integer=True)
+    between("scale", scale, 1, 16, integer=True)
+    if background is not None:
+        one_of("background", background, backgrounds.BACKGROUNDS)
     return make_scene(np.random.default_rng(seed), background, objects, scale)
 
 
 @checked
 def reduced(image: Image, scale: int = 4) -> Image:
-    """A large picture made small by averaging squares of `scale` pixels."""
+    """A large picture (H, W, 3) made small by averaging squares of `scale` pixels.
+
+    Raises:
+        SettingsError: another shape, or a scale that leaves nothing of it.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size or image.dtype != np.uint8:
+        raise SettingsError(f"image must be an array (H, W, 3) of uint8, not {shown(image)}.")
+    between("scale", scale, 1, min(image.shape[:2]), integer=True)
     side = (image.shape[1] // scale, image.shape[0] // scale)
     return np.asarray(cv2.resize(image, side, interpolation=cv2.INTER_AREA), np.uint8)
