@@ -125,3 +125,25 @@ def test_painting_in_a_notebook(
     page.keyboard.press("Escape")
     page.keyboard.press("b")
     until(lambda: book.cells.count() == cells + 1, page, "a cell that the shortcut inserts")
+
+
+def test_views_say_that_their_kernel_is_gone(
+    serve: Callable[..., Server], open_page: Callable[..., Any]
+) -> None:
+    server = serve("lab")
+    server.write("gone.ipynb", [PAINT, "painter", "print(1)"])
+    page = open_page(viewport={"width": 1280, "height": 2200})
+    book = Notebook(page, server, "gone.ipynb")
+    book.run(0)
+    book.run(1)
+    surfaces = page.get_by_role("application")
+    until(lambda: surfaces.count() == 2, page, "two views of one painter")
+    signs = page.get_by_role("alert").filter(has_text="Not connected")
+    assert signs.count() == 0
+    page.get_by_role("menuitem", name="Kernel", exact=True).first.click()
+    page.get_by_text("Restart Kernel…", exact=True).first.click()
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    until(lambda: signs.count() == 2, page, "a sign in each view")
+    book.run(2)  # so that the number of the next run is another one than before
+    book.run(0)
+    until(lambda: signs.count() == 1, page, "no sign where a kernel is behind it again")

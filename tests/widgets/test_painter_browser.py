@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from hdpainter_widgets.painter import MaskPainter
 from support.bare_page import BarePage
@@ -250,28 +251,45 @@ def test_masks_from_files(open_page: Callable[..., Page], tmp_path: Any) -> None
         np.testing.assert_array_equal(np.asarray(saved.convert("L")) > 127, hole)
 
 
+def drop(page: Page, file: Image.Image) -> None:
+    """Drop a picture on the painter, as a file."""
+    written = io.BytesIO()
+    file.save(written, "PNG")
+    page.stage.evaluate(
+        """(element, coded) => {
+          const bytes = Uint8Array.from(atob(coded), (c) => c.charCodeAt(0));
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([bytes], "a.png", {type: "image/png"}));
+          element.dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true}));
+        }""",
+        base64.b64encode(written.getvalue()).decode(),
+    )
+
+
+def test_a_picture_of_too_many_pixels_is_not_decoded(open_page: Callable[..., Page]) -> None:
+    page = open_page(MaskPainter(picture()))
+    page.page.evaluate("() => { window.createImageBitmap = () => { throw new Error('decoded'); } }")
+    drop(page, Image.new("1", (13300, 13300)))
+    told = page.page.get_by_text("177 megapixels, and at most 25 are read")
+    page.until(told.is_visible)
+    assert page.updates == 0
+
+
+def test_a_mask_of_two_readings_is_refused(open_page: Callable[..., Page]) -> None:
+    page = open_page(MaskPainter(picture()))
+    erased = Image.new("RGBA", (256, 192), "white")
+    erased.paste((0, 0, 0, 0), (100, 60, 160, 120))
+    drop(page, erased)
+    page.until(page.page.get_by_text("which has two readings").is_visible)
+    assert page.updates == 0
+
+
 def test_dropped_files_are_told_apart(open_page: Callable[..., Page]) -> None:
-    from PIL import Image
-
-    def drop(array: NDArray[Any]) -> None:
-        file = io.BytesIO()
-        Image.fromarray(array).save(file, "PNG")
-        coded = base64.b64encode(file.getvalue()).decode()
-        page.stage.evaluate(
-            """(element, coded) => {
-              const bytes = Uint8Array.from(atob(coded), (c) => c.charCodeAt(0));
-              const dataTransfer = new DataTransfer();
-              dataTransfer.items.add(new File([bytes], "a.png", {type: "image/png"}));
-              element.dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true}));
-            }""",
-            coded,
-        )
-
     hole = discs((192, 256), 90, 80, 40)
     page = open_page(MaskPainter(picture()))
-    np.testing.assert_array_equal(page.changed_by(lambda: drop(hole)), hole)
+    np.testing.assert_array_equal(page.changed_by(lambda: drop(page, Image.fromarray(hole))), hole)
     other = picture(128, 160)
-    drop(other)
+    drop(page, Image.fromarray(other))
     page.until(lambda: page.painter.image.shape == other.shape)
     np.testing.assert_array_equal(page.painter.image, other)
     assert page.painter.mask.shape == other.shape[:2]

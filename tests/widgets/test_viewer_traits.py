@@ -8,7 +8,9 @@ from pathlib import Path
 import anywidget
 import pytest
 
+from hdpainter_nb.images.read import LARGEST
 from hdpainter_widgets import Compare, GradientHistogram, HeatmapViewer, Lens, Timeline
+from hdpainter_widgets.painter import LARGEST_FILE
 
 SRC = Path(__file__).resolve().parents[2] / "widgets" / "js" / "src"
 VIEWERS = (HeatmapViewer, GradientHistogram, Timeline, Compare)
@@ -36,6 +38,15 @@ def test_the_page_listens_to_every_trait_of_the_viewers_and_to_no_other() -> Non
 def test_the_page_listens_to_every_trait_of_the_lens_and_to_no_other() -> None:
     names = listed("entry/lens.js", "LENS_TRAITS")
     assert sorted(names) == sorted(name for name in synced(Lens) if not name.startswith("_"))
+
+
+def test_the_page_and_python_take_pictures_of_one_size() -> None:
+    text = (SRC / "mask" / "filesize.js").read_text(encoding="utf-8")
+    limits = dict(re.findall(r"export const (LARGEST\w*) = ([\d_]+);", text))
+    assert {name: int(limit) for name, limit in limits.items()} == {
+        "LARGEST": LARGEST,
+        "LARGEST_FILE": LARGEST_FILE,
+    }
 
 
 @pytest.mark.parametrize("widget", [HeatmapViewer, Compare])

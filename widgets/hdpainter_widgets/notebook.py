@@ -87,10 +87,10 @@ class NotebookWidget:
 
     def close(self) -> None:
         """Take it from the page, with all that stands in it. May be called twice."""
+        super().close()  # type: ignore[misc]  # of the widget's own class
         close_all(getattr(self, "children", ()))
         if self._own_layout is not None:
             self._own_layout.close()
-        super().close()  # type: ignore[misc]  # of the widget's own class
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The live widget, and a picture of it for pages that run none, such as GitHub's."""

@@ -7,7 +7,7 @@ import dataclasses
 import datetime
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,22 +45,13 @@ Make = Callable[..., Studio]
 
 
 @pytest.fixture
-def make(model: Model, job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Make]:
-    """Studios that do everything at once, on a picture of 128 px."""
-    made: list[Studio] = []
-    monkeypatch.setenv("HDPAINTER_SYNC", "1")
-    monkeypatch.chdir(tmp_path)
+def make(make_studio: Make, job: Job) -> Make:
+    """Studios on a picture of 128 px."""
 
     def make(image: Any = job.image, mask: Any = job.mask, **options: Any) -> Studio:
-        options = {"steps": 4, "rasg": False, **WORDS, **options}
-        made.append(Studio(model, image, mask, **options))
-        return made[-1]
+        return make_studio(image, mask, **{"steps": 4, "rasg": False, **options})
 
-    yield make
-    for studio in made:
-        studio.close()
-    left = [thread for thread in threading.enumerate() if thread.name.startswith("hdpainter")]
-    assert not left, left
+    return make
 
 
 @pytest.fixture

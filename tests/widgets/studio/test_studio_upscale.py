@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,38 +43,20 @@ def upscaler(tmp_path_factory: pytest.TempPathFactory) -> UpscaleModel:
 
 
 @pytest.fixture
-def make(
-    model: Model, upscaler: UpscaleModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Make]:
+def make(make_studio: Make, upscaler: UpscaleModel) -> Make:
     """Studios on a picture of 256 px that the model works on at 64; the upscaler takes 2 steps."""
-    made: list[Studio] = []
-    monkeypatch.setenv("HDPAINTER_SYNC", "1")
-    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(3)
     image = np.kron(rng.integers(60, 200, (16, 16, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
     mask = np.zeros((256, 256), bool)
     mask[96:160, 96:160] = True
+    defaults = {"steps": 2, "painta": False, "rasg": False, "long_side": 64, "upscaler": upscaler}
 
     def make(image: Any = image, mask: Any = mask, **options: Any) -> Studio:
-        options = {
-            "steps": 2,
-            "painta": False,
-            "rasg": False,
-            "long_side": 64,
-            "positive_suffix": "",
-            "negative_prompt": "",
-            "upscaler": upscaler,
-            **options,
-        }
-        made.append(Studio(model, image, mask, **options))
-        made[-1].enlarging.options.write(None, {"steps": 2})
-        return made[-1]
+        studio = make_studio(image, mask, **{**defaults, **options})
+        studio.enlarging.options.write(None, {"steps": 2})
+        return studio
 
-    yield make
-    for studio in made:
-        studio.close()
-    left = [thread for thread in threading.enumerate() if thread.name.startswith("hdpainter")]
-    assert not left, left
+    return make
 
 
 @pytest.fixture

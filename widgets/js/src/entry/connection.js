@@ -5,7 +5,7 @@ import { h } from "../ui/dom.js";
 /** @typedef {import("../trace/state.js").Model} Model */
 
 const LOST =
-  "Not connected: the kernel behind this was restarted or has ended, and what is done here no longer arrives there. Run the cell again.";
+  "Not connected: the kernel behind this was restarted or is gone, so what is done here arrives nowhere. Run the cell again.";
 
 /**
  * Shows the sign while a view's link with the kernel is cut, above what the view shows.
@@ -17,17 +17,23 @@ export function watchConnection(model, el) {
   const sign = h("p", { class: "hdp-lost", role: "alert" }, LOST);
 
   function look() {
-    // The page marks the view, by this name in every version, and then tells of it.
-    if (el.closest(".jupyter-widgets-disconnected")) el.prepend(sign);
+    // anywidget shows nothing of the link but its change; the layout's model is cut off with it.
+    const cut = model.get("layout")?.comm_live === false;
+    if (cut || el.closest(".jupyter-widgets-disconnected")) el.prepend(sign);
     else sign.remove();
   }
 
-  const told = () => queueMicrotask(look);
-  model.on("comm_live_update", told);
-  const placed = requestAnimationFrame(look); // a view may be made of a widget that is lost already
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let planned;
+  function plan() {
+    clearTimeout(planned);
+    planned = setTimeout(look); // once all models are told
+  }
+  model.on("comm_live_update", plan);
+  plan(); // a view may be made of a widget that is cut off already
   return () => {
-    cancelAnimationFrame(placed);
-    model.off("comm_live_update", told);
+    clearTimeout(planned);
+    model.off("comm_live_update", plan);
     sign.remove();
   };
 }
