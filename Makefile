@@ -13,13 +13,19 @@ START ?= notebooks/00_start_here.ipynb
 
 BIN := $(VENV)/bin
 LOWEST := $(VENV)-lowest
+PINS := $(VENV)-pins
+AUDIT := $(VENV)-audit
 # Stamps: written when an installation succeeded, out of date when what it read has changed.
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 READY_LOWEST := $(LOWEST)/.ready
+LOWEST_TOOLS := beartype peft pytest pytest-xdist hypothesis
 
 SOURCES := hdpainter_nb widgets tests benchmarks .ci
 PIP := -m pip --disable-pip-version-check install --quiet
+# Pins hold for the tools that pip builds with, too, which it installs apart.
+PINNED := PIP_CONSTRAINT=constraints-dev.txt PIP_BUILD_CONSTRAINT=constraints-dev.txt
+PINNED_LOWEST := $(subst dev,lowest,$(PINNED))
 # Tests never ask the network, and pictures need no screen.
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 MPLBACKEND=agg
 # One thread a process, MKL's own included: more threads than cores wait for each other in loops, and
@@ -33,8 +39,7 @@ NOTEBOOKS = $(OFFLINE) $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dis
 TIMED = start=$$(date +%s); \
 	trap 'echo "== $@ took $$(($$(date +%s) - start)) s"' EXIT;
 NPM_QUIET := --no-audit --no-fund --loglevel=error
-NPM_INSTALL = { if [ -f package-lock.json ]; then npm ci $(NPM_QUIET); \
-	else npm install --no-package-lock $(NPM_QUIET); fi && touch node_modules/.ready; }
+NPM_INSTALL = { npm ci $(NPM_QUIET) && cp package-lock.json node_modules/.installed; }
 ROOT_FLAG = $(if $(filter 0,$(shell id -u)),--allow-root)
 BROWSER_FLAG = $(if $(filter no 0 false,$(BROWSER)),--no-browser)
 
@@ -42,7 +47,7 @@ BROWSER_FLAG = $(if $(filter no 0 false,$(BROWSER)),--no-browser)
 .DELETE_ON_ERROR:
 .PHONY: help lab install install-dev test test-fast test-slow test-lowest test-notebooks \
 	test-long-notebooks test-marked-slow test-js fuzz \
-	lint lint-style lint-format lint-types lint-layers format bench wheel clean distclean
+	lint lint-style lint-format lint-types lint-layers format bench wheel audit pins clean distclean
 
 help: ## Say what there is
 	@echo "make TARGET, where TARGET is one of"
@@ -97,7 +102,7 @@ test-js: ## Check the widgets' JavaScript (skipped where there is no npm)
 	elif ! command -v npm >/dev/null; then \
 		echo "test-js: npm is not installed, JavaScript is not checked (using the widgets needs no Node)"; \
 	else \
-		cd widgets/js && { [ node_modules/.ready -nt package.json ] || $(NPM_INSTALL); } \
+		cd widgets/js && { cmp -s package-lock.json node_modules/.installed || $(NPM_INSTALL); } \
 		&& npm run --if-present check && npm test --if-present; \
 	fi
 
@@ -126,6 +131,24 @@ bench: $(READY_DEV) ## Measure: every benchmarks/bench_*.py in turn
 wheel: $(READY_DEV) ## Build dist/hdpainter_nb-*.whl and the source archive
 	$(BIN)/python -m build --no-isolation
 
+# --- what it is made of ----------------------------------------------------------------------------
+
+audit: $(READY_DEV) ## Ask the registries whether a package in use is known to be harmful
+	@[ -x $(AUDIT)/bin/pip-audit ] || { $(BIN)/python -m venv $(AUDIT) \
+		&& $(AUDIT)/bin/python $(PIP) pip-audit; }
+	@$(AUDIT)/bin/python .ci/audit.py $(VENV) widgets/js
+
+pins: $(READY_DEV) ## Write the lower parts of constraints-dev.txt and -lowest.txt anew
+	@for set in dev lowest; do \
+		rm -rf $(PINS) && $(BIN)/python -m venv $(PINS) \
+		&& $(PINS)/bin/python .ci/share_torch.py $(VENV) \
+		&& $(BIN)/python .ci/pin.py head constraints-$$set.txt > .pins.txt \
+		&& if [ $$set = dev ]; then what="-e .[dev]"; else what="-e . $(LOWEST_TOOLS)"; fi \
+		&& $(PINS)/bin/python $(PIP) -c .pins.txt $$what \
+		&& $(PINS)/bin/python .ci/pin.py rest constraints-$$set.txt || exit 1; done
+	@rm -rf $(PINS) .pins.txt
+	@if command -v npm >/dev/null; then cd widgets/js && npm update --package-lock-only $(NPM_QUIET); fi
+
 # --- tidying ---------------------------------------------------------------------------------------
 
 clean: ## Remove what was built and cached (keeps .venv)
@@ -134,7 +157,7 @@ clean: ## Remove what was built and cached (keeps .venv)
 	find . -name .ipynb_checkpoints -not -path './.venv*' -type d -prune -exec rm -rf {} +
 
 distclean: clean ## The same, and the environments too
-	rm -rf $(VENV) $(LOWEST) widgets/js/node_modules
+	rm -rf $(VENV) $(LOWEST) $(PINS) $(AUDIT) widgets/js/node_modules
 
 # --- environments ----------------------------------------------------------------------------------
 
@@ -153,13 +176,15 @@ $(READY): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python $(PIP) -c constraints.txt -e .
 	@touch $@
 
-$(READY_DEV): $(READY)
-	$(BIN)/python $(PIP) -c constraints.txt -e ".[dev]"
-	@touch $@
+# Holds all of $(READY), and is made in one go.
+$(READY_DEV): pyproject.toml constraints.txt constraints-dev.txt | $(BIN)/python
+	@echo "Installing the pinned packages and tools into $(VENV); the first time takes a few minutes."
+	$(PINNED) $(BIN)/python $(PIP) -e ".[dev]"
+	@touch $(READY) $@
 
 $(READY_LOWEST): constraints-lowest.txt pyproject.toml .ci/share_torch.py $(READY_DEV)
 	rm -rf $(LOWEST)
 	$(BIN)/python -m venv $(LOWEST)
 	$(LOWEST)/bin/python .ci/share_torch.py $(VENV)
-	$(LOWEST)/bin/python $(PIP) -c constraints-lowest.txt -e . beartype peft pytest pytest-xdist hypothesis
+	$(PINNED_LOWEST) $(LOWEST)/bin/python $(PIP) -e . $(LOWEST_TOOLS)
 	@touch $@

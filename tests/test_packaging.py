@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,9 +12,11 @@ import sysconfig
 import tomllib
 import venv
 import zipfile
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import hdpainter_nb
 from hdpainter_nb.utils.files import data_path
@@ -52,8 +55,16 @@ def dev() -> dict[str, str]:
 
 
 def pins(name: str) -> dict[str, str]:
-    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
-    return dict(split(line) for line in lines if line.strip() and not line.startswith("#"))
+    """The pinned versions of a constraints file and of those that it includes."""
+    pinned: dict[str, str] = {}
+    for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
+        if line.startswith("-c "):
+            pinned |= pins(line[3:].strip())
+        elif line.strip() and not line.startswith("#"):
+            package, version = split(line)
+            assert package not in pinned, f"{package} is pinned twice in {name}"
+            pinned[package] = version
+    return pinned
 
 
 def conda() -> tuple[dict[str, str], dict[str, str]]:
@@ -105,6 +116,93 @@ def test_lowest_constraints_are_the_lower_bounds() -> None:
             assert name not in lowest
         else:
             assert lowest[name] == bound.replace(">=", "=="), name
+
+
+@pytest.mark.parametrize("name", ["constraints-dev.txt", "constraints-lowest.txt"])
+def test_tested_sets_name_a_version_of_all(name: str) -> None:
+    for package, version in pins(name).items():
+        assert re.fullmatch(r"==\d+(\.\d+)*(\.post\d+)?", version), f"{package}{version}"
+
+
+def test_all_that_developers_install_is_pinned() -> None:
+    """From the project's own requirements down, as CI's system and Python read them."""
+    linux = {
+        "python_version": "3.11",
+        "python_full_version": "3.11.9",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "platform_machine": "x86_64",
+        "platform_python_implementation": "CPython",
+        "implementation_name": "cpython",
+        "os_name": "posix",
+    }
+    pinned = pins("constraints-dev.txt")
+    open_ends = [Requirement(text) for text in project()["dependencies"]]
+    open_ends += [Requirement(text) for text in project()["optional-dependencies"]["dev"]]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while open_ends:
+        wanted = open_ends.pop()
+        key = normal(wanted.name), frozenset(wanted.extras)
+        if key in seen or re.fullmatch(r"triton|(nvidia|cuda)-.*", key[0]):
+            continue  # what torch needs of a GPU's libraries it pins itself
+        seen.add(key)
+        assert key[0] in pinned, f"constraints-dev.txt lacks {key[0]}: run make pins"
+        for text in requires(wanted.name) or ():
+            below = Requirement(text)
+            extras = wanted.extras or {""}
+            if below.marker is None or any(
+                below.marker.evaluate({**linux, "extra": extra}) for extra in extras
+            ):
+                open_ends.append(below)
+    assert len(seen) > 100
+
+
+def test_pinned_javascript_is_hashed_and_names_no_place() -> None:
+    folder = ROOT / "widgets" / "js"
+    lock = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))
+    package = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+    here, *others = lock["packages"].values()
+    assert here["devDependencies"] == package["devDependencies"]
+    assert others
+    for other in others:
+        assert other["integrity"].startswith("sha512-")
+        assert "resolved" not in other
+
+
+def test_what_is_not_asked_is_not_taken_for_well(tmp_path: Path) -> None:
+    """`make audit` without a registry: a sentence, and a failure."""
+    packages = tmp_path / "lib" / "python3.11" / "site-packages"
+    packages.mkdir(parents=True)
+    tool = tmp_path / "bin" / "pip-audit"
+    tool.parent.mkdir()
+    (tool.parent / "python").symlink_to(sys.executable)
+
+    def audit(answer: str, npm: str) -> tuple[int, str]:
+        for name, text in (("pip-audit", answer), ("npm", npm)):
+            path = tool.with_name(name)
+            path.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\n")
+            path.chmod(0o755)
+        done = subprocess.run(
+            [str(tool.parent / "python"), ROOT / ".ci" / "audit.py", tmp_path, tmp_path],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PATH": f"{tool.parent}:{os.environ['PATH']}"},
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    code, text = audit("no network", '{"error": {"code": "ENOTFOUND"}}')
+    assert code == 1
+    assert text.count("could not be asked: the registry is not reached") == 2
+    well = '{"dependencies": [{"name": "x", "version": "1", "vulns": []}]}'
+    counted = '{"metadata": {"dependencies": {"total": 5}}, "vulnerabilities": %s}'
+    code, text = audit(well, counted % "{}")
+    assert (code, text.count("looked up")) == (0, 2)
+    harmful = well.replace("[]", '[{"id": "CVE-1", "fix_versions": ["2"]}]')
+    code, text = audit(harmful, counted % '{"y": {"range": "<3", "severity": "high"}}')
+    assert code == 1
+    assert "x 1: CVE-1, mended in 2" in text
+    assert "y <3: high" in text
 
 
 def test_pins_satisfy_the_bounds() -> None:
