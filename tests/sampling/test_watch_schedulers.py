@@ -9,11 +9,11 @@ draws no noise of its own. That is read from the UNet's input and from nothing e
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import sys
 import types
-from collections.abc import Iterator
 from typing import Any
 
 import diffusers
@@ -103,28 +103,32 @@ def integral(function: Any, low: float, high: float, **_: Any) -> tuple[float, f
     return float((high - low) / 2 * np.dot(weights, values)), 0.0
 
 
-def modules() -> Iterator[Any]:
-    """Every module of diffusers' schedulers; torchsde and scipy may be absent."""
-    package = diffusers.schedulers
-    for one in pkgutil.iter_modules(package.__path__):
-        if one.name.startswith("scheduling_") and "flax" not in one.name:
-            absent = "torchsde" not in sys.modules and "sde" in one.name
-            if absent and "dpmsolver_sde" not in one.name:
-                continue
-            yield importlib.import_module(f"{package.__name__}.{one.name}")
+def stand_ins() -> dict[str, types.ModuleType]:
+    """For what some schedulers import and need not be there: torchsde, and scipy."""
+    names = ("torchsde", "scipy", "scipy.stats", "scipy.integrate")
+    made = {name: types.ModuleType(name) for name in names}
+    for name in ("BrownianTree", "BrownianInterval"):
+        setattr(made["torchsde"], name, Still)
+    vars(made["scipy.integrate"])["quad"] = integral
+    vars(made["scipy"]).update(stats=made["scipy.stats"], integrate=made["scipy.integrate"])
+    absent = {name for name in ("torchsde", "scipy") if importlib.util.find_spec(name) is None}
+    return {name: module for name, module in made.items() if name.partition(".")[0] in absent}
 
 
 def every_scheduler() -> dict[str, Any]:
-    stand_in = types.ModuleType("torchsde")
-    stand_in.BrownianTree = stand_in.BrownianInterval = Still  # type: ignore[attr-defined]
-    there = "torchsde" in sys.modules
-    if not there:
-        sys.modules["torchsde"] = stand_in
+    package, made = diffusers.schedulers, stand_ins()
+    names = [one.name for one in pkgutil.iter_modules(package.__path__)]
+    sys.modules.update(made)
     try:
-        found = [kind for module in modules() for _, kind in inspect.getmembers(module)]
+        modules = [
+            importlib.import_module(f"{package.__name__}.{name}")
+            for name in names
+            if name.startswith("scheduling_") and "flax" not in name
+        ]
     finally:
-        if not there:
-            del sys.modules["torchsde"]
+        for name in made:
+            del sys.modules[name]
+    found = [kind for module in modules for _, kind in inspect.getmembers(module)]
     schedulers = [k for k in found if inspect.isclass(k) and issubclass(k, SchedulerMixin)]
     return {kind.__name__: kind for kind in schedulers if kind is not SchedulerMixin}
 
@@ -249,7 +253,6 @@ def test_every_scheduler_is_right_or_refused(
     "more",
     [
         {"use_karras_sigmas": True},
-        {"use_exponential_sigmas": True},
         {"timestep_spacing": "trailing"},
         {"timestep_spacing": "leading", "steps_offset": 1},
         {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
