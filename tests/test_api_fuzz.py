@@ -37,6 +37,8 @@ Rng = np.random.Generator
 OURS = (ValueError, TypeError, KeyError, IndexError, OSError, NotImplementedError)
 """What a statement of our own may raise beside our own classes: as documented."""
 
+OFTEN = ("Job.__init__", "Job.replace", "Settings.__init__", "Capture.__init__", "branch", "watch")
+"""Ends of names: what takes most of what a person gives is tried more often."""
 GIVEN = ("self.functions[", "self.value(c", "picture(r)")
 """Where functions that were given are called: what they raise is their own."""
 
@@ -491,6 +493,7 @@ def try_calls(seed: int, count: int, first: int = 0) -> dict[str, Any]:
         names = sorted(caller.functions)
         for name in names:
             caller.must(name)
+        names += 5 * [name for name in names if name.endswith(OFTEN)]
         for number in range(first, first + count):
             rng = np.random.default_rng([seed, number])
             name = names[int(rng.integers(len(names)))]

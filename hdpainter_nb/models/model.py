@@ -449,7 +449,10 @@ class Model:
     @staticmethod
     def _stacked(latents: Tensor | NDArray[Any]) -> Tensor:
         """Latents (1, 4, h, w) or (4, h, w), as the former."""
-        stack = torch.as_tensor(latents)
+        try:
+            stack = torch.as_tensor(latents)
+        except TypeError:  # NumPy has more kinds of numbers
+            stack = torch.empty(0)
         plain = stack.layout is torch.strided and not (stack.is_complex() or stack.is_quantized)
         if not plain or stack.shape[:-3] not in ((), (1,)) or stack.shape[-3:-2] != (4,):
             raise ModelError(

@@ -19,13 +19,22 @@ _STYLE = "text-align:{};padding:2px 10px;white-space:{}"
 @checked
 @dataclass(frozen=True)
 class Table:
-    """Rows under common headings; shows itself as HTML, as Markdown and as text."""
+    """Rows under common headings; shows itself as HTML, as Markdown and as text.
+
+    Raises:
+        ValueError: a row, or `numeric`, has more or fewer cells than there are columns.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[bool, ...]
     """Which columns hold numbers, and are set flush right."""
     caption: str = ""
+
+    def __post_init__(self) -> None:
+        for row in (self.numeric, *self.rows):
+            if len(row) != len(self.columns):
+                raise ValueError(f"there are {len(self.columns)} columns, so {row} does not fit")
 
     def _repr_html_(self) -> str:
         sides = ["right" if n else "left" for n in self.numeric]

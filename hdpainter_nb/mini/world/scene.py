@@ -270,10 +270,10 @@ def scene(
     `scale` 4 draws it at 1024 x 1024 pixels, with details that 256 cannot show.
 
     Raises:
-        SettingsError: a negative seed, a scale outside 1 to 16, an unknown background.
+        SettingsError: a negative seed, a scale outside 1 to 8, an unknown background.
     """
     between("seed", seed, 0, 2**63 - 1, integer=True)
-    between("scale", scale, 1, 16, integer=True)
+    between("scale", scale, 1, 8, integer=True)
     if background is not None:
         one_of("background", background, backgrounds.BACKGROUNDS)
     return make_scene(np.random.default_rng(seed), background, objects, scale)

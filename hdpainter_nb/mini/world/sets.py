@@ -27,6 +27,7 @@ from hdpainter_nb.mini.world.scene import (
     random_objects,
     spot,
 )
+from hdpainter_nb.utils.check import between
 from hdpainter_nb.utils.checked import checked
 
 Kind = Literal["standard", "background", "nearby"]
@@ -85,7 +86,12 @@ def _try(rng: np.random.Generator, kind: Kind) -> Triple | None:
 
 @checked
 def triple(seed: int, kind: Kind = "standard") -> Triple:
-    """The task of a seed; the same seed and kind always give the same task."""
+    """The task of a seed; the same seed and kind always give the same task.
+
+    Raises:
+        SettingsError: a negative seed, an unknown kind.
+    """
+    between("seed", seed, 0, 2**63 - 1, integer=True)
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}, expected one of {', '.join(KINDS)}")
     rng = np.random.default_rng([_HELD_OUT, KINDS.index(kind), seed])
