@@ -82,3 +82,13 @@ def imported_for_typing(module: str) -> dict[str, Any]:
 
 def test_every_public_class_is_looked_at() -> None:
     assert {"hdpainter_nb.settings.Settings", "hdpainter_nb.edits.edit.Edit"} <= {*public_classes()}
+
+
+def test_public_names_are_there() -> None:
+    import hdpainter_nb
+
+    for name in hdpainter_nb.__all__:
+        assert getattr(hdpainter_nb, name) is not None
+    assert set(dir(hdpainter_nb)) == set(hdpainter_nb.__all__)
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = hdpainter_nb.nothing_like_it

@@ -1,4 +1,4 @@
-"""Settings, presets, jobs and maps."""
+"""Settings and presets."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import dataclasses
 import inspect
 import re
 
-import numpy as np
 import pytest
 
-from hdpainter_nb import PRESETS, Job, Settings
+from hdpainter_nb import PRESETS, Settings
 from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.select import Word
-from hdpainter_nb.trace.maps import CrossMaps, LevelMaps
 
 # What each source does, by switch; written from the sources, not from the presets.
 TABLE = {
@@ -108,69 +105,3 @@ def test_settings_are_frozen_and_survive_a_dict() -> None:
 def test_methods_have_names() -> None:
     names = [Settings(painta=p, rasg=r).method for p in (False, True) for r in (False, True)]
     assert names == ["baseline", "rasg", "painta", "painta+rasg"]
-
-
-def test_a_job_is_checked_when_it_is_made() -> None:
-    image = np.zeros((64, 96, 3), np.uint8)
-    mask = np.zeros((64, 96), bool)
-    mask[20:40, 30:60] = True
-    job = Job(image, mask, "a star", preset="paper", steps=9)
-    assert (job.settings.steps, job.settings.logit_shift) == (9, 0.0)
-    assert "96x64 px" in repr(job)
-    other = job.replace(prompt="a ring", seed=4)
-    assert (other.prompt, other.settings.seed, job.prompt) == ("a ring", 4, "a star")
-    assert other.image is job.image
-    with pytest.raises(SettingsError, match="Did you mean"):
-        Job(image, mask, "a star", step=9)
-    with pytest.raises(SettingsError, match=r"prompt must be a string, not \['a star'\]"):
-        Job(image, mask, ["a star"])  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def cross() -> CrossMaps:
-    rng = np.random.default_rng(0)
-    maps = LevelMaps(
-        {
-            16: {"one": rng.random((4, 8, 8)), "two": rng.random((4, 8, 8))},
-            32: {"one": rng.random((2, 4, 4, 4))},  # per head
-        }
-    )
-    words = (Word("red", (1,)), Word("star", (2,)), Word("<eot>", (3,)))
-    return CrossMaps(maps, words, ("<sot>", "red", "star", "<eot>"))
-
-
-def test_maps_by_word_token_level_and_layer(cross: CrossMaps) -> None:
-    one, two = cross.layers(16).values()
-    np.testing.assert_allclose(cross["star"], (one[2] + two[2]) / 2, rtol=1e-6)
-    np.testing.assert_allclose(cross[1, 16], (one[1] + two[1]) / 2, rtol=1e-6)
-    heads = cross.layers(32)["one"]
-    np.testing.assert_allclose(cross["red", 32], heads[:, 1].mean(0), rtol=1e-6)
-    assert "star" in cross
-    assert "ring" not in cross
-    assert cross.levels == (16, 32)
-
-
-def test_maps_say_what_there_is(cross: CrossMaps) -> None:
-    with pytest.raises(KeyError, match="'red', 'star'"):
-        cross["ring"]
-    with pytest.raises(KeyError, match=r"0 \.\. 3"):
-        cross[4]
-    with pytest.raises(KeyError, match=r"\[16, 32\]"):
-        cross["red", 8]
-
-
-def test_a_word_of_several_tokens_or_places_is_their_mean() -> None:
-    stack = np.arange(5 * 4, dtype=float).reshape(5, 2, 2)
-    words = (Word("dog", (1, 2)), Word("dog", (4,)))
-    cross = CrossMaps(LevelMaps({8: {"one": stack}}), words, tuple("sdogs"))
-    np.testing.assert_allclose(cross["dog"], (stack[1] + stack[2] + stack[4]) / 3)
-
-
-def test_public_names_are_there() -> None:
-    import hdpainter_nb
-
-    for name in hdpainter_nb.__all__:
-        assert getattr(hdpainter_nb, name) is not None
-    assert set(dir(hdpainter_nb)) == set(hdpainter_nb.__all__)
-    with pytest.raises(AttributeError, match="nothing_like_it"):
-        _ = hdpainter_nb.nothing_like_it
