@@ -14,7 +14,7 @@ from typing import Any
 
 from hdpainter_nb.errors import ModelError
 
-__all__ = ["check_index", "check_no_code", "check_part_names", "entries"]
+__all__ = ["check_index", "check_no_code", "check_part_names", "class_of", "entries"]
 
 _SCHEDULER = "any scheduler of diffusers"
 _ALLOWED: Mapping[str, Mapping[str, tuple[str, ...]]] = {  # part -> library -> classes
@@ -140,6 +140,14 @@ def check_part_names(part: str, config: Mapping[str, Any], where: str) -> None:
                     f"{key} in {where!r} is {_short(named)}; only CLIP text encoders and their "
                     "tokenizers are known."
                 )
+
+
+def class_of(part: str) -> type | None:
+    """The usual class of a network of diffusers, None for the other parts of a model."""
+    import diffusers
+
+    classes = _ALLOWED[part].get("diffusers", ())
+    return None if _SCHEDULER in classes or not classes else getattr(diffusers, classes[0])
 
 
 def check_no_code(folder: Path, parts: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ numbers, often before a single weight is looked at, so they are checked before a
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,14 @@ from typing import Any
 from hdpainter_nb.errors import ModelError
 from hdpainter_nb.utils.messages import because
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "check_network", "check_schedule", "read_config"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "check_network",
+    "check_schedule",
+    "check_types",
+    "read_config",
+]
 
 MAX_BYTES = 1_000_000
 """Size of a configuration file; real ones have a few KB, a list of betas included."""
@@ -98,6 +106,33 @@ def check_network(config: Mapping[str, Any], where: str) -> None:
             raise ModelError(
                 f"{name} in {where!r} must be from {low} to {high}, not {value}: no such network "
                 "can be built."
+            )
+
+
+def check_types(kind: type, config: Mapping[str, Any], where: str) -> None:
+    """Refuse values of other types than a class's own defaults have: they would fail in use.
+
+    Args:
+        kind: the class of diffusers that the configuration is for.
+        config: of a network.
+        where: its file, for messages.
+
+    Raises:
+        ModelError: a number or a text is something else.
+    """
+    for name, parameter in inspect.signature(kind.__init__).parameters.items():  # type: ignore[misc]
+        default, value = parameter.default, config.get(name)
+        if name not in config or value is None or isinstance(default, bool):
+            continue
+        numbers = _leaves(value) if isinstance(default, int) else [("", 0, value)]  # one per level
+        if isinstance(default, int | float):
+            wrong = not all(isinstance(one, int | float) for _, _, one in numbers)
+        else:
+            wrong = isinstance(default, str) and not isinstance(value, str)
+        if wrong:
+            raise ModelError(
+                f"{name} in {where!r} must be {'text' if isinstance(default, str) else 'a number'}"
+                f", such as {default!r}, not {_short(value)}."
             )
 
 

@@ -248,10 +248,18 @@ def _check_tokenizer(tokenizer: Any, encoder: Any) -> None:
     """Prompts are padded to the tokenizer's length, which the text encoder must take."""
     length: Any = getattr(tokenizer, "model_max_length", None)
     takes: Any = getattr(getattr(encoder, "config", None), "max_position_embeddings", None)
-    if isinstance(length, int | float) and isinstance(takes, int) and length > takes:
+    if isinstance(length, int | float) and isinstance(takes, int) and not 2 <= length <= takes:
         has = "no model_max_length" if length > _NO_LENGTH else f"model_max_length={length:g}"
         raise ModelError(
             f"This tokenizer has {has}, but its text encoder takes {takes} tokens: set the "
             f"pipeline's tokenizer.model_max_length = {takes}, or write that into its "
             "tokenizer_config.json."
         )
+    vocabulary: Any = getattr(getattr(encoder, "config", None), "vocab_size", None)
+    for name in ("bos_token", "eos_token", "pad_token") if isinstance(vocabulary, int) else ():
+        number: Any = getattr(tokenizer, f"{name}_id", 0)
+        if number is None or number >= vocabulary:
+            raise ModelError(
+                f"This tokenizer has the {name} {getattr(tokenizer, name, None)!r}, which its text "
+                "encoder does not know: copy or download the model's tokenizer again."
+            )

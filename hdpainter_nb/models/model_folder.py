@@ -12,9 +12,15 @@ from hdpainter_nb.models.allowed_classes import (
     check_index,
     check_no_code,
     check_part_names,
+    class_of,
     entries,
 )
-from hdpainter_nb.models.config_files import check_network, check_schedule, read_config
+from hdpainter_nb.models.config_files import (
+    check_network,
+    check_schedule,
+    check_types,
+    read_config,
+)
 from hdpainter_nb.models.weight_files import (
     Shapes,
     choose_variant,
@@ -127,6 +133,9 @@ def check_network_config(folder: Path, part: str) -> None:
     config = read_config(path)
     check_part_names(part, config, str(path))
     check_network(config, str(path))
+    kind = class_of(part)
+    if kind is not None:
+        check_types(kind, config, str(path))
 
 
 def check_network_folder(folder: Path, part: str, name: str) -> str | None:

@@ -24,7 +24,7 @@ from hdpainter_nb.errors import HDPainterWarning, ModelError, PromptWarning, Set
 from hdpainter_nb.select import Word
 from hdpainter_nb.settings import BaseSettings, Joining
 from hdpainter_nb.utils.check import one_of
-from hdpainter_nb.utils.messages import quiet_logging, warn_user
+from hdpainter_nb.utils.messages import because, quiet_logging, warn_user
 
 __all__ = [
     "MAX_LENGTH",
@@ -157,16 +157,26 @@ def embed(
         (2, L, d), unconditional first; and the whole prompt in a vector, (2, d'), for SDXL.
 
     Raises:
+        ModelError: the text encoder does not know the tokenizer's words.
+
+    Raises:
         ModelError: they are not finite.
     """
     with quiet_logging():
-        cond, uncond, *pooled = pipeline.encode_prompt(
-            prompt=text.full,
-            device=device,
-            num_images_per_prompt=1,
-            do_classifier_free_guidance=True,
-            negative_prompt=text.negative,
-        )
+        try:
+            cond, uncond, *pooled = pipeline.encode_prompt(
+                prompt=text.full,
+                device=device,
+                num_images_per_prompt=1,
+                do_classifier_free_guidance=True,
+                negative_prompt=text.negative,
+            )
+        except IndexError as error:
+            raise ModelError(
+                "The tokenizer gives numbers that the text encoder does not know, so they are not "
+                "of one model, or a word was added to one of them alone: load both from the same "
+                "model, or resize the encoder's embeddings to the tokenizer."
+            ) from error
     context = torch.cat([uncond, cond]).to(dtype)
     vector = torch.cat(pooled[::-1]).to(context) if pooled else None
     total = sum(x.float().sum() for x in (context, vector) if x is not None)
@@ -280,11 +290,20 @@ def private_tokenizer(tokenizer: Any) -> Any:
 
     A fast tokenizer remembers how it was last asked to pad. Reading without padding while a
     pipeline encodes in another thread would give that pipeline embeddings of another length.
+
+    Raises:
+        ModelError: its vocabulary is damaged.
     """
     with _copying:
         known = _copies.get(tokenizer)
         if known is None or len(known) != len(tokenizer):  # textual inversion adds tokens
-            known = _copies[tokenizer] = copy.deepcopy(tokenizer)
+            try:
+                known = _copies[tokenizer] = copy.deepcopy(tokenizer)
+            except Exception as error:  # a bare Exception, where two words have one number
+                raise ModelError(
+                    "This model's tokenizer cannot be used, as its vocabulary is damaged: copy or "
+                    f"download its tokenizer again. ({because(error)})"
+                ) from error
         return known
 
 
