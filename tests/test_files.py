@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hdpainter_nb.utils import files
 from hdpainter_nb.utils.files import replacing
 from hdpainter_nb.views import gif, save_png
 
@@ -127,7 +130,9 @@ def test_a_link_under_the_temporary_name_is_never_followed(
 ) -> None:
     monkeypatch.setattr("hdpainter_nb.utils.files.secrets.token_hex", lambda _: "guessed")
     (tmp_path / "precious").write_text("whole")
-    (tmp_path / ".a.txt.guessed.part").symlink_to(tmp_path / "precious")
+    with replacing(tmp_path / "a.txt") as part:
+        pass
+    part.symlink_to(tmp_path / "precious")
     with pytest.raises(FileExistsError), replacing(tmp_path / "a.txt"):
         pytest.fail("it is somebody else's")
     assert (tmp_path / "precious").read_text() == "whole"
@@ -165,6 +170,37 @@ def test_two_writers_do_not_meet(tmp_path: Path) -> None:
             file.write("whole")
     assert path.read_text() == "outer, whole"
     assert names(tmp_path) == ["a.txt"]
+
+
+@posix
+def test_what_killed_writers_leave_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("whole")
+    script = (
+        "import os, signal, sys\n"
+        "from hdpainter_nb.utils.files import replacing\n"
+        "for _ in range(3):\n"
+        "    if os.fork() == 0:\n"
+        "        with replacing(sys.argv[1]) as part:\n"
+        "            part.write_text('half')\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    os.wait()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, env=environment)
+    assert len(names(tmp_path)) >= 2, "a killed process cannot tidy up"
+    assert path.read_text() == "whole"
+    other = tmp_path / ".b.00000000-1.0123456789abcdef.part"
+    other.write_text("of another machine")
+    monkeypatch.setattr(files, "_swept", {})
+    with replacing(path) as mine, replacing(path) as second:
+        second.write_text("second")
+        mine.write_text("first")
+        assert len(names(tmp_path)) == 4, "what is being written stays"
+    assert names(tmp_path) == [other.name, "a.txt"]
+    assert path.read_text() == "first"
 
 
 def test_a_name_as_long_as_can_be(tmp_path: Path) -> None:

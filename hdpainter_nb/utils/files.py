@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import re
 import secrets
+import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from hdpainter_nb.utils.checked import checked
@@ -51,9 +56,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     ...     part.write_bytes(content)
 
     Nobody ever reads half a file, and whatever is raised inside, an interrupt too, leaves what was
-    there and nothing beside it. Two that write the same file at once do not meet: the last one to
-    finish counts. A symbolic link stays one: the file that it leads to is replaced. A file keeps
-    its permissions, a new one gets the usual ones, whatever the writer did to the temporary file.
+    there and nothing beside it; what a killed process leaves, the next one removes. Two that write
+    the same file at once do not meet: the last one to finish counts. A symbolic link stays one: the
+    file that it leads to is replaced. A file keeps its permissions, a new one gets the usual ones,
+    whatever the writer did to the temporary file.
 
     Args:
         path: a regular file, or none yet, in a folder that exists.
@@ -66,8 +72,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     target = Path(os.path.realpath(path))  # as links say, also where they lead to no file yet
     before = _mode(path, target)
-    # A name that nobody can guess, and short however long the target's is.
-    part = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.part")
+    _sweep(target.parent)
+    # A name that nobody can guess, and short however long the target's is. It says who writes, so
+    # that what a killed process leaves can be told from what another one is writing.
+    who = f"{_machine()}-{os.getpid()}"
+    part = target.with_name(f".{target.name[:40]}.{who}.{secrets.token_hex(8)}.part")
     try:
         mode = _create(path, part, before)
         yield part
@@ -78,6 +87,49 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with suppress(OSError):  # what went wrong first is what counts
             part.unlink(missing_ok=True)
         raise
+
+
+_LEFT = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)\.[0-9a-f]{16}\.part")
+_SWEEP_EVERY = 60.0  # seconds; looking through a folder of many results costs
+_swept: dict[Path, float] = {}
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files that killed processes of this machine have left in a folder."""
+    now = time.monotonic()
+    if now - _swept.get(folder, -_SWEEP_EVERY) < _SWEEP_EVERY:
+        return
+    _swept[folder] = now
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            match = _LEFT.fullmatch(entry.name)
+            if match and match[1] == _machine() and not _lives(int(match[2])):
+                with suppress(OSError):
+                    os.unlink(entry.path)  # noqa: PTH108  # a link is removed, not followed
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process of this machine is there; in doubt it is."""
+    if os.name != "posix":
+        return True  # on Windows the question would end it
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+@cache
+def _machine() -> str:
+    """Which numbering of processes this one is in: the machine, since its start, its container."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    with suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115  # no path of files
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 
 def _root() -> Path:
