@@ -98,6 +98,7 @@ class Still:
 def integral(function: Any, low: float, high: float, **_: Any) -> tuple[float, float]:
     """Of a polynomial, as `scipy.integrate.quad` gives it."""
     nodes, weights = np.polynomial.legendre.leggauss(8)
+    low, high = float(low), float(high)
     points = (high - low) / 2 * nodes + (high + low) / 2
     values = [function(point) for point in points]
     return float((high - low) / 2 * np.dot(weights, values)), 0.0
