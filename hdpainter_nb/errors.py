@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "EvaluationError",
     "HDPainterError",
     "HDPainterWarning",
     "ImageError",
@@ -43,6 +44,10 @@ class OutOfMemoryError(HDPainterError, MemoryError):
 
 class TraceError(HDPainterError, ValueError):
     """A trace file is truncated, foreign or of an unknown version."""
+
+
+class EvaluationError(HDPainterError, RuntimeError):
+    """A measurement cannot go on: files, weights or packages are missing, or do not fit the run."""
 
 
 class SamplingCancelled(HDPainterError):
