@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Box", "BoxRule", "FramedTriplet", "Triplet", "TripletSet", "framed"]
+__all__ = [
+    "Box",
+    "BoxRule",
+    "FramedTriplet",
+    "Triplet",
+    "TripletSet",
+    "digest",
+    "framed",
+    "framed_size",
+]
 
 BoxRule = Literal["soft", "hole"]
 Box = tuple[slice, slice]
@@ -58,6 +67,9 @@ class TripletSet(Protocol):
     @property
     def groups(self) -> Sequence[str]:
         """The group of each, without reading its picture."""
+
+    def size(self, id: str) -> tuple[int, int]:
+        """(H, W) of a picture, so that those of one size can be painted together."""
 
     def __getitem__(self, id: str) -> Triplet:
         """Read one.
@@ -111,16 +123,21 @@ def framed(triplet: Triplet, side: int, box_rule: BoxRule = "soft") -> FramedTri
     The long side becomes exactly `side`, also upwards; the sizes are truncated, and picture and
     mask resized alike (Pillow, bicubic), which leaves the mask a soft rim.
     """
-    height, width = triplet.mask.shape
-    size = (
-        max(1, min(side, int(side * width / height))),
-        max(1, min(side, int(side * height / width))),
-    )
+    height, width = framed_size(triplet.mask.shape, side)
     image, soft = (
-        np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BICUBIC))
+        np.asarray(Image.fromarray(array).resize((width, height), Image.Resampling.BICUBIC))
         for array in (triplet.image, triplet.mask)
     )
     return FramedTriplet(triplet, image, soft, box_rule)
+
+
+def framed_size(size: tuple[int, ...], side: int) -> tuple[int, int]:
+    """(h, w) to which a picture of (H, W) is resized."""
+    height, width = size[:2]
+    return (
+        max(1, min(side, int(side * height / width))),
+        max(1, min(side, int(side * width / height))),
+    )
 
 
 def digest(*parts: bytes | str) -> str:
