@@ -275,6 +275,7 @@ def _facts(
             system.name: {
                 "settings": _plain(dict(system.settings)),
                 "fingerprint": system.fingerprint(),
+                "columns": {n: dataclasses.asdict(c) for n, c in system.columns.items()},
             }
             for system in systems
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,18 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from hdpainter_nb.errors import EvaluationError
-from hdpainter_nb.evaluation.metrics.metric import Column, Metric, PaintedTriplet
+from hdpainter_nb.evaluation.column import Column
+from hdpainter_nb.evaluation.metrics.metric import Metric, PaintedTriplet
 from hdpainter_nb.evaluation.painting import framed_triplet
 from hdpainter_nb.evaluation.run import Run
 from hdpainter_nb.evaluation.triplet import TripletSet
 from hdpainter_nb.utils.files import replacing
 
-__all__ = ["PAINTING_COLUMNS", "rows_of", "score_all"]
+__all__ = ["columns_of", "rows_of", "score_all"]
 
-PAINTING_COLUMNS: Mapping[str, Column] = {
-    "seconds": Column("seconds", better="lower", digits=2),
-}
-"""Of the numbers that a system measures while it paints."""
 _AT_ONCE = 16  # pictures in one call of a metric
 
 
@@ -95,9 +93,9 @@ class _ScoreFile:
         self._run, self._metric, self._system, self._seed = run, metric, system, seed
         self._path = score_path(run, metric.name, system, seed)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._head = json.loads(
-            json.dumps({"metric": metric.name, "settings": dict(metric.settings)})
-        )
+        columns = {name: dataclasses.asdict(column) for name, column in metric.columns.items()}
+        head = {"metric": metric.name, "settings": dict(metric.settings), "columns": columns}
+        self._head = json.loads(json.dumps(head))
         head, rows = _read(self._path)
         ids = run.ids
         there = [id for id in ids if id not in set(run.due(system, seed, ids))]
@@ -196,3 +194,24 @@ def rows_of(run: Run, metrics: Sequence[str] | None = None) -> list[dict[str, An
                 rows.append(row)
     columns = dict.fromkeys(name for row in rows for name in row)
     return [{name: row.get(name, math.nan) for name in columns} for row in rows]
+
+
+def columns_of(run: Run) -> dict[str, Column]:
+    """How the numbers of a run are to be shown: those of painting, then each metric's."""
+    columns: dict[str, Column] = {}
+    for facts in run.facts["systems"].values():
+        columns |= _columns(facts.get("columns"))
+    for path in sorted((run.folder / "scores").glob("*/*.jsonl")):
+        head, _ = _read(path)
+        columns |= _columns(head.get("columns") if isinstance(head, dict) else None)
+    return columns
+
+
+def _columns(written: Any) -> dict[str, Column]:
+    """What is understood of columns in a file."""
+    names = {f.name for f in dataclasses.fields(Column)}
+    columns = {}
+    for name, values in written.items() if isinstance(written, dict) else ():
+        if isinstance(values, dict) and isinstance(values.get("title"), str):
+            columns[str(name)] = Column(**{k: v for k, v in values.items() if k in names})
+    return columns

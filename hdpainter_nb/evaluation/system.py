@@ -9,9 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.triplet import FramedTriplet
 
-__all__ = ["Painting", "System"]
+__all__ = ["SECONDS", "Painting", "System"]
+
+SECONDS = Column("seconds", better="lower", digits=2)
+"""Of the time that a picture took."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +41,10 @@ class System(Protocol):
     @property
     def settings(self) -> Mapping[str, Any]:
         """All that decides its pictures besides weights and seed, as JSON can hold it."""
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """How the numbers are to be shown that it measures while painting."""
 
     def fingerprint(self) -> str:
         """Hash of its weights; a run goes on only with the same."""

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.errors import EvaluationError, HDPainterError, SettingsError
+from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.protocol import EvaluationProtocol
-from hdpainter_nb.evaluation.system import Painting
+from hdpainter_nb.evaluation.system import SECONDS, Painting
 from hdpainter_nb.evaluation.triplet import FramedTriplet, digest
 from hdpainter_nb.images.read import read_image
 from hdpainter_nb.job import Job
@@ -108,6 +109,11 @@ class SamplerSystem:
             **own,
         }
 
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The seconds that each picture took."""
+        return {"seconds": SECONDS}
+
     def fingerprint(self) -> str:
         """Hash of the model's weights, a ControlNet's included."""
         return _fingerprint_of(self.loaded)
@@ -145,14 +151,25 @@ class SamplerSystem:
     def paint(self, triplets: Sequence[FramedTriplet], seed: int) -> list[Painting]:
         """Fill the holes of some triplets of one size, several in one UNet call."""
         started = time.perf_counter()
-        samplers = [self.sampler(triplet, seed, Capture.nothing()) for triplet in triplets]
+        samplers = [self.sampler(triplet, seed, self._capture()) for triplet in triplets]
         SamplerBatch.of(samplers, at_once=self.at_once).run()
         pictures = [sampler.image() for sampler in samplers]
         seconds = (time.perf_counter() - started) / len(samplers)
         return [
-            Painting(_resized(picture, triplet.image.shape[:2]), {"seconds": seconds})
-            for picture, triplet in zip(pictures, triplets, strict=True)
+            Painting(
+                _resized(picture, triplet.image.shape[:2]),
+                {"seconds": seconds, **self._numbers(triplet, sampler)},
+            )
+            for picture, triplet, sampler in zip(pictures, triplets, samplers, strict=True)
         ]
+
+    def _capture(self) -> Capture:
+        """What is kept of each step, for `_numbers`."""
+        return Capture.nothing()
+
+    def _numbers(self, triplet: FramedTriplet, sampler: Sampler) -> dict[str, float]:
+        """What a subclass measures of a run besides its time."""
+        return {}
 
 
 # One at a time: a table's rows come one after the other, and a GPU need not hold two.
@@ -189,6 +206,11 @@ class ResultsFolder:
     def settings(self) -> dict[str, Any]:
         """The folder's name; what made the pictures is not known here."""
         return {"folder": Path(self.folder).name}
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """None: nothing is measured here."""
+        return {}
 
     def fingerprint(self) -> str:
         """Of nothing: the pictures are copied into the run, where each is compared by itself.

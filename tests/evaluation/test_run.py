@@ -25,7 +25,8 @@ from hdpainter_nb.evaluation.engines.local import LocalEngine
 from hdpainter_nb.evaluation.painting import Shard, paint_all, tasks_of
 from hdpainter_nb.evaluation.protocol import EvaluationProtocol
 from hdpainter_nb.evaluation.run import Run, read_painting
-from hdpainter_nb.evaluation.scoring import rows_of, score_all, score_path
+from hdpainter_nb.evaluation.scoring import columns_of, rows_of, score_all, score_path
+from hdpainter_nb.evaluation.system import SECONDS
 from support.evaluation import Brightness, Painter, SmallSet
 
 TWO_SEEDS = EvaluationProtocol(seeds=(3, 4))
@@ -288,6 +289,8 @@ def test_every_picture_is_scored_once(tmp_path: Path) -> None:
     assert [r["brightness"] for r in rows] == [3.0] * 12 + [4.0] * 12
     assert {r["group"] for r in rows} == {"dark", "light"}
     assert {r["seconds"] for r in rows} == {0.25}
+    columns = columns_of(Run.open(run.folder))
+    assert columns == {"seconds": SECONDS, **metric.columns}
 
 
 def test_scores_follow_the_pictures_and_the_metric(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from hdpainter_nb.errors import EvaluationError
-from hdpainter_nb.evaluation.metrics.metric import Column, PaintedTriplet
-from hdpainter_nb.evaluation.system import Painting
+from hdpainter_nb.evaluation.column import Column
+from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
+from hdpainter_nb.evaluation.system import SECONDS, Painting
 from hdpainter_nb.evaluation.triplet import FramedTriplet, Triplet, digest
 
 
@@ -78,6 +79,10 @@ class Painter:
     @property
     def settings(self) -> Mapping[str, Any]:
         return {"weights": self.weights, **self.more}
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        return {"seconds": SECONDS}
 
     def fingerprint(self) -> str:
         return digest(self.weights)

@@ -9,9 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.triplet import FramedTriplet
 
-__all__ = ["Column", "Metric", "PaintedTriplet"]
+__all__ = ["Metric", "PaintedTriplet"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,26 +31,6 @@ class PaintedTriplet:
     def crop(self) -> NDArray[np.uint8]:
         """(h', w', 3): the picture inside the box of the hole."""
         return self.picture[self.triplet.box]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A number of each picture, as tables show it.
-
-    Attributes:
-        title: of its column.
-        better: ``higher`` or ``lower``, or empty where neither is better.
-        binary: whether it is 0 or 1 for each picture; the table shows a share in percent, and
-            differences are tested by McNemar.
-        digits: after the point.
-        scale: by what a table multiplies it: 100 for shares.
-    """
-
-    title: str
-    better: str = "higher"
-    binary: bool = False
-    digits: int = 2
-    scale: float = 1.0
 
 
 class Metric(Protocol):
