@@ -35,8 +35,9 @@ class Painting:
 class System(Protocol):
     """A way to fill a hole."""
 
-    name: str
-    """Of its row in the tables and of its folder."""
+    @property
+    def name(self) -> str:
+        """Of its row in the tables and of its folder."""
 
     @property
     def settings(self) -> Mapping[str, Any]:

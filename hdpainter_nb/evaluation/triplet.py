@@ -54,11 +54,17 @@ class Triplet:
 class TripletSet(Protocol):
     """A set of triplets, each read when it is asked for."""
 
-    name: str
-    side: int
-    """Long side in pixels at which the set is painted and scored unless a protocol says other."""
-    labels: tuple[str, ...]
-    """Names of the classes; empty where there are none."""
+    @property
+    def name(self) -> str:
+        """Of the set."""
+
+    @property
+    def side(self) -> int:
+        """Long side in pixels to paint and score at, unless a protocol says another."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes; empty where there are none."""
 
     @property
     def ids(self) -> Sequence[str]:

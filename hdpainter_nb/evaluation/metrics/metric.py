@@ -36,7 +36,9 @@ class PaintedTriplet:
 class Metric(Protocol):
     """Scores pictures, each for itself."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Of its folder of numbers."""
 
     @property
     def columns(self) -> Mapping[str, Column]:

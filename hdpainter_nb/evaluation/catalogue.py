@@ -1,0 +1,144 @@
+"""The names under which a command and a run's file know systems, triplets and engines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from hdpainter_nb.errors import EvaluationError
+from hdpainter_nb.evaluation.protocol import EvaluationProtocol
+from hdpainter_nb.evaluation.system import System
+from hdpainter_nb.evaluation.systems import METHODS, ResultsFolder, SamplerSystem
+from hdpainter_nb.evaluation.triplet import TripletSet
+from hdpainter_nb.evaluation.triplets.coco import CocoTriplets
+from hdpainter_nb.evaluation.triplets.folder import FolderTriplets
+from hdpainter_nb.evaluation.triplets.sample import Sample
+
+__all__ = ["SYSTEMS", "system_of", "triplets_of", "triplets_source"]
+
+SYSTEMS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "ours": {"model": "dreamshaper-8", "method": "both"},
+        "ours-rasg": {"model": "dreamshaper-8", "method": "rasg"},
+        "ours-painta": {"model": "dreamshaper-8", "method": "painta"},
+        "dreamshaper-8": {"model": "dreamshaper-8", "method": "base"},
+        "sd15": {"model": "sd15", "method": "base"},
+        "sd2": {"model": "sd2", "method": "base"},
+        "sdxl": {"model": "sdxl", "method": "base", "native": True},
+        "controlnet": {
+            "model": "Lykon/dreamshaper-8",
+            "method": "base",
+            "controlnet": "lllyasviel/control_v11p_sd15_inpaint",
+        },
+    }
+)
+"""The rows of Tables 1 and 2 that run through our sampler, and what they are made of."""
+
+TripletMaker = Callable[..., TripletSet]
+_TRIPLETS: Mapping[str, TripletMaker] = MappingProxyType(
+    {"coco": CocoTriplets, "folder": FolderTriplets}
+)
+
+
+def system_of(
+    text: str,
+    protocol: EvaluationProtocol,
+    *,
+    at_once: int = 4,
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+    load_options: Mapping[str, Any] = MappingProxyType({}),
+) -> System:
+    """A system by what a user writes.
+
+    Args:
+        text: a name of `SYSTEMS`; ``MODEL:METHOD`` for any model that `load` takes, the method
+            being ``base``, ``rasg``, ``painta`` or ``both``; or ``NAME=FOLDER`` for pictures made
+            elsewhere. ``NAME=MODEL:METHOD`` gives a model's row another name.
+        protocol: of the run.
+        at_once: so many triplets in one UNet call.
+        overrides: any field of `Settings` on top of the protocol's.
+        load_options: for `hdpainter_nb.load`: device, dtype ...
+
+    Raises:
+        EvaluationError: nothing of that name.
+    """
+    shared = {
+        "protocol": protocol,
+        "at_once": at_once,
+        "overrides": dict(overrides),
+        "load_options": dict(load_options),
+    }
+    name, equals, rest = text.partition("=")
+    if not equals:
+        name, rest = "", text
+    if rest in SYSTEMS:
+        return SamplerSystem(name=name or rest, **{**SYSTEMS[rest], **shared})
+    model, colon, method = rest.rpartition(":")
+    if colon and method in METHODS:
+        row = name or f"{Path(model).name}-{method}"
+        return SamplerSystem(name=row, model=model, method=method, **shared)  # type: ignore[arg-type]
+    if equals and Path(rest).expanduser().is_dir():
+        return ResultsFolder(name=name, folder=rest)
+    raise EvaluationError(
+        f"There is no system {text!r}. Known: {', '.join(SYSTEMS)}; MODEL:METHOD for any model, "
+        f"with the methods {', '.join(METHODS)}; NAME=FOLDER for pictures made elsewhere."
+    )
+
+
+def triplets_source(
+    text: str, *, list_file: str | None = None, count: int | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """What a user writes of triplets, as a run's file keeps it.
+
+    Args:
+        text: a folder of MSCOCO (with ``annotations``), its annotations' file, a folder of one's
+            own, or the name of a set.
+        list_file: of MSCOCO's objects.
+        count, seed: of a stratified sample; None takes all.
+
+    Raises:
+        EvaluationError: there is no such file, folder or set.
+    """
+    path = Path(text).expanduser()
+    sample = {} if count is None else {"count": count, "seed": seed}
+    if path.is_file():
+        root = path.parent.parent if path.parent.name == "annotations" else path.parent
+        options = {"root": str(root), "instances": str(path), "list_file": list_file}
+        return {"kind": "coco", "options": options, **sample}
+    if (path / "annotations").is_dir():
+        return {"kind": "coco", "options": {"root": str(path), "list_file": list_file}, **sample}
+    if path.is_dir():
+        return {"kind": "folder", "options": {"folder": str(path)}, **sample}
+    return {"kind": text, "options": {}, **sample}
+
+
+def triplets_of(
+    source: Mapping[str, Any], more: Mapping[str, TripletMaker] = MappingProxyType({})
+) -> TripletSet:
+    """The set that a source stands for.
+
+    Args:
+        source: of `triplets_source`, or out of a run's file.
+        more: further kinds by name. A file can name no other ones, and so run nothing.
+
+    Raises:
+        EvaluationError: it stands for nothing known, or its files are missing.
+    """
+    makers = {**_TRIPLETS, **more}
+    kind, options = source.get("kind"), source.get("options", {})
+    if kind not in makers:
+        raise EvaluationError(
+            f"There are no triplets {kind!r}: give a folder of MSCOCO, a folder of pictures, masks "
+            f"and prompts, or one of {', '.join(sorted({*makers} - {*_TRIPLETS}))}."
+        )
+    try:
+        whole = makers[kind](**options)
+    except TypeError as error:
+        raise EvaluationError(
+            f"The triplets {json.dumps(dict(source))} cannot be made: {error}."
+        ) from error
+    count = source.get("count")
+    return whole if count is None else Sample(whole, count, source.get("seed", 0))
