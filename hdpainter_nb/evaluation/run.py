@@ -179,6 +179,16 @@ class Run:
         """Where the page of a kept trace lies, or will."""
         return self.folder / "traces" / system / f"seed-{seed}" / f"{id}.html"
 
+    def traces(self) -> dict[tuple[str, int, str], str]:
+        """The pages of kept traces: (system, seed, id) -> path in the run's folder."""
+        pages = {}
+        for path in sorted((self.folder / "traces").glob("*/seed-*/*.html")):
+            system, seed = path.parts[-3], path.parts[-2].removeprefix("seed-")
+            if seed.isdecimal():
+                name = path.relative_to(self.folder).as_posix()
+                pages[system, int(seed), path.stem] = name
+        return pages
+
     def due(self, system: str, seed: int, ids: Sequence[str]) -> list[str]:
         """The triplets without a result."""
         folder = self.picture_path(system, seed, "x").parent
