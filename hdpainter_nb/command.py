@@ -74,9 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hdpainter-nb: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            "\nhdpainter-nb: stopped. The same command goes on where it was.", file=sys.stderr
-        )
+        print("\nhdpainter-nb: stopped. The same command goes on where it was.", file=sys.stderr)
         return 130
     return 0
 
@@ -187,9 +185,7 @@ def _evaluate(given: argparse.Namespace) -> None:
     print(cost_of(run, systems, triplets, shard))
     if given.estimate:
         return
-    count = paint_all(
-        run, systems, triplets, engine=_engine(given), shard=shard, progress=True
-    )
+    count = paint_all(run, systems, triplets, engine=_engine(given), shard=shard, progress=True)
     print(f"{count} pictures painted; {given.run} is ready for `hdpainter-nb score {given.run}`.")
 
 
@@ -244,16 +240,12 @@ def _report(given: argparse.Namespace) -> None:
             triplets=lambda id: framed_triplet(triplets, id, run.protocol),
             traces=run.traces(),
         ),
-        plan=ReportPlan(
-            title=f"Evaluation of {run.folder.name}", base=base, preferred=preferred
-        ),
+        plan=ReportPlan(title=f"Evaluation of {run.folder.name}", base=base, preferred=preferred),
     )
     print(f"Written: {path}")
 
 
-def _explain(
-    run: Run, rows: Rows, triplets: TripletSet, pair: tuple[str, str], count: int
-) -> None:
+def _explain(run: Run, rows: Rows, triplets: TripletSet, pair: tuple[str, str], count: int) -> None:
     """Keep the traces of the clearest wins and losses in the first column that is a share."""
     column = next((n for n, c in rows.columns.items() if c.binary), next(iter(rows.columns)))
     paired = rows.paired(*pair, column)

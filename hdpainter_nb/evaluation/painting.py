@@ -13,7 +13,8 @@ from hdpainter_nb.evaluation.engines.local import LocalEngine
 from hdpainter_nb.evaluation.protocol import EvaluationProtocol
 from hdpainter_nb.evaluation.run import Run
 from hdpainter_nb.evaluation.system import System
-from hdpainter_nb.evaluation.triplet import FramedTriplet, TripletSet, framed, framed_size
+from hdpainter_nb.evaluation.triplet import FramedTriplet, TripletSet, framed
+from hdpainter_nb.images.fit import scaled_size
 from hdpainter_nb.utils.check import between
 
 __all__ = ["Shard", "paint_all", "tasks_of", "working_side"]
@@ -116,7 +117,7 @@ def tasks_of(
     side = working_side(protocol, triplets)
     padded = {}
     for id in ids:
-        height, width = framed_size(triplets.size(id), side)
+        height, width = scaled_size(triplets.size(id), side, "bicubic")
         padded[id] = -(-height // 64), -(-width // 64)
     tasks = []
     for system in systems:

@@ -133,15 +133,15 @@ class SamplerSystem:
 
         The picture has its working size already, so nothing is resized unless `native` is set.
         """
-        long_side = max(triplet.hole.shape)
-        if self.native:
-            long_side = max(long_side, self.loaded.native_size)
+        size: dict[str, Any] = {"long_side": max(triplet.hole.shape), "scaling": "area"}
+        if self.native and self.loaded.native_size > max(triplet.hole.shape):
+            size = {"long_side": self.loaded.native_size, "scaling": "bicubic"}
         return Job(
             triplet.image,
             triplet.hole,
             triplet.triplet.prompt,
             control=None if self.controlnet is None else "inpaint",
-            **{**self._job_settings(seed).to_dict(), "long_side": long_side},
+            **{**self._job_settings(seed).to_dict(), **size},
         )
 
     def sampler(self, triplet: FramedTriplet, seed: int, capture: Capture | None = None) -> Sampler:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hdpainter_nb.images.fit import scaled_size
+
 __all__ = [
     "Box",
     "BoxRule",
@@ -20,7 +22,6 @@ __all__ = [
     "TripletSet",
     "digest",
     "framed",
-    "framed_size",
 ]
 
 BoxRule = Literal["soft", "hole"]
@@ -129,21 +130,13 @@ def framed(triplet: Triplet, side: int, box_rule: BoxRule = "soft") -> FramedTri
     The long side becomes exactly `side`, also upwards; the sizes are truncated, and picture and
     mask resized alike (Pillow, bicubic), which leaves the mask a soft rim.
     """
-    height, width = framed_size(triplet.mask.shape, side)
+    size = triplet.mask.shape[0], triplet.mask.shape[1]
+    height, width = scaled_size(size, side, "bicubic")
     image, soft = (
         np.asarray(Image.fromarray(array).resize((width, height), Image.Resampling.BICUBIC))
         for array in (triplet.image, triplet.mask)
     )
     return FramedTriplet(triplet, image, soft, box_rule)
-
-
-def framed_size(size: tuple[int, ...], side: int) -> tuple[int, int]:
-    """(h, w) to which a picture of (H, W) is resized."""
-    height, width = size[:2]
-    return (
-        max(1, min(side, int(side * height / width))),
-        max(1, min(side, int(side * width / height))),
-    )
 
 
 def digest(*parts: bytes | str) -> str:

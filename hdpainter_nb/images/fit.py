@@ -14,7 +14,7 @@ from hdpainter_nb.images.resize import Size
 from hdpainter_nb.settings import Scaling, SoftMask
 from hdpainter_nb.utils.check import one_of
 
-__all__ = ["Crop", "Frame", "Mask", "counts"]
+__all__ = ["Crop", "Frame", "Mask", "counts", "scaled_size"]
 
 Mask = NDArray[np.bool_]
 _KERNELS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
@@ -75,7 +75,7 @@ class Frame:
             )
         height, width = size
         # What was squashed comes back with its proportions, and never larger than it was.
-        scaled = _scaled_size((height, width), long_side, scaling if how == "pad" else "area")
+        scaled = scaled_size((height, width), long_side, scaling if how == "pad" else "area")
         if how == "squash":
             side = long_side - long_side % multiple
             whole, inside = (side, side), (side, side)
@@ -202,8 +202,14 @@ def counts(levels: NDArray[np.uint8], soft_mask: SoftMask) -> Mask:
     return levels >= (1 if soft_mask == "any" else 128)
 
 
-def _scaled_size(size: Size, long_side: int, scaling: Scaling) -> Size:
-    """The size of a picture that is scaled with its proportions."""
+def scaled_size(size: Size, long_side: int, scaling: Scaling) -> Size:
+    """The size of a picture that is scaled with its proportions (switch 18).
+
+    Args:
+        size: (H, W).
+        long_side: of what comes out, in pixels; ``area`` only scales down to it.
+        scaling: ``bicubic`` and ``lanczos`` cut the short side to whole pixels, ``area`` rounds.
+    """
     height, width = size
     if scaling == "area":
         scale = min(1.0, long_side / max(size))

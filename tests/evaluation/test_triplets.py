@@ -226,7 +226,9 @@ def test_a_sample_keeps_the_shares() -> None:
         Sample(whole, 0)
 
 
-@pytest.mark.parametrize("size", [(427, 640), (640, 427), (333, 500), (512, 512), (100, 37)])
+@pytest.mark.parametrize(
+    "size", [(427, 640), (640, 427), (333, 500), (512, 512), (100, 37), (372, 512)]
+)
 def test_the_working_size_is_the_official_scripts(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     height, width = size
@@ -234,7 +236,8 @@ def test_the_working_size_is_the_official_scripts(size: tuple[int, int]) -> None
     mask = np.zeros(size, np.uint8)
     mask[height // 3 : height // 2, width // 3 : width // 2] = 255
     small = framed(triplet_of(image, mask), 512)
-    expected = min(512, int(512 * width / height)), min(512, int(512 * height / width))
+    aspect = width / height
+    expected = min(512, int(512 * aspect)), min(512, int(512 / aspect))
     assert small.soft.shape[::-1] == expected
     assert max(expected) == 512
     resized = Image.fromarray(image).resize(small.soft.shape[::-1], Image.Resampling.BICUBIC)
