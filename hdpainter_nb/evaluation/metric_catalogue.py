@@ -47,7 +47,7 @@ def metric_of(
     Raises:
         EvaluationError: no such metric, or an option that it does not have.
     """
-    where = {} if device is None else {"device": device}
+    where: dict[str, Any] = {} if device is None else {"device": device}
     try:
         if name in SHIPPED or "python" in options:
             return ExternalMetric(name=name, **where, **options)
@@ -60,7 +60,7 @@ def metric_of(
             return ClassAccuracy(detector=_detector(protocol, where, options))
         if name in ("aesthetic", "aesthetic_v1"):
             version = "v1" if name == "aesthetic_v1" else "v2"
-            return AestheticScore(**{"version": version, **where, **options})  # type: ignore[arg-type]
+            return AestheticScore(**{"version": version, **where, **options})
         if name == "pickscore":
             return PickScore(**where, **options)
         if name == "preservation":
@@ -73,7 +73,7 @@ def metric_of(
 
 
 def _detector(
-    protocol: EvaluationProtocol, where: dict[str, str], options: dict[str, Any]
+    protocol: EvaluationProtocol, where: dict[str, Any], options: dict[str, Any]
 ) -> Detector:
     chosen = {"channels": protocol.channels, **where, **options}
     if protocol.detector == "rtmdet":

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hdpainter_nb.evaluation.metrics.detectors import Detector
 from hdpainter_nb.evaluation.column import Column
+from hdpainter_nb.evaluation.metrics.detectors import Detector
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
 from hdpainter_nb.evaluation.metrics.rtmdet import RTMDet
 from hdpainter_nb.utils.check import between

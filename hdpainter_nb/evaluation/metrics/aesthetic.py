@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from hdpainter_nb.errors import EvaluationError
-from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.column import Column
+from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
 from hdpainter_nb.evaluation.metrics.weights import Weighted, state_dict_of
 from hdpainter_nb.utils.check import one_of

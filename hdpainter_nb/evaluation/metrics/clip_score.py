@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb.errors import SettingsError
-from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.column import Column
+from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
 from hdpainter_nb.evaluation.metrics.weights import Weighted
 from hdpainter_nb.utils.check import one_of

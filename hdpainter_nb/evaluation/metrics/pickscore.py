@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.column import Column
+from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
 from hdpainter_nb.evaluation.metrics.weights import Weighted
 
