@@ -43,8 +43,8 @@ __all__ = ["main"]
 
 _MINI: Mapping[str, Callable[..., TripletSet]] = MappingProxyType(
     {
-        "mini": partial(MiniTriplets, "provocation", 100_000),
-        "mini-standard": partial(MiniTriplets, "standard", 100_000),
+        "mini": partial(MiniTriplets, "provocation"),
+        "mini-standard": partial(MiniTriplets, "standard"),
     }
 )
 _EPILOG = f"""\
@@ -172,12 +172,15 @@ def _add_report(commands: Any) -> None:
 def _evaluate(given: argparse.Namespace) -> None:
     name = given.protocol or ("miniature" if given.triplets in _MINI else "official")
     protocol = EvaluationProtocol.named(name, **_switches(given.set))
-    source = triplets_source(
-        given.triplets,
-        list_file=given.list,
-        count=None if given.all else given.n,
-        seed=given.sample_seed,
-    )
+    if given.triplets in _MINI:  # endless, and in no order: the first ones are as good as any
+        source = {"kind": given.triplets, "options": {"count": given.n}}
+    else:
+        source = triplets_source(
+            given.triplets,
+            list_file=given.list,
+            count=None if given.all else given.n,
+            seed=given.sample_seed,
+        )
     triplets = _triplets(source)
     systems = [_system(text, protocol, given) for text in given.system]
     run = Run.begin(given.run, protocol, triplets, systems, source=source)

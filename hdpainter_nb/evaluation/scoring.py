@@ -197,13 +197,13 @@ def rows_of(run: Run, metrics: Sequence[str] | None = None) -> list[dict[str, An
 
 
 def columns_of(run: Run) -> dict[str, Column]:
-    """How the numbers of a run are to be shown: those of painting, then each metric's."""
+    """How the numbers of a run are to be shown: each metric's, then those of painting."""
     columns: dict[str, Column] = {}
-    for facts in run.facts["systems"].values():
-        columns |= _columns(facts.get("columns"))
     for path in sorted((run.folder / "scores").glob("*/*.jsonl")):
         head, _ = _read(path)
         columns |= _columns(head.get("columns") if isinstance(head, dict) else None)
+    for facts in run.facts["systems"].values():
+        columns |= _columns(facts.get("columns"))
     return columns
 
 

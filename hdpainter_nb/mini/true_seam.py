@@ -29,9 +29,9 @@ class TrueSeam:
     def columns(self) -> Mapping[str, Column]:
         """Sums over the rim; lower is better, but not below the true picture's."""
         return {
-            "true_seam_pasted": Column("seam, pasted", "lower", digits=0),
-            "true_seam_blended": Column("seam, blended", "lower", digits=0),
-            "true_seam": Column("seam, true", "", digits=0),
+            "true_seam_pasted": Column("rim, pasted", "lower", digits=0),
+            "true_seam_blended": Column("rim, blended", "lower", digits=0),
+            "true_seam": Column("rim, true", "", digits=0),
         }
 
     @property
