@@ -24,7 +24,7 @@ class ClassAccuracy:
 
     Attributes:
         detector: whose classes are those of the triplets, in the same order.
-        threshold: scores must be greater.
+        threshold: scores must be greater; what its detector leaves out does not count anyway.
         name: of the metric and its column; another one for a second detector.
 
     Raises:

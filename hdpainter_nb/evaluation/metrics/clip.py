@@ -32,7 +32,7 @@ class ClipModel(Weighted):
     Attributes:
         model: a hub id, or a folder, of a `transformers.CLIPModel`.
         processor: where tokenizer and preprocessor config are; None: with the model.
-        revision: branch, tag or commit of both on the hub.
+        revision: branch, tag or commit of the model on the hub.
         device: None takes CUDA, else MPS, else the CPU.
         dtype: ``float32``, ``float16`` or ``bfloat16``.
         batch_size: pictures or texts in one call of the network.
@@ -110,8 +110,9 @@ class ClipModel(Weighted):
 
     def _load(self, processor: str, device: torch.device, dtype: torch.dtype) -> _Loaded:
         # What is small comes first: where it is missing, nothing large was read for nothing.
-        preprocessing = Preprocessing.of(processor, self.revision, CLIP_CONFIG)
-        tokenizer = tokenizer_of(processor, self.revision)
+        revision = self.revision if processor == self.model else None
+        preprocessing = Preprocessing.of(processor, revision, CLIP_CONFIG)
+        tokenizer = tokenizer_of(processor, revision)
         net = pretrained("CLIPModel", self.model, self.revision).to(device, dtype)
         return _Loaded(net, tokenizer, preprocessing)
 

@@ -28,14 +28,14 @@ from hdpainter_nb.utils.check import between, one_of
 
 __all__ = ["SHIPPED", "ExternalMetric"]
 
-SHIPPED: Mapping[str, tuple[Column, str]] = MappingProxyType(
+SHIPPED: Mapping[str, tuple[Column, str, str]] = MappingProxyType(
     {
-        "image_reward": (Column("ImageReward"), "image-reward"),
-        "hpsv2": (Column("HPS v2.1", digits=4), "hpsv2"),
-        "lpips": (Column("LPIPS", better="lower", digits=4), "lpips"),
+        "image_reward": (Column("ImageReward"), "ImageReward", "image-reward"),
+        "hpsv2": (Column("HPS v2.1", digits=4), "hpsv2", "hpsv2"),
+        "lpips": (Column("LPIPS", better="lower", digits=4), "lpips", "lpips"),
     }
 )
-"""Metrics that need no script: their columns, and what to install in the other environment."""
+"""Metrics that need no script: column, and module and package that the other environment needs."""
 _WORKER = Path(__file__).with_name("external_worker.py")
 
 
@@ -166,11 +166,12 @@ class ExternalMetric(Weighted):
         return math.nan if value is None else float(value)
 
     def _missing(self, package: str) -> str:
-        install = SHIPPED[self.name][1] if self.name in SHIPPED else package
-        return (
-            f"The metric {self.name!r} needs the package {package!r}, which {self.python!r} does "
-            f"not have: {self.python} -m pip install {install}."
+        missing = (
+            f"The metric {self.name!r} needs the module {package!r}, which {self.python!r} lacks"
         )
+        if self.name in SHIPPED and package == SHIPPED[self.name][1]:
+            return f"{missing}: {self.python} -m pip install {SHIPPED[self.name][2]}."
+        return f"{missing}: install it there."  # a dependency; its package may be called otherwise
 
     def _silent(self, process: _Process, count: int, all: int) -> str:
         return (
@@ -197,7 +198,7 @@ class ExternalMetric(Weighted):
         return running[0]
 
     def _command(self) -> list[str]:
-        python = str(Path(self.python).expanduser()) if "/" in self.python else self.python
+        python = str(Path(self.python).expanduser())
         if self.script:
             script = Path(self.script).expanduser()
             if not script.is_file():

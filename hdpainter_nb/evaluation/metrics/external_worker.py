@@ -73,7 +73,7 @@ def main(name, device):
 
             device = "cuda" if torch.cuda.is_available() else "cpu"
         score = METRICS[name](device)
-    except ImportError as error:
+    except ModuleNotFoundError as error:  # one that is there but broken has its own words
         say(missing=error.name or str(error))
         return
     for line in sys.stdin:

@@ -67,7 +67,8 @@ def pretrained(kind: str, source: str, revision: str | None) -> nn.Module:
             _located(source), output_loading_info=True, **_at(revision)
         )
     # Else such weights would be random, and transformers would only log it.
-    if missing := sorted(report["missing_keys"]):
+    counters = ("num_batches_tracked", "position_ids")  # which decide nothing
+    if missing := sorted(k for k in report["missing_keys"] if not k.endswith(counters)):
         raise EvaluationError(
             f"{source!r} is no complete {kind}: it lacks {len(missing)} weights, such as "
             f"{missing[0]!r}."
@@ -178,7 +179,7 @@ def _unpickled(path: Path) -> Any:
             map_location="cpu",
             weights_only=False,
             pickle_module=SimpleNamespace(
-                Unpickler=_TensorUnpickler, load=pickle.load, __name__="tensors only"
+                Unpickler=_TensorUnpickler, load=_TensorUnpickler.read, __name__="tensors only"
             ),
         )
 
@@ -210,6 +211,11 @@ class _StandIn:
 
 class _TensorUnpickler(pickle.Unpickler):
     """Makes tensors and plain containers, and imports nothing else."""
+
+    @classmethod
+    def read(cls, file: Any, **options: Any) -> Any:
+        """As `pickle.load`, which files of the format before 2020 are read with."""
+        return cls(file, **options).load()
 
     def find_class(self, module: str, name: str) -> Any:
         plain = (

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hdpainter_nb.errors import EvaluationError, SettingsError
+from hdpainter_nb.evaluation.metrics import clip
 from hdpainter_nb.evaluation.metrics.aesthetic import AestheticScore
 from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.metrics.clip_score import ClipScore
 from hdpainter_nb.evaluation.metrics.pickscore import PickScore, preference, wins
 from hdpainter_nb.evaluation.metrics.preprocessing import Preprocessing
+from hdpainter_nb.evaluation.metrics.weights import hub_json
 from support.builders_metrics import CLIP_PREPROCESSOR, make_clip_folder, painting
 
 pytestmark = pytest.mark.diffusers  # for the sake of transformers, whose oldest runs there too
@@ -236,6 +238,43 @@ def test_a_checkpoint_without_preprocessor_config_gets_clips_own(
     (tmp_path / "processor_config.json").write_text("{")
     with pytest.raises(EvaluationError, match="incomplete, damaged or of another model"):
         Preprocessing.of(str(tmp_path), None)
+
+
+def test_files_of_the_hub_come_from_its_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there, what is known not to be there, and what nobody knows without a network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commit, folder = "c" * 40, tmp_path / "models--some--clip"
+    for name in ("refs", f"snapshots/{commit}", f".no_exist/{commit}"):
+        (folder / name).mkdir(parents=True)
+    (folder / "refs" / "main").write_text(commit)
+    (folder / "snapshots" / commit / "here.json").write_text('{"size": 7}')
+    (folder / ".no_exist" / commit / "absent.json").touch()
+    assert hub_json("some/clip", "here.json", None) == {"size": 7}
+    assert hub_json("some/clip", "here.json", commit) == {"size": 7}
+    assert hub_json("some/clip", "absent.json", None) is None
+    with pytest.raises(EvaluationError, match="'some/clip' cannot be loaded: fetch it"):
+        hub_json("some/clip", "unknown.json", None)
+
+
+def test_another_processor_has_no_revision_of_the_model(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def tokenizer(source: str, revision: str | None) -> None:
+        asked.append((source, revision))
+        raise EvaluationError("enough")
+
+    monkeypatch.setattr(clip, "tokenizer_of", tokenizer)
+    for processor in (None, folder):
+        with pytest.raises(EvaluationError, match="enough"):
+            ClipModel(model=folder, processor=processor, revision="v9", device="cpu").texts(["a"])
+    with pytest.raises(EvaluationError, match="enough"):
+        ClipModel(model=f"{folder}/", processor=folder, revision="v9", device="cpu").texts(["a"])
+    assert asked == [(folder, "v9"), (folder, "v9"), (folder, None)]
 
 
 def test_what_is_missing_is_said_in_one_sentence(

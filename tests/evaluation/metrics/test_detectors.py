@@ -17,6 +17,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from hdpainter_nb.errors import EvaluationError, SettingsError
 from hdpainter_nb.evaluation.metrics import rtmdet
@@ -78,7 +79,10 @@ def test_its_names_and_size_are_the_published_ones(weights: dict[str, torch.Tens
     assert {name: value.shape for name, value in own.items()} == {
         name: value.shape for name, value in weights.items()
     }
-    assert sum(p.numel() for p in RTMDetNetwork().parameters()) == 4_896_168
+    assert sum(p.numel() for p in RTMDetNetwork().parameters()) == 4_896_168  # 4.8 M, published
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        RTMDetNetwork()(torch.empty(1, 3, 640, 640))
+    assert counter.get_total_flops() / 2e9 == pytest.approx(8.1, abs=0.1)  # published
 
 
 def test_it_computes_what_mmdet_computes(golden: dict[str, NDArray[Any]], checkpoint: Path) -> None:
@@ -175,12 +179,19 @@ def test_other_weights_are_refused(
     assert hashes == ["78e30dcc"]  # what is fetched is checked by the hash in its name
 
 
-def test_nothing_in_a_checkpoint_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("zipped", [True, False])
+def test_nothing_in_a_checkpoint_is_run(
+    zipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Evil:
         def __reduce__(self) -> tuple[Any, ...]:
             return exec, ("import pathlib; pathlib.Path('ran').touch()",)
 
-    torch.save({"state_dict": {"a": torch.ones(2)}, "more": Evil()}, tmp_path / "evil.pth")
+    torch.save(
+        {"state_dict": {"a": torch.ones(2)}, "more": Evil()},
+        tmp_path / "evil.pth",
+        _use_new_zipfile_serialization=zipped,
+    )
     monkeypatch.chdir(tmp_path)
     tensors = rtmdet.state_dict_of(str(tmp_path / "evil.pth"))
     assert torch.equal(tensors["a"], torch.ones(2))

@@ -184,8 +184,26 @@ def test_a_missing_interpreter_or_script(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(external.SHIPPED))
 def test_a_missing_package_is_named(name: str) -> None:
     shipped = ExternalMetric(name=name, python=sys.executable, timeout=60, device="cpu")
-    install = external.SHIPPED[name][1]
-    with pytest.raises(EvaluationError, match=f"needs the package .* -m pip install {install}"):
+    install = external.SHIPPED[name][2]
+    with pytest.raises(EvaluationError, match=f"needs the module .* -m pip install {install}"):
+        shipped.score([painting()])
+
+
+def test_a_missing_dependency_and_a_broken_package_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = external._environment
+    monkeypatch.setattr(external, "_environment", lambda: {**own(), "PYTHONPATH": str(tmp_path)})
+    shipped = ExternalMetric(name="hpsv2", python=sys.executable, timeout=60, device="cpu")
+    (tmp_path / "hpsv2.py").write_text("import no_such_module")
+    with pytest.raises(
+        EvaluationError, match=r"needs the module 'no_such_module', .* install it th"
+    ):
+        shipped.score([painting()])
+    (tmp_path / "hpsv2.py").write_text("from json import no_such_function")
+    with pytest.raises(
+        EvaluationError, match=r"ended \(exit code 1\) .*cannot import name 'no_such"
+    ):
         shipped.score([painting()])
 
 
