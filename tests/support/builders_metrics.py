@@ -74,7 +74,7 @@ def make_clip_folder(path: Path, *, projection: int = 16, seed: int = 0) -> Path
     model = CLIPModel(config)
     with torch.no_grad():  # as they are made, all pictures look alike
         for name, weight in sorted(model.named_parameters()):
-            if weight.ndim > 1:
+            if weight.ndim > 1 or name.endswith("class_embedding"):
                 rng = np.random.default_rng(zlib.crc32(name.encode()) + seed)
                 weight.copy_(torch.from_numpy(rng.normal(0, 0.3, tuple(weight.shape))))
     model.save_pretrained(path)
