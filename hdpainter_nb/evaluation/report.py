@@ -11,7 +11,7 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -184,14 +184,20 @@ def _sections(
 
 
 def _summary(rows: Rows, plan: ReportPlan) -> str:
-    systems, triplets = len(rows.names), len(rows.id_values)
-    seeds = ", ".join(map(str, rows.seed_values))
+    seeds = rows.seed_values
     way = {"bca": "BCa bootstrap", "percentile": "percentile bootstrap"}[plan.options.method]
+    binary = any(column.binary for column in rows.columns.values())
+    shares = ", of shares by Wilson" if binary and len(seeds) == 1 else ""
     return (
-        f"{systems} system{'s' * (systems != 1)}, {triplets} triplet{'s' * (triplets != 1)}, "
-        f"seed{'s' * (len(rows.seed_values) != 1)} {seeds}, {len(rows)} pictures. Intervals of "
-        f"{plan.options.level:.0%}: {way} of triplets, seed {plan.options.seed}."
+        f"{_counted(len(rows.names), 'system')}, {_counted(len(rows.id_values), 'triplet')}, "
+        f"seed{'s' * (len(seeds) != 1)} {', '.join(map(str, seeds))}, "
+        f"{_counted(len(rows), 'picture')}. Intervals of {plan.options.level:.0%}: {way} of "
+        f"triplets, seed {plan.options.seed}{shares}."
     )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _charts(charts: str) -> str:
@@ -214,13 +220,14 @@ def _table(table: ResultTable) -> str:
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
-    """Every heading with its facts, closed until asked for."""
+    """Every heading with its facts, closed until asked for; what has none of its own together."""
+    single = {name: value for name, value in facts.items() if not isinstance(value, Mapping)}
+    headed = {name: value for name, value in facts.items() if isinstance(value, Mapping)}
     parts = []
-    for name, value in facts.items():
-        entries = value if isinstance(value, Mapping) else {"": value}
+    for name, value in (*([("run", single)] if single else []), *headed.items()):
         lines = "".join(
-            f"<div><dt>{html.escape(str(key))}</dt><dd>{html.escape(_said(entry))}</dd></div>"
-            for key, entry in entries.items()
+            f"<div><dt>{html.escape(key)}</dt><dd>{html.escape(text)}</dd></div>"
+            for key, text in _flat(value)
         )
         parts.append(
             f"<details><summary>{html.escape(str(name))}</summary>"
@@ -229,12 +236,16 @@ def _facts(facts: Mapping[str, Any]) -> str:
     return "".join(parts) or '<p class="hdp-note">Nothing was noted.</p>'
 
 
-def _said(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping | list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
+def _flat(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Facts within facts, each with the names on the way to it."""
+    for name, entry in value.items():
+        way = f"{before}{name}"
+        if isinstance(entry, Mapping) and entry:
+            yield from _flat(entry, f"{way} › ")
+        elif isinstance(entry, str):
+            yield way, entry
+        else:
+            yield way, json.dumps(entry, ensure_ascii=False, default=str)
 
 
 def _read(name: str) -> str:

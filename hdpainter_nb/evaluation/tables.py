@@ -95,7 +95,8 @@ def systems_table(
     for name in names:
         if preferred and name == preferred.column:
             cells[name] = [_preferred_cell(rows, preferred, s, options) for s in rows.names]
-            titles.append("Ours preferred %" if preferred.kind == "probability" else "Ours wins %")
+            wins = "wins" if preferred.kind == "wins" else "preferred"
+            titles.append(f"{preferred.ours} {wins} %")
             continue
         rows[name]  # says what there is if it is not
         column = rows.columns[name]
@@ -513,7 +514,10 @@ def _gaps(rows: Rows, columns: Sequence[str], systems: Sequence[str] | None = No
         if items and system in chosen:
             some = ", ".join(f"{id} (seed {seed})" for id, seed in items[:3])
             more = f" and {len(items) - 3} more" if len(items) > 3 else ""
-            notes.append(f"{system} lacks {len(items)} pictures that others have: {some}{more}.")
+            plural = "s" * (len(items) > 1)
+            notes.append(
+                f"{system} lacks {len(items)} picture{plural} that others have: {some}{more}."
+            )
     for name in columns:
         for system in chosen:
             here = rows.systems == system

@@ -134,6 +134,8 @@ def test_what_is_measured_is_there(tmp_path: Path) -> None:
         "Protocol": {"steps": 50, "seeds": (1, 2)},
         "Fingerprints": {"weights": "ab" * 32},
         "Versions": {"torch": "2.13.0"},
+        "Systems": {"both": {"model": {"name": "mini"}, "none": {}}},
+        "made": "2026-01-01",
     }
     page = Elements(written(tmp_path, rows, plan=plan, facts=facts, exhibits=exhibits()))
     names = [s["id"] for s in page.of("section")]
@@ -143,6 +145,7 @@ def test_what_is_measured_is_there(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [a["href"] for a in page.of("a")] == ["#tables", *(f"#{name}" for name in names)]
     for words in ("3 systems, 12 triplets, seeds 1, 2, 72 pictures", "ab" * 32, "2.13.0", "[1, 2]",
+                  "both › model › name", "made",
                   r"\toprule", "|---|---:|", "12 triplets", "McNemar"):  # fmt: skip
         assert words in page.text
     assert page.text.count("Spearman") >= 1

@@ -189,7 +189,7 @@ def test_the_means_say_what_they_lack() -> None:
     listed[0]["mse"] = math.nan
     table = systems_table(Rows.of(listed, COLUMNS), options=FEW)
     assert table.notes == (
-        "RASG lacks 1 pictures that others have: 000002_0 (seed 1).",
+        "RASG lacks 1 picture that others have: 000002_0 (seed 1).",
         "MSE: 1 of 5 pictures of base have no number.",
     )
     assert cell(table, "RASG", "n").text == "4"
@@ -202,7 +202,7 @@ def test_table_1_as_the_paper_has_pickscore() -> None:
     ]  # fmt: skip
     rows = Rows.of(entries, {"pickscore": Column("PickScore")})
     table = systems_table(rows, preferred=Preferred(ours="ours"), options=FEW)
-    assert table.headings[1] == "Ours preferred %"
+    assert table.headings[1] == "ours preferred %"
     assert cell(table, "ours", "pickscore").text == "50.0"
     expected = np.mean([100 / (1 + math.exp(-0.1 * i)) for i in range(5)])
     assert cell(table, "other", "pickscore").number() == pytest.approx(expected)
