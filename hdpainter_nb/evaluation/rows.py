@@ -185,6 +185,18 @@ class Rows:
                   *(array.tolist() for array in self.values.values()))  # fmt: skip
         return [dict(zip(names, row, strict=True)) for row in zip(*arrays, strict=True)]
 
+    def places_of(self, system: str) -> NDArray[np.int64]:
+        """The numbers of one system's rows.
+
+        Raises:
+            EvaluationError: it has none.
+        """
+        if system not in self._systems:
+            raise EvaluationError(
+                f"No row is of system {system!r}; there are {', '.join(self.names) or 'none'}."
+            )
+        return self._systems[system]
+
     def place(self, item: Item) -> int | None:
         """The number of an item's row, or None where it has none."""
         return self._places.get(item)
@@ -237,12 +249,9 @@ class Rows:
         values = self[column]
         tables: list[dict[tuple[str, int], float]] = []
         for name in (first, second):
-            if name not in self.names:
-                raise EvaluationError(
-                    f"No row is of system {name!r}; there are {', '.join(self.names) or 'none'}."
-                )
-            own = np.flatnonzero(self.systems == name)
-            tables.append({(self.ids[i], int(self.seeds[i])): float(values[i]) for i in own})
+            own = self.places_of(name)
+            keys = zip(self.ids[own], self.seeds[own].tolist(), strict=True)
+            tables.append(dict(zip(keys, values[own].tolist(), strict=True)))
         one, other = tables
         both: list[tuple[str, int]] = []
         missing: dict[tuple[str, int], tuple[str, ...]] = {}
@@ -385,6 +394,10 @@ class Rows:
                 **self.values,
             }
         )
+
+    @cached_property
+    def _systems(self) -> dict[str, NDArray[np.int64]]:
+        return {name: np.flatnonzero(self.systems == name) for name in self.names}
 
     @cached_property
     def _places(self) -> dict[Item, int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -16,7 +17,8 @@ from hdpainter_nb.utils.check import between, one_of
 
 __all__ = ["Bootstrap", "Interval", "column_interval", "mean_interval", "wilson"]
 
-_AT_ONCE = 2_000_000  # draws held in memory
+_AT_ONCE = 2_000_000  # draws made at a time
+_KEPT = 60_000_000  # draws kept for the next column, in two bytes each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,9 +119,8 @@ def column_interval(
         EvaluationError: no such system or column.
     """
     options = options or Bootstrap()
-    own = rows.select(system=system)
-    values = own[column]
-    interval = mean_interval(values, own.ids, options)
+    own = rows.places_of(system)
+    interval = mean_interval(rows[column][own], rows.ids[own], options)
     alone = interval.n == interval.triplets
     if rows.columns[column].binary and interval.n and (alone or interval.method == "constant"):
         low, high = wilson(interval.value, interval.triplets, options.level)
@@ -163,14 +164,32 @@ def _ends(
 def _resampled(
     sums: NDArray[np.float64], counts: NDArray[np.int64], options: Bootstrap
 ) -> Iterator[NDArray[np.float64]]:
-    rng = np.random.default_rng(options.seed)
-    n, left = len(sums), options.resamples
+    n = len(sums)
     equal = bool((counts == counts[0]).all())
+    if n * options.resamples <= _KEPT:
+        parts: Iterable[NDArray[np.uint16]] = _kept_draws(n, options.resamples, options.seed)
+    else:
+        parts = _draws(n, options.resamples, options.seed)
+    for part in parts:
+        times = part.astype(np.float64)
+        below = n * counts[0] if equal else times @ counts.astype(np.float64)
+        yield times @ sums / below
+
+
+@lru_cache(maxsize=2)
+def _kept_draws(n: int, resamples: int, seed: int) -> tuple[NDArray[np.uint16], ...]:
+    """The same for every column of as many triplets, and dearer than all that is made of them."""
+    return tuple(_draws(n, resamples, seed))
+
+
+def _draws(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.uint16]]:
+    """How often each of n is drawn in each resample, some resamples at a time."""
+    rng = np.random.default_rng(seed)
+    left = resamples
     while left:
         now = min(left, max(1, _AT_ONCE // n))
-        index = rng.integers(0, n, (now, n), dtype=np.int32)
-        below = n * counts[0] if equal else counts[index].sum(1)
-        yield sums[index].sum(1) / below
+        index = rng.integers(0, n, (now, n), dtype=np.int32) + n * np.arange(now)[:, None]
+        yield np.bincount(index.ravel(), minlength=now * n).reshape(now, n).astype(np.uint16)
         left -= now
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -117,14 +117,10 @@ def sign_flip(values: ArrayLike, options: Bootstrap | None = None) -> float:
         for term in terms:
             ways = np.concatenate([ways - term, ways + term])
         return float((np.abs(ways) >= seen).mean())
-    rng = np.random.default_rng(options.seed)
-    left, beyond = options.resamples, 0
-    while left:
-        now = min(left, max(1, 2_000_000 // len(terms)))
-        signs = rng.integers(0, 2, (now, len(terms)), dtype=np.int8)
-        flipped = 2 * (signs @ terms) - terms.sum()
+    beyond = 0
+    for signs in _signs(len(terms), options):
+        flipped = 2 * (signs.astype(np.float64) @ terms) - terms.sum()
         beyond += int((np.abs(flipped) >= seen).sum())
-        left -= now
     return (beyond + 1) / (options.resamples + 1)
 
 
@@ -140,6 +136,17 @@ def holm(p: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(order) - rank) * p[i]))
         adjusted[i] = largest
     return adjusted
+
+
+def _signs(n: int, options: Bootstrap) -> Iterator[NDArray[np.bool_]]:
+    """Which of n have a plus in each draw, some draws at a time."""
+    rng = np.random.default_rng(options.seed)
+    left = options.resamples
+    while left:
+        now = min(left, max(1, 2_000_000 // n))
+        bits = np.frombuffer(rng.bytes(now * -(-n // 8)), np.uint8).reshape(now, -1)
+        yield np.unpackbits(bits, axis=1, count=n).astype(bool)
+        left -= now
 
 
 def _exact_whole(terms: NDArray[np.int64]) -> float:

@@ -43,10 +43,9 @@ def seed_spread(rows: Rows, system: str, column: str) -> SeedSpread:
     Raises:
         EvaluationError: no such system or column.
     """
-    own = rows.select(system=system)
-    values = own[column]
-    real = np.isfinite(values)
-    values, ids, seeds = values[real], own.ids[real], own.seeds[real]
+    own = rows.places_of(system)
+    own = own[np.isfinite(rows[column][own])]
+    values, ids, seeds = rows[column][own], rows.ids[own], rows.seeds[own]
     means = {int(seed): float(values[seeds == seed].mean()) for seed in np.unique(seeds)}
     between_seeds = _sd(list(means.values()))
     triplets, n = len(set(ids.tolist())), len(values)
