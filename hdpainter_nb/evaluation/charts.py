@@ -87,11 +87,11 @@ def _span(numbers: Sequence[float]) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Two to five round numbers from low to high."""
+    """One to four round numbers from low to high: more would run into each other."""
     step = 10 ** math.floor(math.log10(high - low))
     for factor in (0.2, 0.25, 0.5, 1, 2, 2.5, 5):
         first, last = math.ceil(low / (factor * step)), math.floor(high / (factor * step))
-        if last - first < 5:
+        if last - first < 4:
             return [number * factor * step for number in range(first, last + 1)]
     return []
 

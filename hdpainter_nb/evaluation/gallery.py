@@ -135,7 +135,7 @@ def wins_and_losses(
     better = _turned(rows.columns[column]) * pairs.differences
     others = np.zeros(len(keys))
     for name, other in rows.columns.items():
-        if name == column or not other.better:
+        if name == column or name not in rows.judging:
             continue
         more = rows.paired(first, second, name)
         real = np.isfinite(more.differences).all() and len(more)
@@ -151,7 +151,7 @@ def wins_and_losses(
 
 
 def write_gallery(rows: Rows, pairs: Sequence[tuple[str, str]], exhibits: Exhibits) -> str:
-    """HTML of the wins and losses of some pairs of systems, in each column that has a better end.
+    """HTML of the wins and losses of some pairs of systems, in each column that judges pictures.
 
     Raises:
         EvaluationError: no such system.
@@ -160,36 +160,36 @@ def write_gallery(rows: Rows, pairs: Sequence[tuple[str, str]], exhibits: Exhibi
     parts, shown = [], 0
     for first, second in pairs:
         columns: list[str] = []
-        for name, column in rows.columns.items():
-            if not column.better:
+        alike: list[str] = []
+        # Yes and no first: the clearest to look at.
+        for name in sorted(rows.judging, key=lambda name: not rows.columns[name].binary):
+            sides = wins_and_losses(rows, first, second, name, exhibits.count)
+            title = _safe(heading(rows.columns[name]))
+            if not any(sides):
+                alike.append(title)
                 continue
             blocks = []
-            sides = wins_and_losses(rows, first, second, name, exhibits.count)
-            for title, items in zip(("wins", "losses"), sides, strict=True):
+            for kind, items in zip(("wins", "losses"), sides, strict=True):
                 cases = [
                     _case(shown + i, (first, second), item, rows, exhibits, album)
                     for i, item in enumerate(items)
                 ]
                 shown += len(cases)
-                entries = "".join(
-                    f"<li>{_card(case, name, rows)}{_large(case, name, rows, cases)}</li>"
-                    for case in cases
-                )
-                empty = f'<p class="hdp-note">No {title}.</p>'
-                blocks.append(
-                    f"<h4>{_safe(first)} {title}</h4>"
-                    + (f'<ul class="hdp-cases">{entries}</ul>' if cases else empty)
-                )
+                blocks.append(f"<h4>{_safe(first)} {kind}</h4>{_list(cases, name, rows, kind)}")
             opened = "" if columns else " open"
             columns.append(
-                f"<details{opened}><summary>{_safe(heading(column))}</summary>"
-                f"{''.join(blocks)}</details>"
+                f"<details{opened}><summary>{title}</summary>{''.join(blocks)}</details>"
             )
         one, other = _safe(first), _safe(second)
-        parts.append(
-            f'<h3>{one} against {other}</h3><p class="hdp-note">Each time the picture with the '
-            f"rim of its hole, {one}, {other}; open it for all numbers.</p>{''.join(columns)}"
-        )
+        if columns:
+            columns.insert(
+                0,
+                '<p class="hdp-note">Each time the picture with the rim of its hole, '
+                f"{one}, {other}; open it for all numbers.</p>",
+            )
+        if alike:
+            columns.append(f'<p class="hdp-note">No difference in {", ".join(alike)}.</p>')
+        parts.append(f"<h3>{one} against {other}</h3>{''.join(columns)}")
     return album.embedded() + "".join(parts)
 
 
@@ -254,6 +254,16 @@ def _case(
     return _Case(
         number, systems, id, seed, group, prompt, pictures, _links(systems, item, exhibits)
     )
+
+
+def _list(cases: Sequence[_Case], column: str, rows: Rows, kind: str) -> str:
+    """Some cases as cards, each with its large form."""
+    if not cases:
+        return f'<p class="hdp-note">No {kind}.</p>'
+    entries = "".join(
+        f"<li>{_card(case, column, rows)}{_large(case, column, rows, cases)}</li>" for case in cases
+    )
+    return f'<ul class="hdp-cases">{entries}</ul>'
 
 
 def _card(case: _Case, column: str, rows: Rows) -> str:

@@ -172,7 +172,8 @@ def _sections(
         table = switches_table(plan.variants, system, options=plan.options)
         sections.append(("switches", "Switches of the protocol", _table(table)))
     agreements = [agreement_table(rows, first, second) for first, second in pairs]
-    if any(len(table) > 1 for table in agreements):
+    agreements = [table for table in agreements if len(table) > 1]
+    if agreements:
         sections.append(("agreement", "Agreement of the metrics", "".join(map(_table, agreements))))
     if len(rows.seed_values) > 1:
         sections.append(("seeds", "Seeds", _table(seeds_table(rows))))
@@ -225,15 +226,40 @@ def _facts(facts: Mapping[str, Any]) -> str:
     headed = {name: value for name, value in facts.items() if isinstance(value, Mapping)}
     parts = []
     for name, value in (*([("run", single)] if single else []), *headed.items()):
-        lines = "".join(
-            f"<div><dt>{html.escape(key)}</dt><dd>{html.escape(text)}</dd></div>"
-            for key, text in _flat(value)
-        )
-        parts.append(
-            f"<details><summary>{html.escape(str(name))}</summary>"
-            f'<dl class="hdp-facts">{lines}</dl></details>'
-        )
+        several = len(value) > 1 and all(isinstance(v, Mapping) and v for v in value.values())
+        content = _side_by_side(value) if several else _listed(value)
+        parts.append(f"<details><summary>{html.escape(str(name))}</summary>{content}</details>")
     return "".join(parts) or '<p class="hdp-note">Nothing was noted.</p>'
+
+
+def _listed(facts: Mapping[str, Any]) -> str:
+    lines = "".join(
+        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd></div>"
+        for name, text in _flat(facts)
+    )
+    return f'<dl class="hdp-facts">{lines}</dl>'
+
+
+def _side_by_side(facts: Mapping[str, Mapping[str, Any]]) -> str:
+    """The facts of several of a kind, as of systems: what differs first, then what all share."""
+    each = [dict(_flat(entry)) for entry in facts.values()]
+    names = dict.fromkeys(name for entry in each for name in entry)
+    differing, shared = [], {}
+    for name in names:
+        texts = [entry.get(name, "") for entry in each]
+        if len(set(texts)) == 1:
+            shared[name] = texts[0]
+            continue
+        cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts)
+        differing.append(f'<tr><th scope="row">{html.escape(name)}</th>{cells}</tr>')
+    heads = "".join(f'<th scope="col">{html.escape(str(name))}</th>' for name in facts)
+    table = (
+        '<div class="hdp-scroll" role="region" aria-label="What differs" tabindex="0">'
+        f'<table class="hdp-apart"><thead><tr><th></th>{heads}</tr></thead>'
+        f"<tbody>{''.join(differing)}</tbody></table></div>"
+    )
+    alike = f'<p class="hdp-note">The same for all:</p>{_listed(shared)}' if shared else ""
+    return table + alike
 
 
 def _flat(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.column import Column
+from hdpainter_nb.evaluation.system import SECONDS
 from hdpainter_nb.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -173,6 +174,11 @@ class Rows:
     def id_values(self) -> tuple[str, ...]:
         """The triplets, in the order in which they first come."""
         return tuple(dict.fromkeys(self.ids))
+
+    @property
+    def judging(self) -> tuple[str, ...]:
+        """The columns that tell better pictures from worse ones, which what they cost does not."""
+        return tuple(n for n, c in self.columns.items() if c.better and c != SECONDS)
 
     def items(self) -> Iterator[Item]:
         """System, seed and id of each row."""

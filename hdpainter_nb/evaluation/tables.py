@@ -377,7 +377,7 @@ def agreement_table(rows: Rows, first: str, second: str) -> ResultTable:
             cells.append(
                 Cell(
                     text,
-                    (f"{same} of {seen.decided[i, j]}",),
+                    (f"{same} of {seen.decided[i, j]}",) if seen.decided[i, j] else (),
                     numbers={"": rank, "sign": sign, "n": float(seen.items[i, j])},
                     tint=0.0 if math.isnan(rank) else 0.5 * rank,
                 )

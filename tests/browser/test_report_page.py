@@ -108,5 +108,7 @@ def test_on_paper_every_picture_is_there_and_nothing_to_press(
     closed = page.locator("#gallery > details:not([open])")
     assert closed.count() == 0
     assert not page.locator("#page nav").first.is_visible()
+    page.set_viewport_size({"width": 680, "height": 900})  # a sheet of A4 within its margins
+    assert page.evaluate("document.documentElement.scrollWidth") == 680
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert closed.count() == 2

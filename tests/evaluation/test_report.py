@@ -23,6 +23,7 @@ from hdpainter_nb.evaluation.report import ReportPlan, write_report
 from hdpainter_nb.evaluation.result_table import Cell, ResultTable
 from hdpainter_nb.evaluation.rows import Rows
 from hdpainter_nb.evaluation.statistics.intervals import Bootstrap
+from hdpainter_nb.evaluation.system import SECONDS
 from hdpainter_nb.evaluation.tables import Preferred, ablation_table
 from support.measured import COLUMNS, measured, picture, records, triplet
 
@@ -134,7 +135,10 @@ def test_what_is_measured_is_there(tmp_path: Path) -> None:
         "Protocol": {"steps": 50, "seeds": (1, 2)},
         "Fingerprints": {"weights": "ab" * 32},
         "Versions": {"torch": "2.13.0"},
-        "Systems": {"both": {"model": {"name": "mini"}, "none": {}}},
+        "Systems": {
+            "base": {"model": {"name": "mini"}, "rasg": False, "none": {}},
+            "both": {"model": {"name": "mini"}, "rasg": True},
+        },
         "made": "2026-01-01",
     }
     page = Elements(written(tmp_path, rows, plan=plan, facts=facts, exhibits=exhibits()))
@@ -145,10 +149,37 @@ def test_what_is_measured_is_there(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [a["href"] for a in page.of("a")] == ["#tables", *(f"#{name}" for name in names)]
     for words in ("3 systems, 12 triplets, seeds 1, 2, 72 pictures", "ab" * 32, "2.13.0", "[1, 2]",
-                  "both › model › name", "made",
+                  "model › name", "made",
                   r"\toprule", "|---|---:|", "12 triplets", "McNemar"):  # fmt: skip
         assert words in page.text
     assert page.text.count("Spearman") >= 1
+
+
+def test_facts_of_several_systems_say_first_what_differs(tmp_path: Path) -> None:
+    systems = {
+        "base": {"model": {"a": 1}, "rasg": False},
+        "both": {"model": {"a": 1}, "rasg": True},
+    }
+    text = written(tmp_path, facts={"systems": systems})
+    apart = text.partition('class="hdp-apart"')[2].partition("</table>")[0]
+    assert '<th scope="row">rasg</th><td>false</td><td>true</td>' in apart
+    assert "model" not in apart
+    assert "<dt>model › a</dt><dd>1</dd>" in text
+
+
+def test_what_painting_cost_is_no_win(tmp_path: Path) -> None:
+    columns = {"seconds": SECONDS, "clip_score": Column("CLIP"), "same": Column("Same")}
+    entries = [
+        {**{k: r[k] for k in ("system", "seed", "id", "group", "seconds", "clip_score")}, "same": 1}
+        for r in records(8)
+    ]
+    rows = Rows.of(entries, columns)
+    assert rows.judging == ("clip_score", "same")
+    text = written(tmp_path, rows, exhibits=exhibits())
+    gallery = text.partition('<section id="gallery">')[2].partition("</section>")[0]
+    assert re.findall("<summary>(.*?)</summary>", gallery) == ["CLIP ↑"]
+    assert "No difference in Same ↑." in gallery
+    assert 'id="agreement"' not in text  # one column is left, and agrees with itself
 
 
 def test_a_report_can_be_short(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ class Agreement:
 
     Attributes:
         first, second: names of the systems.
-        columns: the k columns, those of which one direction is better.
+        columns: the k columns.
         rank: (k, k), Spearman's correlation of the differences, each turned so that more is
             better; NaN where a column does not vary.
         sign: (k, k), of the items on which both columns prefer one of the two, the share on which
@@ -47,19 +47,21 @@ def agreement_of(
         rows: a row for each picture.
         first: name of a system.
         second: of the other.
-        columns: None takes all of which one direction is better.
+        columns: None takes all that judge pictures and differ on any item.
 
     Raises:
         EvaluationError: no such system or column.
     """
-    directed = (name for name, column in rows.columns.items() if column.better)
-    chosen = tuple(directed if columns is None else columns)
-    tables = []
-    for name in chosen:
+    asked = rows.judging if columns is None else columns
+    by_column = {}
+    for name in asked:
         pairs = rows.paired(first, second, name)
-        better = -1 if rows.columns[name].better == "lower" else 1
+        differences = (-1 if rows.columns[name].better == "lower" else 1) * pairs.differences
+        if columns is None and not differences.any():
+            continue
         keys = zip(pairs.ids, pairs.seeds.tolist(), strict=True)
-        tables.append(dict(zip(keys, (better * pairs.differences).tolist(), strict=True)))
+        by_column[name] = dict(zip(keys, differences.tolist(), strict=True))
+    chosen, tables = tuple(by_column), list(by_column.values())
     size = len(chosen)
     rank, sign = np.full((2, size, size), math.nan)
     items, decided = np.zeros((2, size, size), np.int64)
