@@ -87,13 +87,17 @@ def _span(numbers: Sequence[float]) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """One to four round numbers from low to high: more would run into each other."""
+    """Up to four round numbers from low to high, fewer where they are long."""
     step = 10 ** math.floor(math.log10(high - low))
+    ticks: list[float] = []
     for factor in (0.2, 0.25, 0.5, 1, 2, 2.5, 5):
         first, last = math.ceil(low / (factor * step)), math.floor(high / (factor * step))
-        if last - first < 4:
-            return [number * factor * step for number in range(first, last + 1)]
-    return []
+        if last - first > 3:
+            continue
+        ticks = [number * factor * step for number in range(first, last + 1)]
+        if sum(len(_tick(tick, ticks)) + 1 for tick in ticks) <= 24:
+            break
+    return ticks
 
 
 def _tick(value: float, ticks: Sequence[float]) -> str:

@@ -165,8 +165,13 @@ def _sections(
         sections.append(("gallery", "Wins and losses", write_gallery(rows, pairs, exhibits)))
     shares = [name for name, column in rows.columns.items() if column.binary]
     if shares and 1 < len(set(rows.groups)) <= _GROUPS:
-        tables = (groups_table(rows, name, options=plan.options) for name in shares)
-        sections.append(("groups", "Groups", "".join(map(_table, tables))))
+        tables = [groups_table(rows, name, options=plan.options) for name in shares]
+        content = "".join(
+            f"<details{' open' * (place == 0)}><summary>{html.escape(table.caption)}</summary>"
+            f"{_table(table)}</details>"
+            for place, table in enumerate(tables)
+        )
+        sections.append(("groups", "Groups", content))
     if plan.variants:
         system = plan.system or rows.names[-1]
         table = switches_table(plan.variants, system, options=plan.options)

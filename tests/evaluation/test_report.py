@@ -337,6 +337,22 @@ def test_intervals_are_drawn_where_their_numbers_are() -> None:
     assert interval_chart(ResultTable("", ("s", "v"), ("", ""), ()), "v") == ""
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (2e5, 9.7e5), (-3e-5, 4e-5), (99.9, 100.1), (-1e9, 1e9), (24.2, 26.3)]
+)
+def test_ticks_are_round_numbers_that_have_room(low: float, high: float) -> None:
+    numbers = {"": low, "low": low, "high": high}
+    table = ResultTable("", ("s", "v"), ("", "V"), ((Cell("a"), Cell("x", numbers=numbers)),))
+    ticks = re.findall(r'left:([\d.]+)%">([^<]+)<', interval_chart(table, "v"))
+    assert 1 <= len(ticks) <= 4
+    assert sum(len(tick) + 1 for _, tick in ticks) <= 24
+    margin = 0.06 * (high - low)
+    for place, tick in ticks:
+        value = float(tick.replace("−", "-"))
+        spot = 100 * (value - low + margin) / (high - low + 2 * margin)
+        assert float(place) == pytest.approx(spot, abs=0.01)
+
+
 def test_differences_are_drawn_about_zero() -> None:
     table = ablation_table(measured(12), "base", options=FEW)
     page = Elements(interval_chart(table, "clip_score", part="difference", zero=True))
