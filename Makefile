@@ -6,6 +6,7 @@ PORT ?= 8888
 BROWSER ?= yes
 PYTEST_ARGS ?=
 MINUTES ?= 60
+TRIPLETS ?= 40
 # Tests share the cores between processes of one thread each, four at most: each has a torch.
 # (nproc would take OMP_NUM_THREADS for the number of cores.)
 WORKERS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
@@ -47,11 +48,11 @@ BROWSER_FLAG = $(if $(filter no 0 false,$(BROWSER)),--no-browser)
 .DELETE_ON_ERROR:
 .PHONY: help lab install install-dev test test-fast test-slow test-lowest test-notebooks \
 	test-long-notebooks test-marked-slow test-js fuzz \
-	lint lint-style lint-format lint-types lint-layers format bench wheel audit pins clean distclean
+	lint lint-style lint-format lint-types lint-layers format table2 bench wheel audit pins clean distclean
 
 help: ## Say what there is
 	@echo "make TARGET, where TARGET is one of"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Settings: PYTHON=$(PYTHON) VENV=$(VENV) PORT=$(PORT) BROWSER=$(BROWSER) PYTEST_ARGS=$(PYTEST_ARGS)"
 
 # --- using it --------------------------------------------------------------------------------------
@@ -123,6 +124,13 @@ lint-layers: $(READY_DEV)
 format: $(READY_DEV) ## Let ruff put things right
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+table2: $(READY_DEV) ## Table 2 on the miniature: 40 triplets, four methods, in runs/table2 (TRIPLETS=200)
+	@$(TIMED) $(OFFLINE) $(BIN)/hdpainter-nb evaluate runs/table2 --triplets mini --n $(TRIPLETS) \
+		--system base=mini:base --system rasg=mini:rasg --system painta=mini:painta \
+		--system both=mini:both --set steps=10 \
+	&& $(OFFLINE) $(BIN)/hdpainter-nb score runs/table2 \
+	&& $(OFFLINE) $(BIN)/hdpainter-nb report runs/table2 --csv runs/table2/rows.csv
 
 bench: $(READY_DEV) ## Measure: every benchmarks/bench_*.py in turn
 	@set -e; for file in $(sort $(wildcard benchmarks/bench_*.py)); do \

@@ -14,7 +14,7 @@ from hdpainter_nb._version import __version__
 from hdpainter_nb.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from hdpainter_nb import errors, mini, views
+    from hdpainter_nb import errors, evaluation, mini, views
     from hdpainter_nb.capture.capture import Capture
     from hdpainter_nb.edits.builtin import Custom, MoveMask, ReplaceWord, ScaleHead, ScaleWord, SetC
     from hdpainter_nb.edits.edit import Edit
@@ -70,7 +70,7 @@ _HOMES = {
     "upscale_variants": "upscale.ablation",
     "watch": "sampling.watch",
 }
-_MODULES = ("errors", "mini", "views")
+_MODULES = ("errors", "evaluation", "mini", "views")
 
 __all__ = [
     "PRESETS",
@@ -97,6 +97,7 @@ __all__ = [
     "__version__",
     "data_path",
     "errors",
+    "evaluation",
     "load",
     "load_upscaler",
     "mini",

@@ -7,22 +7,28 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 from hdpainter_nb._version import __version__
 from hdpainter_nb.errors import EvaluationError, HDPainterError
-from hdpainter_nb.evaluation.catalogue import SYSTEMS, system_of, triplets_of, triplets_source
+from hdpainter_nb.evaluation.catalogue import (
+    SYSTEMS,
+    system_of,
+    system_of_run,
+    triplets_of,
+    triplets_source,
+)
 from hdpainter_nb.evaluation.cost import cost_of
 from hdpainter_nb.evaluation.engines.engine import Engine
 from hdpainter_nb.evaluation.engines.local import LocalEngine
 from hdpainter_nb.evaluation.engines.ray import RayEngine
 from hdpainter_nb.evaluation.engines.slurm import SlurmEngine
-from hdpainter_nb.evaluation.explain import explain
+from hdpainter_nb.evaluation.explaining import explain
 from hdpainter_nb.evaluation.gallery import Exhibits
-from hdpainter_nb.evaluation.metric_catalogue import default_metrics, metric_of
+from hdpainter_nb.evaluation.metric_catalogue import NAMES, default_metrics, metric_of
+from hdpainter_nb.evaluation.metrics.metric import Metric
 from hdpainter_nb.evaluation.painting import Shard, framed_triplet, paint_all
 from hdpainter_nb.evaluation.protocol import PROTOCOLS, EvaluationProtocol
 from hdpainter_nb.evaluation.report import ReportPlan, write_report
@@ -35,17 +41,14 @@ from hdpainter_nb.evaluation.tables import Preferred, ablation_table, systems_ta
 from hdpainter_nb.evaluation.triplet import TripletSet
 from hdpainter_nb.evaluation.triplets.sample import DEFAULT_COUNT
 from hdpainter_nb.mini.oracle_metric import OracleMetric
-from hdpainter_nb.mini.triplets import MiniTriplets
+from hdpainter_nb.mini.triplets import MINI_SETS
 from hdpainter_nb.mini.true_seam import TrueSeam
 from hdpainter_nb.mini.watched_system import WatchedSystem
 
 __all__ = ["main"]
 
-_MINI: Mapping[str, Callable[..., TripletSet]] = MappingProxyType(
-    {
-        "mini": partial(MiniTriplets, "provocation"),
-        "mini-standard": partial(MiniTriplets, "standard"),
-    }
+_MINI_METRICS: Mapping[str, Callable[..., Metric]] = MappingProxyType(
+    {OracleMetric.name: OracleMetric, TrueSeam.name: TrueSeam}
 )
 _EPILOG = f"""\
 systems:    {", ".join(SYSTEMS)};
@@ -65,13 +68,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: all went well; 1: an error, which was said in a sentence; 130: stopped by Ctrl-C.
     """
-    parser = _parser()
-    given = parser.parse_args(arguments)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
+        given = _parser().parse_args(arguments)
         given.act(given)
     except HDPainterError as error:
         print(f"hdpainter-nb: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a folder that may not be written to, a disk that is full
+        where = "" if error.filename is None else f" ({str(error.filename)!r})"
+        print(f"hdpainter-nb: {error.strerror or error}{where}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nhdpainter-nb: stopped. The same command goes on where it was.", file=sys.stderr)
@@ -79,8 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """One that says what is wrong in a sentence, as everything else here does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise EvaluationError(f"{message}. See `{self.prog} --help`.")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hdpainter-nb",
         description="Measure inpainting systems on the same triplets, as HD-Painter's paper does.",
         epilog=_EPILOG,
@@ -107,10 +120,10 @@ def _add_evaluate(commands: Any) -> None:
     one.add_argument("--triplets", required=True, metavar="T", help="see below")
     one.add_argument("--list", metavar="CSV", help="of MSCOCO's objects: the published one")
     one.add_argument(
-        "--n", type=int, default=DEFAULT_COUNT, help="stratified sample; default %(default)s"
+        "--n", type=_count, default=DEFAULT_COUNT, help="stratified sample; default %(default)s"
     )
     one.add_argument("--all", action="store_true", help="every triplet instead of a sample")
-    one.add_argument("--sample-seed", type=int, default=0, help="of the sample")
+    one.add_argument("--sample-seed", type=_seed, default=0, help="of the sample")
     one.add_argument(
         "--protocol", choices=list(PROTOCOLS), help="official; for the miniature's sets miniature"
     )
@@ -121,11 +134,11 @@ def _add_evaluate(commands: Any) -> None:
         metavar="SWITCH=VALUE",
         help="another value of a switch of the protocol: --set eta=0.1 --set seeds=[1,2,3]",
     )
-    one.add_argument("--batch", type=int, default=4, help="triplets in one call; %(default)s")
+    one.add_argument("--batch", type=_count, default=4, help="triplets in one call; %(default)s")
     one.add_argument("--device", help="cuda, mps, cpu; by default the best there is")
     one.add_argument("--dtype", help="float32, float16, bfloat16; by default by the device")
     one.add_argument("--engine", choices=("local", "ray", "slurm"), default="local")
-    one.add_argument("--workers", type=int, help="processes, actors or jobs of the engine")
+    one.add_argument("--workers", type=_count, help="processes, actors or jobs of the engine")
     one.add_argument("--ray-address", help="of a cluster; else one is started on this machine")
     one.add_argument("--shard", default="1/1", metavar="i/n", help="this machine's share")
     one.add_argument("--estimate", action="store_true", help="say what it costs, paint nothing")
@@ -139,11 +152,15 @@ def _add_score(commands: Any) -> None:
         "--metric",
         action="append",
         metavar="M",
-        help="clip_score, clip_score_l14, accuracy, aesthetic, pickscore, preservation, oracle; "
-        "by default those of the paper, or the miniature's",
+        help=f"{', '.join(NAMES)}; for the miniature {', '.join(_MINI_METRICS)}; by default those "
+        "of the paper, or the miniature's",
     )
     two.add_argument(
-        "--options", type=json.loads, default={}, metavar="JSON", help="of the metric, as JSON"
+        "--options",
+        type=_options,
+        default={},
+        metavar="JSON",
+        help="""of the metric, as JSON: '{"model": "openai/clip-vit-base-patch32"}'""",
     )
     two.add_argument("--device", help="cuda, mps, cpu")
 
@@ -159,20 +176,27 @@ def _add_report(commands: Any) -> None:
     three.add_argument("--parquet", help="write the rows there as well (needs pyarrow)")
     three.add_argument(
         "--explain",
-        type=int,
+        type=_count,
         default=0,
         metavar="N",
         help="sample the N clearest wins and losses again and keep their traces, a click away",
     )
+    three.add_argument("--device", help="to sample again on: cuda, mps, cpu")
+    three.add_argument("--dtype", help="as for `evaluate`, where one was given there")
 
 
 # --- what each does ----------------------------------------------------------------------------
 
 
 def _evaluate(given: argparse.Namespace) -> None:
-    name = given.protocol or ("miniature" if given.triplets in _MINI else "official")
+    name = given.protocol or ("miniature" if given.triplets in MINI_SETS else "official")
     protocol = EvaluationProtocol.named(name, **_switches(given.set))
-    if given.triplets in _MINI:  # endless, and in no order: the first ones are as good as any
+    if given.triplets in MINI_SETS:  # endless, and in no order: the first ones are as good as any
+        if given.all or given.list or given.sample_seed:
+            raise EvaluationError(
+                f"The set {given.triplets!r} has no end and no list: say with --n how many of its "
+                "first triplets, instead of --all, --list and --sample-seed."
+            )
         source = {"kind": given.triplets, "options": {"count": given.n}}
     else:
         source = triplets_source(
@@ -194,7 +218,9 @@ def _evaluate(given: argparse.Namespace) -> None:
 
 def _score(given: argparse.Namespace) -> None:
     run = Run.open(given.run)
-    triplets = _triplets(run.facts["triplets"].get("source", {}))
+    triplets = _triplets_of(run)
+    if given.options and len(given.metric or ()) != 1:
+        raise EvaluationError("--options are those of one metric: name it with --metric.")
     if given.metric:
         metrics = [_metric(name, run, given) for name in given.metric]
     elif triplets.name.startswith("mini"):
@@ -205,10 +231,13 @@ def _score(given: argparse.Namespace) -> None:
     print(f"{count} pictures scored; see `hdpainter-nb report {given.run}`.")
 
 
-def _metric(name: str, run: Run, given: argparse.Namespace) -> Any:
-    if name == OracleMetric.name:
-        return OracleMetric(**given.options)
-    return metric_of(name, run.protocol, device=given.device, **given.options)
+def _metric(name: str, run: Run, given: argparse.Namespace) -> Metric:
+    if name not in _MINI_METRICS:
+        return metric_of(name, run.protocol, device=given.device, **given.options)
+    try:
+        return _MINI_METRICS[name](**given.options)
+    except TypeError as error:
+        raise EvaluationError(f"The metric {name!r} has no such option: {error}.") from error
 
 
 def _report(given: argparse.Namespace) -> None:
@@ -216,24 +245,31 @@ def _report(given: argparse.Namespace) -> None:
     rows = Rows.of(rows_of(run), columns_of(run))
     if not len(rows):
         raise EvaluationError(f"{given.run!r} has no pictures yet: `hdpainter-nb evaluate` first.")
-    triplets = _triplets(run.facts["triplets"].get("source", {}))
-    base = given.base or run.systems[0]
-    ours = given.ours or run.systems[-1]
+    if not rows.columns:
+        raise EvaluationError(f"{given.run!r} has no scores yet: `hdpainter-nb score` first.")
+    triplets = _triplets_of(run)
+    base, ours = given.base or rows.names[0], given.ours or rows.names[-1]
+    for option, name in (("--base", base), ("--ours", ours)):
+        if name not in rows.names:
+            raise EvaluationError(
+                f"{option} {name!r} is no system of this run with pictures: "
+                f"{', '.join(rows.names)}."
+            )
     kind = run.protocol.preference
     preferred = (
         Preferred(ours=ours, kind=kind)
-        if "pickscore" in rows.columns and len(run.systems) > 1
+        if "pickscore" in rows.columns and len(rows.names) > 1
         else None
     )
     print(systems_table(rows, preferred=preferred).to_markdown())
-    if len(run.systems) > 1:
+    if len(rows.names) > 1:
         print(ablation_table(rows, base).to_markdown())
     if given.csv:
         rows.to_csv(given.csv)
     if given.parquet:
         rows.to_parquet(given.parquet)
     if given.explain:
-        _explain(run, rows, triplets, (ours, base), given.explain)
+        _explain(run, rows, (ours, base), given)
     path = write_report(
         given.out or run.folder / "report.html",
         rows,
@@ -248,55 +284,52 @@ def _report(given: argparse.Namespace) -> None:
     print(f"Written: {path}")
 
 
-def _explain(run: Run, rows: Rows, triplets: TripletSet, pair: tuple[str, str], count: int) -> None:
+def _explain(run: Run, rows: Rows, pair: tuple[str, str], given: argparse.Namespace) -> None:
     """Keep the traces of the clearest wins and losses in the first column that is a share."""
     column = next((n for n, c in rows.columns.items() if c.binary), next(iter(rows.columns)))
+    if pair[0] == pair[1]:
+        raise EvaluationError("--explain needs two systems whose wins and losses it can tell.")
     paired = rows.paired(*pair, column)
     order = sorted(range(len(paired.ids)), key=lambda place: paired.differences[place])
-    chosen = {*order[:count], *order[::-1][:count]}
-    for place in sorted(chosen):
-        for name in pair:
-            settings = run.facts["systems"][name]["settings"]
-            if "model" not in settings:
-                continue  # a folder of results has no trace
-            system = _system_again(run, name, settings)
+    chosen = sorted({*order[: given.explain], *order[::-1][: given.explain]})
+    triplets, options = _triplets_of(run), _load_options(given)
+    for name in pair:  # one after the other, so that each model is loaded once
+        system = system_of_run(run, name, load_options=options)
+        if system is None:
+            continue  # pictures made elsewhere have no trace
+        if system.fingerprint() != run.facts["systems"][name].get("fingerprint"):
+            raise EvaluationError(
+                f"{name!r} was painted with other weights than {system.model!r} has now, or in "
+                "another kind of numbers: give --device and --dtype as to `hdpainter-nb evaluate`."
+            )
+        for place in chosen:
             explain(run, system, triplets, paired.ids[place], seed=int(paired.seeds[place]))
-
-
-def _system_again(run: Run, name: str, settings: Mapping[str, Any]) -> SamplerSystem:
-    """The system that a run's file tells of."""
-    method = next(
-        method
-        for method, switches in _methods().items()
-        if all(settings.get(k) == v for k, v in switches.items())
-    )
-    return SamplerSystem(
-        name=name,
-        model=settings["model"],
-        method=method,  # type: ignore[arg-type]
-        controlnet=settings.get("controlnet"),
-        native=bool(settings.get("native")),
-        protocol=run.protocol,
-    )
-
-
-def _methods() -> Mapping[str, Mapping[str, bool]]:
-    from hdpainter_nb.evaluation.systems import METHODS
-
-    return METHODS
 
 
 # --- what a user writes --------------------------------------------------------------------------
 
 
 def _triplets(source: Mapping[str, Any]) -> TripletSet:
-    return triplets_of(source, more=_MINI)
+    return triplets_of(source, more=MINI_SETS)
+
+
+def _triplets_of(run: Run) -> TripletSet:
+    source = run.facts["triplets"].get("source")
+    if not source:
+        raise EvaluationError(
+            f"{str(run.folder)!r} does not say where its triplets are, since it was begun from "
+            "Python without a source: score and report it from there."
+        )
+    return _triplets(source if isinstance(source, Mapping) else {"kind": source})
+
+
+def _load_options(given: argparse.Namespace) -> dict[str, str]:
+    return {name: getattr(given, name) for name in ("device", "dtype") if getattr(given, name)}
 
 
 def _system(text: str, protocol: EvaluationProtocol, given: argparse.Namespace) -> System:
-    options = {k: getattr(given, k) for k in ("device", "dtype") if getattr(given, k)}
-    system = system_of(text, protocol, at_once=given.batch, load_options=options)
-    if isinstance(system, SamplerSystem) and given.triplets in _MINI:
+    system = system_of(text, protocol, at_once=given.batch, load_options=_load_options(given))
+    if isinstance(system, SamplerSystem) and given.triplets in MINI_SETS:
         return WatchedSystem(**system.__dict__)
     return system
 
@@ -312,6 +345,31 @@ def _switches(texts: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             switches[name] = value  # a word
     return switches
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0, not {text!r}")
+    return int(text)
+
+
+def _options(text: str) -> dict[str, Any]:
+    try:
+        options = json.loads(text)
+    except (ValueError, RecursionError):
+        options = None
+    if not isinstance(options, dict):
+        example = '{"crop": "whole"}'
+        raise argparse.ArgumentTypeError(
+            f"must be an object of JSON, such as '{example}', not {text!r}"
+        )
+    return options
 
 
 def _shard(text: str) -> Shard:

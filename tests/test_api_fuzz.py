@@ -44,6 +44,7 @@ GIVEN = ("self.functions[", "self.value(c", "picture(r)")
 
 APART = {
     # name or its beginning -> why it is not called here
+    "hdpainter_nb.evaluation.": "works on folders; tests/evaluation/ and the command's tests",
     "hdpainter_nb.trace.": "tests/trace/ has a fuzz test of its own",
     "hdpainter_nb.models.model.Model.__init__": "made by `load` and `from_unet`",
     "hdpainter_nb.models.loading.load": "tests/models/ tries what can be loaded",

@@ -19,6 +19,16 @@ UNCHECKED: dict[str, str] = {
     "hdpainter_nb.trace.attention.Attention.of": "likewise",
     "hdpainter_nb.trace.record.Record.": "made by a run",
     **{
+        f"hdpainter_nb.evaluation.{name}": "shows and looks up any text that a file holds"
+        for name in (
+            *(f"rows.Rows.{part}" for part in ("__init__", "place", "select", "paired")),
+            "column.Column.",
+            "gallery.Exhibits.",
+            "report.ReportPlan.",
+            "tables.Preferred.",
+        )
+    },
+    **{
         f"hdpainter_nb.trace.tree.Tree.{name}": "a run makes it grow"
         for name in ("__init__", "root", "open_branch", "add", "keep")
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,14 +11,17 @@ from typing import Any
 
 from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.protocol import EvaluationProtocol
+from hdpainter_nb.evaluation.run import Run
 from hdpainter_nb.evaluation.system import System
 from hdpainter_nb.evaluation.systems import METHODS, ResultsFolder, SamplerSystem
 from hdpainter_nb.evaluation.triplet import TripletSet
 from hdpainter_nb.evaluation.triplets.coco import CocoTriplets
 from hdpainter_nb.evaluation.triplets.folder import FolderTriplets
 from hdpainter_nb.evaluation.triplets.sample import Sample
+from hdpainter_nb.settings import Settings
+from hdpainter_nb.utils.checked import checked
 
-__all__ = ["SYSTEMS", "system_of", "triplets_of", "triplets_source"]
+__all__ = ["SYSTEMS", "system_of", "system_of_run", "triplets_of", "triplets_source"]
 
 SYSTEMS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -43,6 +47,7 @@ _TRIPLETS: Mapping[str, TripletMaker] = MappingProxyType(
 )
 
 
+@checked
 def system_of(
     text: str,
     protocol: EvaluationProtocol,
@@ -80,7 +85,7 @@ def system_of(
     if colon and method in METHODS:
         row = name or f"{Path(model).name}-{method}"
         return SamplerSystem(name=row, model=model, method=method, **shared)  # type: ignore[arg-type]
-    if equals and Path(rest).expanduser().is_dir():
+    if name and rest and Path(rest).expanduser().is_dir():
         return ResultsFolder(name=name, folder=rest)
     raise EvaluationError(
         f"There is no system {text!r}. Known: {', '.join(SYSTEMS)}; MODEL:METHOD for any model, "
@@ -88,6 +93,67 @@ def system_of(
     )
 
 
+@checked
+def system_of_run(
+    run: Run, name: str, *, load_options: Mapping[str, Any] = MappingProxyType({})
+) -> SamplerSystem | None:
+    """The system that a run's file tells of, with every setting that its pictures were painted by.
+
+    Args:
+        run: of the system.
+        name: of its row.
+        load_options: for `hdpainter_nb.load`: device, dtype ..., which a run does not keep.
+
+    Returns:
+        The system; None where its pictures were made elsewhere.
+
+    Raises:
+        EvaluationError: the run has no such system; or what its file says makes another one here,
+            because of another version, for instance.
+    """
+    facts = run.facts["systems"].get(name)
+    if facts is None:
+        raise EvaluationError(f"This run has no system {name!r}: {', '.join(run.systems)}.")
+    written = facts.get("settings") if isinstance(facts, Mapping) else None
+    if not isinstance(written, Mapping):
+        raise EvaluationError(f"The run's file does not say what {name!r} is: it is damaged.")
+    if "folder" in written:
+        return None
+    known = {field.name for field in dataclasses.fields(Settings)}
+    try:
+        system = SamplerSystem(
+            name=name,
+            model=written["model"],
+            method=_method_of(written),
+            protocol=run.protocol,
+            overrides={key: value for key, value in written.items() if key in known},
+            controlnet=written.get("controlnet"),
+            native=written.get("native", False),
+            load_options=dict(load_options),
+        )
+    except (KeyError, TypeError, ValueError) as error:  # our own are ValueErrors
+        raise EvaluationError(
+            f"The run's file does not say what {name!r} is: {type(error).__name__} {error}"
+        ) from error
+    made = json.loads(json.dumps(system.settings))
+    other = sorted(k for k in {*made, *written} if made.get(k) != written.get(k))
+    if other:
+        raise EvaluationError(
+            f"{name!r} was painted with other settings than this version can give it "
+            f"({', '.join(other)}), so its pictures cannot be sampled again."
+        )
+    return system
+
+
+def _method_of(settings: Mapping[str, Any]) -> Any:
+    """The row of Table 2 that some settings are; any where they are none, to be refused later."""
+    for method, switches in METHODS.items():
+        if all(settings.get(key) == value for key, value in switches.items()):
+            return method
+    return "both"
+
+
+@checked
 def triplets_source(
     text: str, *, list_file: str | None = None, count: int | None = None, seed: int = 0
 ) -> dict[str, Any]:
@@ -100,9 +166,14 @@ def triplets_source(
         count, seed: of a stratified sample; None takes all.
 
     Raises:
-        EvaluationError: there is no such file, folder or set.
+        EvaluationError: a list is given for triplets that are not MSCOCO's.
     """
     path = Path(text).expanduser()
+    if list_file is not None and not (path.is_file() or (path / "annotations").is_dir()):
+        raise EvaluationError(
+            f"A list of objects belongs to MSCOCO, and {text!r} is neither a folder with "
+            "annotations/ nor the file of them."
+        )
     sample = {} if count is None else {"count": count, "seed": seed}
     if path.is_file():
         root = path.parent.parent if path.parent.name == "annotations" else path.parent
@@ -115,6 +186,7 @@ def triplets_source(
     return {"kind": text, "options": {}, **sample}
 
 
+@checked
 def triplets_of(
     source: Mapping[str, Any], more: Mapping[str, TripletMaker] = MappingProxyType({})
 ) -> TripletSet:
@@ -129,10 +201,10 @@ def triplets_of(
     """
     makers = {**_TRIPLETS, **more}
     kind, options = source.get("kind"), source.get("options", {})
-    if kind not in makers:
+    if not isinstance(kind, str) or not isinstance(options, Mapping) or kind not in makers:
         raise EvaluationError(
             f"There are no triplets {kind!r}: give a folder of MSCOCO, a folder of pictures, masks "
-            f"and prompts, or one of {', '.join(sorted({*makers} - {*_TRIPLETS}))}."
+            f"and prompts, or one of {', '.join(sorted(more)) or 'no other names'}."
         )
     try:
         whole = makers[kind](**options)

@@ -12,6 +12,7 @@ from hdpainter_nb.evaluation.system import System
 from hdpainter_nb.evaluation.systems import SamplerSystem
 from hdpainter_nb.evaluation.triplet import TripletSet
 from hdpainter_nb.painting import run_cost
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.nbytes import readable_bytes
 
 __all__ = ["RunCost", "SystemCost", "cost_of"]
@@ -69,6 +70,7 @@ class RunCost:
         )
 
 
+@checked
 def cost_of(
     run: Run,
     systems: Sequence[System],

@@ -16,6 +16,7 @@ from hdpainter_nb.evaluation.metrics.pickscore import PickScore
 from hdpainter_nb.evaluation.metrics.preservation import Preservation
 from hdpainter_nb.evaluation.metrics.rtmdet import RTMDet
 from hdpainter_nb.evaluation.protocol import EvaluationProtocol
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["NAMES", "default_metrics", "metric_of"]
 
@@ -32,6 +33,7 @@ NAMES = (
 _DEFAULT = ("clip_score", "accuracy", "aesthetic", "pickscore", "preservation")
 
 
+@checked
 def metric_of(
     name: str, protocol: EvaluationProtocol, *, device: str | None = None, **options: Any
 ) -> Metric:
@@ -81,6 +83,7 @@ def _detector(
     return TransformersDetector(**chosen)
 
 
+@checked
 def default_metrics(protocol: EvaluationProtocol, *, device: str | None = None) -> list[Metric]:
     """The paper's metrics, and what became of the known pixels."""
     return [

@@ -16,12 +16,14 @@ from hdpainter_nb.evaluation.system import System
 from hdpainter_nb.evaluation.triplet import FramedTriplet, TripletSet, framed
 from hdpainter_nb.images.fit import scaled_size
 from hdpainter_nb.utils.check import between
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["Shard", "paint_all", "tasks_of", "working_side"]
 
 _GIVE_UP = 5  # tasks of one system that fail before any has gone well
 
 
+@checked
 @dataclass(frozen=True)
 class Shard:
     """A machine's share of a run: every `of`-th triplet, from the `number`-th on (1 .. `of`).
@@ -45,6 +47,10 @@ class Shard:
         return f"{self.number}-of-{self.of}"
 
 
+class _UnwritableError(Exception):
+    """A result cannot be kept, and the next ones could not either."""
+
+
 @dataclass(frozen=True)
 class PaintWorker:
     """Paints tasks and writes the results into the run's folder."""
@@ -56,6 +62,12 @@ class PaintWorker:
 
     def do(self, task: Task) -> Outcome:
         """Paint what is not there; where several fail together, one by one."""
+        try:
+            return self._done(task)
+        except (OSError, _UnwritableError) as error:  # nor can any other result be written
+            return Outcome(task, str(error), fatal=True)
+
+    def _done(self, task: Task) -> Outcome:
         run, started = Run(self.folder), time.perf_counter()
         due = run.due(task.system, task.seed, task.ids)
         try:
@@ -66,8 +78,6 @@ class PaintWorker:
                 errors = [f"{due[0]}: {error}"]
             else:
                 errors = self._one_by_one(run, task, due)
-        except OSError as error:
-            return Outcome(task, str(error), fatal=True)
         return Outcome(task, "; ".join(errors), seconds=time.perf_counter() - started)
 
     def _one_by_one(self, run: Run, task: Task, due: Sequence[str]) -> list[str]:
@@ -93,7 +103,10 @@ class PaintWorker:
                 raise EvaluationError(
                     f"{task.system!r} made {painting.picture.shape} of {triplet.image.shape}."
                 )
-            run.write(task.system, task.seed, triplet.triplet.id, painting)
+            try:
+                run.write(task.system, task.seed, triplet.triplet.id, painting)
+            except EvaluationError as error:
+                raise _UnwritableError(str(error)) from error
 
 
 def working_side(protocol: EvaluationProtocol, triplets: TripletSet) -> int:
@@ -134,6 +147,7 @@ def tasks_of(
     return tasks
 
 
+@checked
 def paint_all(
     run: Run,
     systems: Sequence[System],

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.evaluation.triplet import BoxRule
 from hdpainter_nb.utils.check import between, one_of
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["PROTOCOLS", "EvaluationProtocol"]
 
@@ -36,6 +37,7 @@ PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class EvaluationProtocol:
     """How systems are run and pictures scored; the defaults are the official scripts'.

@@ -34,6 +34,7 @@ from hdpainter_nb.evaluation.tables import (
     switches_table,
     systems_table,
 )
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.files import replacing
 
 __all__ = ["ReportPlan", "write_report"]
@@ -90,6 +91,7 @@ class ReportPlan:
     options: Bootstrap = field(default_factory=Bootstrap)
 
 
+@checked(leaves=("facts",))  # they may hold any text
 def write_report(
     path: str | Path,
     rows: Rows,

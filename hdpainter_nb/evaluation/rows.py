@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.system import SECONDS
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Rows:
             )
 
     @classmethod
+    @checked(leaves=("rows",))
     def of(cls, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, Column]) -> Self:
         """Rows from mappings with the keys ``system``, ``seed``, ``id``, ``group`` and columns.
 
@@ -291,6 +293,7 @@ class Rows:
 
     # --- files -----------------------------------------------------------------------------------
 
+    @checked
     def to_csv(self, path: str | Path) -> Path:
         """Write all rows as comma-separated values, whole or not at all.
 
@@ -312,6 +315,7 @@ class Rows:
         return Path(path)
 
     @classmethod
+    @checked
     def from_csv(cls, path: str | Path, columns: Mapping[str, Column] | None = None) -> Self:
         """Read what `to_csv` wrote, or any table with the same headings.
 
@@ -344,6 +348,7 @@ class Rows:
         except EvaluationError as error:
             raise EvaluationError(f"{path}: {error}") from error
 
+    @checked
     def to_parquet(self, path: str | Path) -> Path:
         """Write all rows as Parquet, with what is known of the columns.
 
@@ -367,6 +372,7 @@ class Rows:
         return Path(path)
 
     @classmethod
+    @checked
     def from_parquet(cls, path: str | Path, columns: Mapping[str, Column] | None = None) -> Self:
         """Read what `to_parquet` wrote; `columns` as for `from_csv`, before what the file says.
 

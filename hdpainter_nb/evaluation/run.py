@@ -24,6 +24,7 @@ from hdpainter_nb.evaluation.protocol import EvaluationProtocol
 from hdpainter_nb.evaluation.system import Painting, System
 from hdpainter_nb.evaluation.triplet import TripletSet
 from hdpainter_nb.evaluation.triplets.folder import check_id
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.files import replacing
 
 __all__ = ["Run", "read_painting"]
@@ -32,6 +33,7 @@ _FORMAT = 1
 _NOTE = "hdpainter-nb"  # the PNG's text that holds what was measured while painting
 
 
+@checked
 @dataclass(frozen=True)
 class Run:
     """The files of a run.
@@ -46,6 +48,9 @@ class Run:
     """
 
     folder: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))
 
     # --- begin and go on ----------------------------------------------------------------------
 

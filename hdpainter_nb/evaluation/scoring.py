@@ -15,6 +15,7 @@ from hdpainter_nb.evaluation.metrics.metric import Metric, PaintedTriplet
 from hdpainter_nb.evaluation.painting import framed_triplet
 from hdpainter_nb.evaluation.run import Run
 from hdpainter_nb.evaluation.triplet import TripletSet
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.files import replacing
 
 __all__ = ["columns_of", "rows_of", "score_all"]
@@ -22,6 +23,7 @@ __all__ = ["columns_of", "rows_of", "score_all"]
 _AT_ONCE = 16  # pictures in one call of a metric
 
 
+@checked
 def score_all(
     run: Run,
     triplets: TripletSet,
@@ -163,6 +165,7 @@ def _read(path: Path) -> tuple[Any, dict[str, dict[str, Any]]]:
     return head, rows
 
 
+@checked
 def rows_of(run: Run, metrics: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """A row for each picture of a run: system, seed, id, group, and all its numbers.
 
@@ -196,6 +199,7 @@ def rows_of(run: Run, metrics: Sequence[str] | None = None) -> list[dict[str, An
     return [{name: row.get(name, math.nan) for name in columns} for row in rows]
 
 
+@checked
 def columns_of(run: Run) -> dict[str, Column]:
     """How the numbers of a run are to be shown: each metric's, then those of painting."""
     columns: dict[str, Column] = {}

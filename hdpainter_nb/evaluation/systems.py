@@ -31,6 +31,7 @@ from hdpainter_nb.sampling.batch import SamplerBatch
 from hdpainter_nb.sampling.sampler import Sampler
 from hdpainter_nb.settings import Settings
 from hdpainter_nb.utils.check import between
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["METHODS", "ResultsFolder", "SamplerSystem", "weights_fingerprint"]
 
@@ -45,6 +46,7 @@ METHODS: Mapping[str, Mapping[str, bool]] = MappingProxyType(
 """The rows of Table 2; ``base`` is the model as it is."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class SamplerSystem:
     """A model under one method, painted by the same `Sampler` that a notebook steps.
@@ -188,6 +190,7 @@ def _fingerprint_of(model: Model) -> str:
     return _fingerprints[model]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ResultsFolder:
     """Pictures made by anything else: ``<id>.png`` in a folder, ``<image>_<segment>.png`` for COCO.

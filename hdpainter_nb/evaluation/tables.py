@@ -32,6 +32,7 @@ from hdpainter_nb.evaluation.statistics.power import column_power
 from hdpainter_nb.evaluation.statistics.preference import preference_of
 from hdpainter_nb.evaluation.statistics.seeds import seed_spread
 from hdpainter_nb.utils.check import one_of
+from hdpainter_nb.utils.checked import checked
 
 __all__ = [
     "Preferred",
@@ -68,6 +69,7 @@ class Preferred:
         one_of("kind", self.kind, ("probability", "wins"))
 
 
+@checked
 def systems_table(
     rows: Rows,
     *,
@@ -123,6 +125,7 @@ def systems_table(
     )
 
 
+@checked
 def ablation_table(
     rows: Rows,
     base: str,

@@ -41,6 +41,8 @@ _SHARES = {
     "peak_32": "peak_32",
 }
 """Entries of a summary, and the columns that they are the means of."""
+_SOURCES: Mapping[SetName, str] = {"provocation": "mini", "standard": "mini-standard"}
+"""The names in `MINI_SETS`, by which the command finds the triplets of a run again."""
 
 
 def evaluate(
@@ -72,7 +74,8 @@ def evaluate(
         WatchedSystem(name=name, method=name, protocol=protocol, at_once=8, **system)  # type: ignore[arg-type]
         for name in methods
     ]
-    run = Run.begin(out, protocol, triplets, systems)
+    source = {"kind": _SOURCES[kind], "options": {"count": count}}
+    run = Run.begin(out, protocol, triplets, systems, source=source)
     engine = LocalEngine(processes if processes > 1 else None)
     paint_all(run, systems, triplets, engine=engine, progress=True)
     score_all(run, triplets, [OracleMetric(), TrueSeam()], progress=True)

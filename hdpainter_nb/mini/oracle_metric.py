@@ -15,11 +15,13 @@ from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
 from hdpainter_nb.evaluation.triplet import digest
 from hdpainter_nb.images.compositing import paste
 from hdpainter_nb.mini import oracle
+from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.files import data_path
 
 __all__ = ["OracleMetric"]
 
 
+@checked
 @dataclass(frozen=True)
 class OracleMetric:
     """What the miniature's own judge sees in each hole, known pixels put back.

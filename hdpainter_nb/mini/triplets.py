@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -12,12 +14,14 @@ from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.triplet import Triplet, digest
 from hdpainter_nb.mini.world.sets import KINDS, Kind, triple
 from hdpainter_nb.utils.check import between, one_of
+from hdpainter_nb.utils.checked import checked
 
-__all__ = ["MiniTriplets"]
+__all__ = ["MINI_SETS", "MiniTriplets"]
 
 SetName = Literal["standard", "provocation"]
 
 
+@checked
 @dataclass(frozen=True)
 class MiniTriplets:
     """Tasks of the procedural world, whose right answers are known.
@@ -86,3 +90,12 @@ class MiniTriplets:
         parts = [self.name]
         first = [self[f"{kind}_0"] for kind in self._kinds]
         return digest(*parts, *(t.image.tobytes() + t.mask.tobytes() for t in first))
+
+
+MINI_SETS: Mapping[str, Callable[..., MiniTriplets]] = MappingProxyType(
+    {
+        "mini": partial(MiniTriplets, "provocation"),
+        "mini-standard": partial(MiniTriplets, "standard"),
+    }
+)
+"""The names under which the command and a run's file know them."""

@@ -12,10 +12,12 @@ from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
 from hdpainter_nb.evaluation.metrics.preservation import rim_energy
 from hdpainter_nb.images.compositing import paste, poisson
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["TrueSeam"]
 
 
+@checked
 @dataclass(frozen=True)
 class TrueSeam:
     """Squared steps across the hole's rim: pasted, blended by gradients, and in the true picture.

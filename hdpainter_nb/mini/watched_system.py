@@ -13,12 +13,14 @@ from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.systems import SamplerSystem
 from hdpainter_nb.evaluation.triplet import FramedTriplet
 from hdpainter_nb.sampling.sampler import Sampler
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["WatchedSystem", "peak_inside"]
 
 _LEVELS = (16, 32)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class WatchedSystem(SamplerSystem):
     """A `SamplerSystem` that also says how often the words' attention points at the hole.

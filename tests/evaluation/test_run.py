@@ -181,6 +181,7 @@ def test_a_full_disk_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Image.Image, "save", save)
     with pytest.raises(EvaluationError, match=r"cannot be written \(No space left"):
         paint_all(run, [system], SmallSet())
+    assert count[0] == 6  # nothing more is painted that could not be kept
     monkeypatch.undo()
     assert not list(run.folder.rglob("*.part"))
     assert paint_all(run, [system], SmallSet()) == 12 - 5

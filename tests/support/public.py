@@ -9,7 +9,13 @@ from typing import Any
 
 __all__ = ["public_classes", "public_functions"]
 
-FACES = ("hdpainter_nb", "hdpainter_nb.edits", "hdpainter_nb.mini", "hdpainter_nb.views")
+FACES = (
+    "hdpainter_nb",
+    "hdpainter_nb.edits",
+    "hdpainter_nb.evaluation",
+    "hdpainter_nb.mini",
+    "hdpainter_nb.views",
+)
 
 
 def public_names() -> dict[str, Any]:

@@ -16,10 +16,12 @@ from typing import Any
 from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.engines.engine import Outcome, Task, Worker
 from hdpainter_nb.utils.check import between
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["LocalEngine"]
 
 
+@checked
 @dataclass(frozen=True)
 class LocalEngine:
     """Worker processes on this machine.

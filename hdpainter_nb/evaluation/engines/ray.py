@@ -12,10 +12,12 @@ from typing import Any
 from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.engines.engine import Outcome, Task, Worker
 from hdpainter_nb.utils.check import between
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["RayEngine"]
 
 
+@checked
 @dataclass(frozen=True)
 class RayEngine:
     """One Ray actor for each GPU of a cluster; an actor that dies is started again elsewhere.

@@ -11,10 +11,12 @@ from typing import Any
 from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.engines.engine import Outcome, Task, Worker
 from hdpainter_nb.utils.check import between, one_of
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["SlurmEngine"]
 
 
+@checked
 @dataclass(frozen=True)
 class SlurmEngine:
     """An array of Slurm jobs, each of which does its part of the tasks.

@@ -11,10 +11,12 @@ from hdpainter_nb.evaluation.metrics.detectors import Detector
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
 from hdpainter_nb.evaluation.metrics.rtmdet import RTMDet
 from hdpainter_nb.utils.check import between
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["ClassAccuracy"]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ClassAccuracy:
     """1 where the class asked for is among what is detected in the hole's box, else 0.

@@ -16,6 +16,7 @@ from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
 from hdpainter_nb.evaluation.metrics.weights import Weighted, state_dict_of
 from hdpainter_nb.utils.check import one_of
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["WEIGHTS", "AestheticScore"]
 
@@ -38,6 +39,7 @@ _LAYERS: Mapping[str, tuple[tuple[str, int], ...]] = {
 }
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class AestheticScore(Weighted):
     """A linear predictor on CLIP's normalised features of the whole picture.

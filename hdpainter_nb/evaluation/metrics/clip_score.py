@@ -18,6 +18,7 @@ from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
 from hdpainter_nb.evaluation.metrics.weights import Weighted
 from hdpainter_nb.utils.check import one_of
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["VARIANTS", "ClipScore"]
 
@@ -42,6 +43,7 @@ the whole picture. ``local-l14``: the same model on the hole's box, cut out as o
 _SIDE = 224
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ClipScore(Weighted):
     """100 times the cosine between CLIP's features of picture and prompt, at least 0.

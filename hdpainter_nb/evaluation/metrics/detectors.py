@@ -16,6 +16,7 @@ from hdpainter_nb.evaluation.metrics.preprocessing import Preprocessing
 from hdpainter_nb.evaluation.metrics.weights import Weighted, pretrained, shared
 from hdpainter_nb.models.devices import pick_device
 from hdpainter_nb.utils.check import between, one_of
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["COCO_IDS", "Detector", "TransformersDetector"]
 
@@ -43,6 +44,7 @@ class Detector(Protocol):
         """
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class TransformersDetector(Weighted):
     """Any of transformers' detectors that were trained on COCO; RT-DETR by default.

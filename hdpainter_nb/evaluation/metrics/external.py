@@ -25,6 +25,7 @@ from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
 from hdpainter_nb.evaluation.metrics.weights import Weighted
 from hdpainter_nb.utils.check import between, one_of
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["SHIPPED", "ExternalMetric"]
 
@@ -39,6 +40,7 @@ SHIPPED: Mapping[str, tuple[Column, str, str]] = MappingProxyType(
 _WORKER = Path(__file__).with_name("external_worker.py")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ExternalMetric(Weighted):
     """Scores pictures in another Python, which is started once and kept for further calls.

@@ -13,10 +13,12 @@ from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
 from hdpainter_nb.evaluation.metrics.weights import Weighted
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["PickScore", "preference", "wins"]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class PickScore(Weighted):
     """A CLIP trained on people's choices; the whole picture against the prompt.

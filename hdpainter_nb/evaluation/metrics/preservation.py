@@ -14,6 +14,7 @@ from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
 from hdpainter_nb.images.compositing import paste
 from hdpainter_nb.utils.check import one_of
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["PSNR_CEILING", "Preservation", "psnr", "rim_energy", "squared_error"]
 
@@ -21,6 +22,7 @@ PSNR_CEILING = 100.0
 """In dB; of what is equal, since tables hold no infinity."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Preservation:
     """Errors over the known pixels of the picture as painted, and its seam with and without paste.

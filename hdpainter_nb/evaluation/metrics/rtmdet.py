@@ -18,6 +18,7 @@ from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.metrics.weights import Weighted, shared, state_dict_of
 from hdpainter_nb.models.devices import pick_device
 from hdpainter_nb.utils.check import between, one_of
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["CLASSES", "WEIGHTS", "Detections", "RTMDet", "RTMDetNetwork", "nms"]
 
@@ -264,6 +265,7 @@ class Detections:
     boxes: NDArray[np.float32]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RTMDet(Weighted):
     """RTMDet-tiny as a `Detector`.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hdpainter_nb.errors import EvaluationError, HDPainterError
 from hdpainter_nb.evaluation.triplet import Triplet, digest
 from hdpainter_nb.images.read import read_image
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["PUBLISHED_LIST", "CocoTriplets", "hull_mask"]
 
@@ -26,6 +27,7 @@ _WHERE_LIST = "the official repository has it as metrics/mscoco_testset_10000.cs
 _WHERE_COCO = "val2017.zip and annotations_trainval2017.zip of the MSCOCO site hold both"
 
 
+@checked
 class CocoTriplets:
     """Triplets of MSCOCO: one annotated object each, its hull as the hole, its category as prompt.
 

@@ -15,6 +15,7 @@ import numpy as np
 from hdpainter_nb.errors import EvaluationError, HDPainterError
 from hdpainter_nb.evaluation.triplet import Triplet, digest
 from hdpainter_nb.images.read import read_image, read_mask
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["FolderTriplets", "check_id"]
 
@@ -36,6 +37,7 @@ def check_id(id: str) -> str:
     return id
 
 
+@checked
 class FolderTriplets:
     """Triplets in a folder: a table of them, or `images`, `masks` and a file of prompts.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from hdpainter_nb.evaluation.triplet import Triplet, TripletSet
 from hdpainter_nb.utils.check import between
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["DEFAULT_COUNT", "Sample"]
 
@@ -15,6 +16,7 @@ DEFAULT_COUNT = 300
 """Enough for Table 2's headline (accuracy +8.57 points) at 80 % power, in pairs."""
 
 
+@checked
 class Sample:
     """A stratified sample of a `TripletSet`: the same for the same count and seed, on any machine.
 

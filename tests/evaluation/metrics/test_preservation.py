@@ -74,5 +74,5 @@ def test_the_seam_is_across_the_rim_and_against_the_truth() -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(SettingsError, match="per='both'"):
+    with pytest.raises(SettingsError, match="per must be one of"):
         Preservation(per="both")  # type: ignore[arg-type]

@@ -9,10 +9,12 @@ from hdpainter_nb.evaluation.run import Run
 from hdpainter_nb.evaluation.systems import SamplerSystem
 from hdpainter_nb.evaluation.triplet import TripletSet
 from hdpainter_nb.trace.trace import Trace
+from hdpainter_nb.utils.checked import checked
 
 __all__ = ["explain"]
 
 
+@checked
 def explain(
     run: Run,
     system: SamplerSystem,
