@@ -231,6 +231,7 @@ class Settings(BaseSettings):
         "scheduler",
         "size",
         "soft_mask",
+        "strength",
     }
 
     # --- what is run -----------------------------------------------------------------------------
@@ -246,6 +247,11 @@ class Settings(BaseSettings):
     weighs as much as in eq. 7, and with eta = 1 it takes the whole place."""
     seed: int = 1
     """Seed of the starting noise, and of any later random noise."""
+    strength: float = 1.0
+    """How far the picture is noised before the first step. 1 (paper, official, community): to pure
+    noise. Below, as diffusers has it: the first ``steps - int(steps * strength)`` steps are left
+    out, and the run starts from the picture's latents with the noise of the next one. diffusers'
+    SDXL inpainting takes 0.9999 by default, which leaves out one step."""
     guidance_scale: float | None = None
     """Classifier-free guidance scale; None takes the model's own (7.5 for Stable Diffusion)."""
     painta: bool = True
@@ -340,6 +346,12 @@ class Settings(BaseSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        between("strength", self.strength, 0.0, 1.0)
+        if self.skipped_steps == self.steps:
+            raise SettingsError(
+                f"strength={self.strength!r} leaves none of {self.steps} steps: use a strength of "
+                f"at least 1/{self.steps}, or more steps."
+            )
         between("eta", self.eta, 0.0, 1.0)
         between("ddim_eta", self.ddim_eta, 0.0, 1.0)
         between("vanilla_scale", self.vanilla_scale, 0.0, 1e6)
@@ -364,6 +376,11 @@ class Settings(BaseSettings):
         """
         one_of("preset", name, PRESETS)
         return cls().replace(**{**PRESETS[name], **changes})
+
+    @property
+    def skipped_steps(self) -> int:
+        """Steps that `strength` leaves out, counted as diffusers counts them."""
+        return self.steps - int(self.steps * self.strength)
 
     @property
     def method(self) -> str:

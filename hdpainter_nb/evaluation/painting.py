@@ -12,7 +12,7 @@ from hdpainter_nb.evaluation.engines.engine import Engine, Outcome, Task
 from hdpainter_nb.evaluation.engines.local import LocalEngine
 from hdpainter_nb.evaluation.protocol import EvaluationProtocol
 from hdpainter_nb.evaluation.run import Run
-from hdpainter_nb.evaluation.system import System
+from hdpainter_nb.evaluation.system import StoredPictures, System
 from hdpainter_nb.evaluation.triplet import FramedTriplet, TripletSet, framed
 from hdpainter_nb.images.fit import scaled_size
 from hdpainter_nb.utils.check import between
@@ -21,6 +21,7 @@ from hdpainter_nb.utils.checked import checked
 __all__ = ["Shard", "paint_all", "tasks_of", "working_side"]
 
 _GIVE_UP = 5  # tasks of one system that fail before any has gone well
+_NAMED = 5  # of the pictures that are missing
 
 
 @checked
@@ -169,8 +170,9 @@ def paint_all(
         progress: show a bar with the time left.
 
     Raises:
-        EvaluationError: another call is at this share; triplets that could not be painted, after
-            all others were; the disk is full.
+        EvaluationError: another call is at this share; a folder of results lacks pictures, which
+            is said before anything is painted; triplets that could not be painted, after all others
+            were; the disk is full.
     """
     from tqdm.auto import tqdm
 
@@ -180,6 +182,7 @@ def paint_all(
     failed: list[Outcome] = []
     painted = 0
     with run.locked(f"shard {shard}"):
+        _check_stored(run, systems, ids)
         tasks = tasks_of(run, systems, triplets, ids)
         whole = len(ids) * len(systems) * len(run.protocol.seeds)
         left = sum(len(task.ids) for task in tasks)
@@ -209,6 +212,22 @@ def paint_all(
             "anew."
         )
     return painted
+
+
+def _check_stored(run: Run, systems: Iterable[System], ids: Sequence[str]) -> None:
+    """See that pictures made elsewhere are all there, before others are painted for hours."""
+    for system in systems:
+        if not isinstance(system, StoredPictures):
+            continue
+        for seed in run.protocol.seeds:
+            due = run.due(system.name, seed, ids)
+            if missing := system.missing(due, seed):
+                first = ", ".join(f"{id}.png" for id in missing[:_NAMED])
+                more = ", ..." if len(missing) > _NAMED else ""
+                raise EvaluationError(
+                    f"{system.name!r} has no picture of {len(missing)} of {len(due)} triplets "
+                    f"(seed {seed}): {first}{more}. Add them, or leave {system.name!r} out."
+                )
 
 
 def _give_up(failed: Sequence[Outcome], system: str, succeeded: set[str]) -> None:

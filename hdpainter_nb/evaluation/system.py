@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.triplet import FramedTriplet
 
-__all__ = ["SECONDS", "Painting", "System"]
+__all__ = ["SECONDS", "Painting", "StoredPictures", "System"]
 
 SECONDS = Column("seconds", better="lower", digits=2)
 """Of the time that a picture took."""
@@ -56,3 +56,11 @@ class System(Protocol):
         Raises:
             EvaluationError: it has no picture for one of them.
         """
+
+
+@runtime_checkable
+class StoredPictures(Protocol):
+    """What a system also offers that paints nothing itself: pictures that exist, or do not."""
+
+    def missing(self, ids: Sequence[str], seed: int) -> list[str]:
+        """The triplets that it has no picture for, asked before anything is painted."""

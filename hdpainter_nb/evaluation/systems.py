@@ -45,6 +45,13 @@ METHODS: Mapping[str, Mapping[str, bool]] = MappingProxyType(
 )
 """The rows of Table 2; ``base`` is the model as it is."""
 
+_OF_TRIPLETS = "triplets are painted at the protocol's `side`, or at the model's size (native=True)"
+_NOT_OVERRIDDEN = {
+    "seed": "the seeds are the protocol's",
+    "long_side": _OF_TRIPLETS,
+    "scaling": _OF_TRIPLETS,
+}
+
 
 @checked
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +66,13 @@ class SamplerSystem:
         model: what `hdpainter_nb.load` takes as a string.
         method: ``base``, ``rasg``, ``painta`` or ``both``.
         protocol: steps, guidance scale, eta and prompt additions.
-        overrides: any field of `Settings` on top of those.
+        overrides: any field of `Settings` on top of those, but for the seed, which is the
+            protocol's, and the size and its scaling, which are the triplets'.
         controlnet: hub id or folder; the triplet's own picture with -1 in the hole is what it
             follows (``Job(control="inpaint")``).
         native: paint at the size that the model was made for, and bring the result back; for
-            models that paint badly below it, as SDXL does at 512 px.
+            models that paint badly below it, as SDXL does at 512 px. diffusers' SDXL inpainting
+            also starts from the noised picture: ``overrides={"strength": 0.9999}``.
         at_once: so many triplets in one UNet call.
         load_options: for `hdpainter_nb.load`: device, dtype, offload, variant ...
 
@@ -82,9 +91,15 @@ class SamplerSystem:
     load_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # Whatever mappings were given: as these they can travel to another process.
+        object.__setattr__(self, "overrides", dict(self.overrides))
+        object.__setattr__(self, "load_options", dict(self.load_options))
         between("at_once", self.at_once, 1, 1024, integer=True)
         if self.method not in METHODS:
             raise SettingsError(f"method={self.method!r} is not one of {', '.join(METHODS)}.")
+        for setting, whose in _NOT_OVERRIDDEN.items():
+            if setting in self.overrides:
+                raise SettingsError(f"overrides cannot hold {setting!r}: {whose}.")
         self._job_settings(1)  # wrong ones are to be heard of before anything is loaded
 
     def _job_settings(self, seed: int) -> Settings:
@@ -117,7 +132,11 @@ class SamplerSystem:
         return {"seconds": SECONDS}
 
     def fingerprint(self) -> str:
-        """Hash of the model's weights, a ControlNet's included."""
+        """Hash of the model's weights, a ControlNet's included.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+        """
         return _fingerprint_of(self.loaded)
 
     @property
@@ -154,7 +173,8 @@ class SamplerSystem:
         """Fill the holes of some triplets of one size, several in one UNet call."""
         started = time.perf_counter()
         samplers = [self.sampler(triplet, seed, self._capture()) for triplet in triplets]
-        SamplerBatch.of(samplers, at_once=self.at_once).run()
+        for alike in _alike(samplers):
+            SamplerBatch.of(alike, at_once=self.at_once).run()
         pictures = [sampler.image() for sampler in samplers]
         seconds = (time.perf_counter() - started) / len(samplers)
         return [
@@ -172,6 +192,17 @@ class SamplerSystem:
     def _numbers(self, triplet: FramedTriplet, sampler: Sampler) -> dict[str, float]:
         """What a subclass measures of a run besides its time."""
         return {}
+
+
+def _alike(samplers: Sequence[Sampler]) -> list[list[Sampler]]:
+    """Those that one UNet call can take: of one padded size, under the same settings.
+
+    Padded pictures of one size may have several once they are made larger.
+    """
+    groups: dict[Any, list[Sampler]] = {}
+    for sampler in samplers:
+        groups.setdefault((sampler.cond.size, sampler.settings), []).append(sampler)
+    return list(groups.values())
 
 
 # One at a time: a table's rows come one after the other, and a GPU need not hold two.
@@ -252,7 +283,7 @@ class ResultsFolder:
                 f"The folder of results {self.folder!r} has no {triplet.triplet.id}.png."
             )
         try:
-            picture = read_image(path)
+            picture = read_image(path, smallest=1)  # nothing is painted on it
         except HDPainterError as error:
             raise EvaluationError(f"{str(path)!r}: {error}") from error
         size, whole = triplet.image.shape[:2], triplet.triplet.image.shape[:2]
@@ -277,8 +308,14 @@ def _resized(picture: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.ui
 def weights_fingerprint(source: Any) -> str:
     """Hash of all weights of a pipeline or network, wherever they lie: their names, kinds, values.
 
+    Offloaded weights are hashed where they are kept, so that the hash is that of the same weights
+    on a device.
+
     Args:
         source: of diffusers, or any module.
+
+    Raises:
+        EvaluationError: some weights are nowhere to be found.
     """
     parts = {"": source} if isinstance(source, torch.nn.Module) else source.components
     total = hashlib.sha256()
@@ -287,9 +324,26 @@ def weights_fingerprint(source: Any) -> str:
             continue
         for name, tensor in sorted(network.state_dict().items()):
             total.update(f"{part}.{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            if tensor.is_meta:  # offloaded layer by layer: its values lie with its hooks
-                continue
+            kept = _offloaded(network, name) if tensor.is_meta else tensor
             # As bytes on the CPU; half precision has no NumPy kind of its own everywhere.
-            whole = tensor.detach().contiguous().cpu()
-            total.update(whole.view(-1).view(torch.uint8).numpy().tobytes())
+            whole = kept.detach().contiguous().cpu()
+            total.update(whole.view(-1).view(torch.uint8).numpy())
     return total.hexdigest()
+
+
+def _offloaded(network: torch.nn.Module, name: str) -> torch.Tensor:
+    """A weight that is offloaded layer by layer, from where its layer's hook fetches it.
+
+    Raises:
+        EvaluationError: no hook knows it.
+    """
+    layer, _, own = name.rpartition(".")
+    hook = getattr(network.get_submodule(layer), "_hf_hook", None)
+    for one in getattr(hook, "hooks", (hook,)):  # accelerate strings several hooks together
+        weights = getattr(one, "weights_map", None)
+        if weights is not None and own in weights:
+            return torch.as_tensor(weights[own])
+    raise EvaluationError(
+        f"The weight {name!r} of {type(network).__name__} has no values to fingerprint: it is on "
+        "the meta device, and not by accelerate's offloading. Load the model without that."
+    )

@@ -27,7 +27,7 @@ from hdpainter_nb.method.masks import FittedMask
 from hdpainter_nb.models import prompt, vae
 from hdpainter_nb.models.controlnet import Control, control_of
 from hdpainter_nb.models.prompt import PromptText
-from hdpainter_nb.models.schedulers import DiffusersScheduler, State
+from hdpainter_nb.models.schedulers import Scheduler, State
 from hdpainter_nb.select import Word
 from hdpainter_nb.settings import Settings
 from hdpainter_nb.utils.messages import warn_user
@@ -278,7 +278,7 @@ def encode(
     *,
     device: torch.device,
     dtype: torch.dtype,
-    schedule: Mapping[str, Any],
+    scheduler: Scheduler,
 ) -> tuple[Conditioning, State]:
     """Run the text encoder and the VAE on a job's layout, and draw the starting noise.
 
@@ -287,7 +287,7 @@ def encode(
         pipeline: a stock pipeline of diffusers, whose parts do the work.
         device: where latents live.
         dtype: of latents and text embeddings.
-        schedule: configuration of the model's scheduler.
+        scheduler: of the run, which says how noisy it starts.
 
     Raises:
         ModelError: the VAE gives no finite numbers.
@@ -306,11 +306,15 @@ def encode(
     blank = torch.from_numpy(layout.mask.for_pixels(settings.unet_mask))
     size = (height, width, dtype, device, rng)
 
-    # With 4 channels the stock pipeline encodes the whole picture before it draws the noise.
-    known = encoded(picture) if layout.blended else None
+    # With 4 channels, and where the picture is started from, the stock pipeline encodes all of it
+    # before it draws the noise.
+    whole = encoded(picture) if layout.blended or settings.strength < 1 else None
+    known = whole if layout.blended else None
     latents, noise = pipeline.prepare_latents(1, 4, *size, image=picture, return_noise=True)
-    if settings.scheduler != "ddim":
-        latents = noise * DiffusersScheduler(settings.scheduler, schedule, settings.steps).start
+    if whole is not None and settings.strength < 1:
+        latents = scheduler.noised(whole, noise, 0)
+    elif settings.scheduler != "ddim":
+        latents = noise * scheduler.start
     latent_mask, masked_image_latents = pipeline.prepare_mask_latents(
         layout.mask.for_unet(settings.unet_mask, layout.factor),
         encoded(picture * ~blank),

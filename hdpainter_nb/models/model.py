@@ -19,6 +19,7 @@ from torch import Tensor
 from hdpainter_nb.attention.layers import attention_layers, heads
 from hdpainter_nb.errors import ModelError
 from hdpainter_nb.job import Job
+from hdpainter_nb.method.ddim import NoiseSchedule
 from hdpainter_nb.models import vae
 from hdpainter_nb.models.conditioning import (
     Conditioning,
@@ -32,7 +33,7 @@ from hdpainter_nb.models.devices import offload_mode
 from hdpainter_nb.models.families import INPAINTING, INPAINTING_XL, Family
 from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.prompt import PromptText, Tokens, embed, private_tokenizer, read_text
-from hdpainter_nb.models.schedulers import PredictionType, State
+from hdpainter_nb.models.schedulers import PredictionType, Scheduler, State, scheduler_for
 from hdpainter_nb.models.vae_memory import Tile, own_tile
 from hdpainter_nb.settings import BaseSettings, PixelRounding
 from hdpainter_nb.utils.check import shown
@@ -320,6 +321,11 @@ class Model:
         pooled = None if second is None else int(second.config.projection_dim)
         return layout.empty(self.unet.config.cross_attention_dim, pooled, self.dtype)
 
+    def scheduler_for(self, settings: BaseSettings) -> Scheduler:
+        """The scheduler that settings ask for, on the model's noise schedule."""
+        noise_schedule = NoiseSchedule(self.betas, self.alphas_cumprod, self.final_alpha)
+        return scheduler_for(settings, noise_schedule, self.schedule)
+
     def prepare(self, job: Job) -> tuple[Conditioning, State]:
         """Turn a job into what the UNet needs, and draw the starting noise.
 
@@ -344,7 +350,7 @@ class Model:
                 pipeline,
                 device=self.device,
                 dtype=self.dtype,
-                schedule=self.schedule,
+                scheduler=self.scheduler_for(job.settings),
             )
 
     def text_keys(

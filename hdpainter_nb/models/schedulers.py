@@ -156,8 +156,15 @@ def scheduler_for(
             kind=settings.sigma,
             eta=settings.ddim_eta,
             rasg_eta=settings.eta,
+            skipped=settings.skipped_steps,
         )
-    return DiffusersScheduler(settings.scheduler, config, settings.steps, rasg_eta=settings.eta)
+    return DiffusersScheduler(
+        settings.scheduler,
+        config,
+        settings.steps,
+        rasg_eta=settings.eta,
+        skipped=settings.skipped_steps,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +178,7 @@ class DDIM:
         kind: how sigma_t reads alpha (switch 1).
         eta: share of ordinary noise; 0 draws none.
         rasg_eta: the same where the standardised gradient stands in the noise's place (switch 2).
+        skipped: so many of the first steps are left out.
     """
 
     noise_schedule: NoiseSchedule
@@ -179,12 +187,13 @@ class DDIM:
     kind: Literal["per_step", "cumulative"] = "cumulative"
     eta: float = 0.0
     rasg_eta: float = 0.0
+    skipped: int = 0
     timesteps: tuple[int, ...] = field(init=False)
     start: float = field(init=False, default=1.0)
 
     def __post_init__(self) -> None:
         grid = ddim.timesteps(self.steps, self.grid, len(self.noise_schedule))
-        object.__setattr__(self, "timesteps", tuple(grid))
+        object.__setattr__(self, "timesteps", tuple(grid[self.skipped :]))
 
     def at(self, index: int) -> NoiseLevel:
         """How noisy x_t is before step `index`."""
@@ -276,6 +285,7 @@ class DiffusersScheduler:
         config: configuration of any scheduler of the model.
         steps: as many as are asked for; `timesteps` says how many there are.
         rasg_eta: share of the standardised gradient in the noise (eq. 7, switch 2).
+        skipped: so many of the first steps are left out.
 
     Attributes:
         timesteps: t of every step, descending; fractional where the scheduler has it so.
@@ -284,7 +294,13 @@ class DiffusersScheduler:
     """
 
     def __init__(
-        self, name: str, config: Mapping[str, Any], steps: int, *, rasg_eta: float = 0.0
+        self,
+        name: str,
+        config: Mapping[str, Any],
+        steps: int,
+        *,
+        rasg_eta: float = 0.0,
+        skipped: int = 0,
     ) -> None:
         import diffusers
 
@@ -297,7 +313,9 @@ class DiffusersScheduler:
         self.name = name
         self.noisy = name in NOISY
         self.rasg_eta = rasg_eta
-        self.timesteps: tuple[float, ...] = tuple(t.item() for t in self._blank.timesteps)
+        # It goes on knowing all of its timesteps: sigmas and orders are counted among them.
+        self._first = skipped
+        self.timesteps: tuple[float, ...] = tuple(t.item() for t in self._blank.timesteps[skipped:])
         self.start: Any = self._blank.init_noise_sigma
         self._seeded = "generator" in inspect.signature(Scheduler.step).parameters
 
@@ -309,7 +327,7 @@ class DiffusersScheduler:
         """() cumulative alpha of x before step `index`; 1 after the last one."""
         sigmas = getattr(self._blank, "sigmas", None)
         if sigmas is not None:
-            alpha: Tensor = 1 / (1 + sigmas[index] ** 2)
+            alpha: Tensor = 1 / (1 + sigmas[self._first + index] ** 2)
             return alpha
         if index >= len(self.timesteps):
             return torch.ones(())
@@ -317,7 +335,7 @@ class DiffusersScheduler:
 
     def scaled(self, x: Tensor, index: int) -> Tensor:
         """The latent before step `index` as the UNet takes it: sqrt(a) x_0 + sqrt(1 - a) eps."""
-        scaled: Tensor = self._at(index).scale_model_input(x, self._blank.timesteps[index])
+        scaled: Tensor = self._at(index).scale_model_input(x, self._timestep(index))
         return scaled
 
     def step(self, state: State, guided: Guided, noise: Tensor | None) -> Stepped:
@@ -357,7 +375,7 @@ class DiffusersScheduler:
             rng: draws the noise, if there is any, and `noise` is not given.
             noise: (1, 4, h, w) to stand in the place of the noise that would be drawn.
         """
-        scheduler, t = self._at(index, memory), self._blank.timesteps[index]
+        scheduler, t = self._at(index, memory), self._timestep(index)
         scheduler.scale_model_input(x, t)  # some schedulers want to be asked before each step
         more = {"generator": rng} if self._seeded else {}
         with _Drawn(noise):
@@ -380,9 +398,13 @@ class DiffusersScheduler:
 
     def noised(self, x0: Tensor, noise: Tensor, index: int) -> Tensor:
         """Known latents x0 with as much noise as x_t has before step `index`, (1, 4, h, w)."""
-        t = self._blank.timesteps[index : index + 1]
-        noised: Tensor = self._at(index).add_noise(x0, noise, t)
+        noised: Tensor = self._at(index).add_noise(x0, noise, self._timestep(index)[None])
         return noised
+
+    def _timestep(self, index: int) -> Tensor:
+        """() t of step `index`, as the scheduler has it."""
+        t: Tensor = self._blank.timesteps[self._first + index]
+        return t
 
     def _at(self, index: int, memory: Memory | None = None) -> Any:
         """A scheduler of its own that stands before step `index`."""
@@ -393,9 +415,8 @@ class DiffusersScheduler:
         )
         for name, value in (memory or {}).items():
             attributes[name] = list(value) if type(value) is tuple else value
-        for name, value in (("_begin_index", 0), ("_step_index", index)):
-            if name in attributes:
-                attributes[name] = value
+        counters = {"_begin_index": self._first, "_step_index": self._first + index}
+        attributes.update({name: n for name, n in counters.items() if name in attributes})
         return scheduler
 
     def _memory_of(self, scheduler: Any) -> Memory:

@@ -25,10 +25,9 @@ from hdpainter_nb.capture.transfer import HostTransfer, to_array
 from hdpainter_nb.edits.edit import Edit, StepEdits
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.method import blending, rasg
-from hdpainter_nb.method.ddim import NoiseSchedule
 from hdpainter_nb.method.painta import painta_window
 from hdpainter_nb.models.conditioning import Conditioning, TextConditioning
-from hdpainter_nb.models.schedulers import Guided, Scheduler, State, scheduler_for, to_arrays
+from hdpainter_nb.models.schedulers import Guided, Scheduler, State, to_arrays
 from hdpainter_nb.sampling import active_edits
 from hdpainter_nb.sampling.finite import StepNumbers
 from hdpainter_nb.sampling.predict import Prediction, StepInputs, predict
@@ -76,8 +75,7 @@ class BaseStep(Generic[C, S]):
         transfer: HostTransfer | None = None,
     ) -> Self:
         """A step under the scheduler that the settings ask for."""
-        schedule = NoiseSchedule(model.betas, model.alphas_cumprod, model.final_alpha)
-        scheduler = scheduler_for(settings, schedule, model.schedule)
+        scheduler = model.scheduler_for(settings)
         transfer = HostTransfer() if transfer is None else transfer
         return cls(model, conditioning, settings, scheduler, capture, edits, transfer)
 

@@ -43,6 +43,7 @@ PLAIN: dict[str, Any] = {
     "negative_prompt": "blurry",
 }
 STOCK: dict[str, tuple[str, dict[str, Any]]] = {  # written out once more, on purpose
+    "ddim": ("DDIMScheduler", {"clip_sample": False}),
     "ddpm": ("DDPMScheduler", {"clip_sample": False}),
     "pndm": ("PNDMScheduler", {}),
     "euler": ("EulerDiscreteScheduler", {}),
@@ -77,14 +78,14 @@ def plain(job: Job, **more: Any) -> Job:
     return Job(job.image, job.mask, job.prompt, **{**PLAIN, **more})
 
 
-def stock(folder: str, job: Job) -> list[torch.Tensor]:
+def stock(folder: str, job: Job, **call: Any) -> list[torch.Tensor]:
     """Every latent that the stock pipeline passes through under the job's scheduler."""
     import diffusers
 
     pipe = StableDiffusionInpaintPipeline.from_pretrained(folder, safety_checker=None)
     name, options = STOCK[job.settings.scheduler]
     pipe.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config, **options)
-    return run_stock(pipe, job)[0]
+    return run_stock(pipe, job, **call)[0]
 
 
 def assert_same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
@@ -113,6 +114,39 @@ def test_bit_equal_with_4_channels_and_with_v(
     sampler = Sampler(load(folders[kind]), job)
     sampler.run()
     assert_same(latents_of(sampler), stock(folders[kind], job))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [*(("sd15", name) for name in ("ddim", *NAMES)), ("sd15-4ch", "ddim"), ("sd15-4ch", "euler_a")],
+)
+def test_bit_equal_where_the_picture_is_started_from(
+    kind: str, name: str, folders: dict[str, str], job: Job
+) -> None:
+    """A strength below 1 leaves out the first steps and starts with the noised picture."""
+    job = plain(job, scheduler=name, strength=0.7, ddim_eta=0.0)
+    sampler = Sampler(load(folders[kind]), job, Capture.nothing())
+    sampler.run()
+    assert sampler.total == (4 if name == "pndm" else 3)
+    assert_same(latents_of(sampler), stock(folders[kind], job, strength=0.7))
+
+
+def test_strength_decides_where_a_run_starts(model: Model, job: Job, tmp_path: Path) -> None:
+    """It is the trajectory's: a saved run goes on with it, and no later branch changes it."""
+    whole = Sampler(model, job, Capture.nothing())
+    part = Sampler(model, job.replace(strength=0.5), Capture.nothing())
+    assert part.timesteps == whole.timesteps[3:]
+    part.step()
+    with pytest.raises(SettingsError, match="strength"):
+        part.branch(strength=0.9)
+    again = Sampler.from_trace(model, Trace.load(part.trace.save(tmp_path / "run.hdp")))
+    assert again.timesteps == part.timesteps
+    np.testing.assert_array_equal(again.run().x0_latents, part.run().x0_latents)
+    with pytest.raises(SettingsError, match=r"strength=0.1 leaves none of 6 steps: use a strength"):
+        job.replace(strength=0.1)
+    with pytest.raises(SettingsError, match="strength must be"):
+        job.replace(strength=1.5)
+    assert Settings().skipped_steps == 0
 
 
 # --- going back, branching, saving ---------------------------------------------------------------
