@@ -327,7 +327,7 @@ def weights_fingerprint(source: Any) -> str:
             kept = _offloaded(network, name) if tensor.is_meta else tensor
             # As bytes on the CPU; half precision has no NumPy kind of its own everywhere.
             whole = kept.detach().contiguous().cpu()
-            total.update(whole.view(-1).view(torch.uint8).numpy())
+            total.update(whole.view(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 

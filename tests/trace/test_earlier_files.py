@@ -56,6 +56,7 @@ def test_the_run_reads_as_before(name: str, trace: Trace) -> None:
 
 # What runs did before these could be chosen.
 THEN = {
+    "strength": 1.0,
     "scaling": "area",
     "soft_mask": "half",
     "low_guidance": "conditional",
