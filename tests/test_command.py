@@ -148,7 +148,7 @@ def test_the_cost_is_said_and_nothing_is_painted(
     said = capsys.readouterr().out
     assert "base: 3 pictures, " in said
     assert "in all 6 pictures, " in said
-    assert "PFLOP" in said
+    assert "FLOP, peak " in said
     assert not list((tmp_path / "run").rglob("*.png"))
 
 
