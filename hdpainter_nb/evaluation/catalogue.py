@@ -13,7 +13,12 @@ from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.protocol import EvaluationProtocol
 from hdpainter_nb.evaluation.run import Run
 from hdpainter_nb.evaluation.system import System
-from hdpainter_nb.evaluation.systems import METHODS, ResultsFolder, SamplerSystem
+from hdpainter_nb.evaluation.systems import (
+    METHODS,
+    NOT_OVERRIDDEN,
+    ResultsFolder,
+    SamplerSystem,
+)
 from hdpainter_nb.evaluation.triplet import TripletSet
 from hdpainter_nb.evaluation.triplets.coco import CocoTriplets
 from hdpainter_nb.evaluation.triplets.folder import FolderTriplets
@@ -119,7 +124,7 @@ def system_of_run(
         raise EvaluationError(f"The run's file does not say what {name!r} is: it is damaged.")
     if "folder" in written:
         return None
-    known = {field.name for field in dataclasses.fields(Settings)}
+    known = {field.name for field in dataclasses.fields(Settings)} - {*NOT_OVERRIDDEN}
     try:
         system = SamplerSystem(
             name=name,

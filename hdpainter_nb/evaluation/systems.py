@@ -33,7 +33,7 @@ from hdpainter_nb.settings import Settings
 from hdpainter_nb.utils.check import between
 from hdpainter_nb.utils.checked import checked
 
-__all__ = ["METHODS", "ResultsFolder", "SamplerSystem", "weights_fingerprint"]
+__all__ = ["METHODS", "NOT_OVERRIDDEN", "ResultsFolder", "SamplerSystem", "weights_fingerprint"]
 
 METHODS: Mapping[str, Mapping[str, bool]] = MappingProxyType(
     {
@@ -46,7 +46,7 @@ METHODS: Mapping[str, Mapping[str, bool]] = MappingProxyType(
 """The rows of Table 2; ``base`` is the model as it is."""
 
 _OF_TRIPLETS = "triplets are painted at the protocol's `side`, or at the model's size (native=True)"
-_NOT_OVERRIDDEN = {
+NOT_OVERRIDDEN = {
     "seed": "the seeds are the protocol's",
     "long_side": _OF_TRIPLETS,
     "scaling": _OF_TRIPLETS,
@@ -97,7 +97,7 @@ class SamplerSystem:
         between("at_once", self.at_once, 1, 1024, integer=True)
         if self.method not in METHODS:
             raise SettingsError(f"method={self.method!r} is not one of {', '.join(METHODS)}.")
-        for setting, whose in _NOT_OVERRIDDEN.items():
+        for setting, whose in NOT_OVERRIDDEN.items():
             if setting in self.overrides:
                 raise SettingsError(f"overrides cannot hold {setting!r}: {whose}.")
         self._job_settings(1)  # wrong ones are to be heard of before anything is loaded
