@@ -296,7 +296,7 @@ def test_settings_are_json_and_say_what_differs(folders: dict[str, str], network
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"method": "all"}, "method='all' is not one of base, rasg, painta, both"),
+        ({"method": "all"}, "method must be one of 'base', 'rasg', 'painta', 'both', not 'all'"),
         ({"at_once": 0}, "at_once must be a whole number from 1"),
         ({"overrides": {"seed": 3}}, "cannot hold 'seed': the seeds are the protocol's"),
         ({"overrides": {"long_side": 64}}, "cannot hold 'long_side': triplets are painted at"),
