@@ -170,7 +170,10 @@ def _check_tokenizer(folder: Path, part: str, name: str) -> None:
             "tokenizer.json): copy or download the model again, whole."
         )
     for path in sorted(folder.glob("*_config.json")):
-        check_part_names(part, read_config(path), str(path))
+        config = read_config(path)
+        check_part_names(part, config, str(path))
+        if not isinstance(config.get("errors", ""), str):  # how to decode, in Python's words
+            raise ModelError(f"errors in {str(path)!r} must be text, such as 'replace'.")
 
 
 def _check_shapes(folder: Path, part: str, files: Iterable[Path]) -> None:

@@ -235,6 +235,7 @@ def test_configurations_are_read_within_bounds(
         ("unet/config.json", {"norm_eps": [None, None]}, "norm_eps in .* must be a number"),
         ("unet/config.json", {"act_fn": [[]]}, "act_fn in .* must be text, such as 'silu'"),
         ("vae/config.json", {"scaling_factor": ["a"]}, "scaling_factor in .* must be a number"),
+        ("tokenizer/tokenizer_config.json", {"errors": 1}, "must be text, such as 'replace'"),
         ("tokenizer/tokenizer_config.json", {"model_max_length": 0}, "takes 24 tokens"),
         ("tokenizer/special_tokens_map.json", {"bos_token": "new"}, "bos_token 'new', which"),
         ("text_encoder/config.json", {"hidden_size": 16000}, "has the shape"),
