@@ -38,7 +38,7 @@ class SystemCost:
         if not self.flops:
             return f"{self.system}: {self.pictures} pictures"
         return (
-            f"{self.system}: {self.pictures} pictures, {self.flops / 1e15:.3g} PFLOP, peak "
+            f"{self.system}: {self.pictures} pictures, {_readable(self.flops)}, peak "
             f"{readable_bytes(self.peak_bytes)}"
         )
 
@@ -65,9 +65,7 @@ class RunCost:
 
     def __str__(self) -> str:
         lines = [*map(str, self.systems)]
-        return "\n".join(
-            [*lines, f"in all {self.pictures} pictures, {self.flops / 1e15:.3g} PFLOP"]
-        )
+        return "\n".join([*lines, f"in all {self.pictures} pictures, {_readable(self.flops)}"])
 
 
 @checked
@@ -101,3 +99,8 @@ def cost_of(
             flops, peak = one.flops * left, one.peak_bytes
         costs.append(SystemCost(system.name, left, flops, peak))
     return RunCost(tuple(costs))
+
+
+def _readable(flops: int) -> str:
+    """Of a large model in PFLOP, of a small one in TFLOP."""
+    return f"{flops / 1e15:.3g} PFLOP" if flops >= 1e14 else f"{flops / 1e12:.3g} TFLOP"
