@@ -63,8 +63,10 @@ def pretrained(kind: str, source: str, revision: str | None) -> nn.Module:
     with quiet_logging(), without_bars(), _explained(source):
         import transformers
 
+        # Else transformers would ask on the terminal whether code of the checkpoint may run.
+        trust = {"trust_remote_code": False} if kind.startswith("Auto") else {}
         net, report = getattr(transformers, kind).from_pretrained(
-            _located(source), output_loading_info=True, **_at(revision)
+            _located(source), output_loading_info=True, **_at(revision), **trust
         )
     # Else such weights would be random, and transformers would only log it.
     counters = ("num_batches_tracked", "position_ids")  # which decide nothing
@@ -86,7 +88,10 @@ def tokenizer_of(source: str, revision: str | None) -> Any:
     with quiet_logging(), _explained(source):
         import transformers
 
-        return transformers.AutoTokenizer.from_pretrained(_located(source), **_at(revision))
+        # Else transformers would ask on the terminal whether code of the checkpoint may run.
+        return transformers.AutoTokenizer.from_pretrained(
+            _located(source), trust_remote_code=False, **_at(revision)
+        )
 
 
 def hub_json(source: str, name: str, revision: str | None) -> dict[str, Any] | None:
