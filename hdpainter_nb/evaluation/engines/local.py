@@ -167,7 +167,9 @@ def _work(pipe: Connection, worker: Worker, device: str | None, threads: int) ->
             task = pipe.recv()
         except (EOFError, KeyboardInterrupt):
             return
-        pipe.send(worker.do(task))
+        outcome = worker.do(task)
+        with suppress(BrokenPipeError):  # whoever asked is gone, and nobody hands out more
+            pipe.send(outcome)
 
 
 def _gpus() -> list[str]:
