@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -67,7 +68,9 @@ def test_ray_gives_up_a_task_whose_actor_always_dies(tmp_path: Path) -> None:
 
 @needs_slurm
 @pytest.mark.slow
-def test_submitit_with_a_job_killed(tmp_path: Path) -> None:
+def test_submitit_with_a_job_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Jobs find what this process finds; pytest's own additions are not in the environment.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
     log = tmp_path / "log"
     system = Painter(log=str(log), dies_once=("9_0",))
     run = begun(tmp_path, system)
