@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hdpainter_nb.errors import ModelError
+from hdpainter_nb.utils.swapped_weights import is_patched
 
 __all__ = ["StepNumbers", "are_finite"]
 
@@ -121,7 +122,7 @@ def _bad_weight(networks: Iterable[nn.Module]) -> str | None:
 
 def _away(networks: Iterable[nn.Module]) -> bool:
     """Whether weights are in place only while their modules run, so that none can be blamed."""
-    return any("forward" in vars(module) for network in networks for module in network.modules())
+    return any(is_patched(module) for network in networks for module in network.modules())
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -17,15 +17,24 @@ from torch.overrides import TorchFunctionMode
 
 from hdpainter_nb.errors import ModelError
 
-__all__ = ["UsedWeights", "affine_of", "cast_unseen", "may_swap"]
+__all__ = ["UsedWeights", "affine_of", "cast_unseen", "is_patched", "may_swap"]
 
 _STEADY = {"accelerate", "diffusers", "peft", "torch", "transformers"}
 """Packages whose modules leave their weights alone, unless something is hooked into them."""
 
 
+def is_patched(module: nn.Module) -> bool:
+    """Whether a module runs something other than its class does, as offloading makes it do.
+
+    Its own method in its place is none: older versions of accelerate leave that behind.
+    """
+    forward = vars(module).get("forward")
+    return forward is not None and getattr(forward, "__func__", None) is not type(module).forward
+
+
 def may_swap(module: nn.Module) -> bool:
     """Whether a module, without its children, may have other weights after it runs than while."""
-    if "forward" in vars(module) or module._forward_pre_hooks or module._forward_hooks:
+    if is_patched(module) or module._forward_pre_hooks or module._forward_hooks:
         return True
     return type(module).forward.__module__.partition(".")[0] not in _STEADY
 
@@ -39,7 +48,7 @@ def cast_unseen(network: nn.Module, dtype: torch.dtype) -> bool:
     for module in network.modules():
         for weight in module._parameters.values():
             if weight is not None and weight.is_floating_point():
-                unseen = "forward" not in vars(module) and may_swap(module)
+                unseen = not is_patched(module) and may_swap(module)
                 return weight.dtype == dtype and (unseen or dtype.itemsize == 1)
     return False
 

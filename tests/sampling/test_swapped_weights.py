@@ -17,6 +17,7 @@ from hdpainter_nb import Job, Sampler, load, watch
 from hdpainter_nb.errors import ModelError
 from hdpainter_nb.models import vae_memory
 from hdpainter_nb.models.model import Model
+from hdpainter_nb.utils.swapped_weights import is_patched, may_swap
 from support.stock_runs import latents_of, run_stock
 
 pytestmark = pytest.mark.diffusers
@@ -274,3 +275,14 @@ def test_a_vae_that_is_cast_and_overflows_decodes_in_float32(
     assert out.isfinite().all()
     assert [p.dtype for p in network.parameters()] == was
     assert network.dtype == torch.float16
+
+
+def test_a_modules_own_method_in_its_place_is_no_patch() -> None:
+    """Older versions of accelerate leave it there where they take their hooks out."""
+    module = torch.nn.Linear(2, 2)
+    module.forward = module.forward  # type: ignore[method-assign]
+    assert not is_patched(module)
+    assert not may_swap(module)
+    module.forward = lambda x: x  # type: ignore[method-assign, assignment]
+    assert is_patched(module)
+    assert may_swap(module)
