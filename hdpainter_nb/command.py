@@ -255,9 +255,9 @@ def _report(given: argparse.Namespace) -> None:
                 f"{option} {name!r} is no system of this run with pictures: "
                 f"{', '.join(rows.names)}."
             )
-    kind = run.protocol.preference
+    protocol = run.protocol
     preferred = (
-        Preferred(ours=ours, kind=kind)
+        Preferred(ours=ours, kind=protocol.preference)
         if "pickscore" in rows.columns and len(rows.names) > 1
         else None
     )
@@ -276,7 +276,7 @@ def _report(given: argparse.Namespace) -> None:
         facts={k: v for k, v in run.facts.items() if k not in ("format", "triplets")},
         exhibits=Exhibits(
             pictures=run.picture,
-            triplets=lambda id: framed_triplet(triplets, id, run.protocol),
+            triplets=lambda id: framed_triplet(triplets, id, protocol),
             traces=run.traces(),
         ),
         plan=ReportPlan(title=f"Evaluation of {run.folder.name}", base=base, preferred=preferred),

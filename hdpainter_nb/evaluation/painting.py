@@ -70,7 +70,7 @@ class PaintWorker:
 
     def _done(self, task: Task) -> Outcome:
         run, started = Run(self.folder), time.perf_counter()
-        due = run.due(task.system, task.seed, task.ids)
+        due = [id for id in task.ids if not run.has(task.system, task.seed, id)]
         try:
             self._paint(run, task, due)
             errors = []

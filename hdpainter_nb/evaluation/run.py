@@ -194,14 +194,25 @@ class Run:
                 pages[system, int(seed), path.stem] = name
         return pages
 
+    def has(self, system: str, seed: int, id: str) -> bool:
+        """Whether a result is there."""
+        return self.picture_path(system, seed, id).is_file()
+
+    def painted(self, system: str, seed: int, ids: Sequence[str]) -> list[str]:
+        """The triplets with a result; for many of them, as the folder is listed once."""
+        there = self._listed(system, seed)
+        return [id for id in ids if f"{id}.png" in there]
+
     def due(self, system: str, seed: int, ids: Sequence[str]) -> list[str]:
-        """The triplets without a result."""
-        folder = self.picture_path(system, seed, "x").parent
-        try:
-            there = {entry.name for entry in os.scandir(folder)}
-        except FileNotFoundError:
-            there = set()
+        """The triplets without a result; for many of them, as the folder is listed once."""
+        there = self._listed(system, seed)
         return [id for id in ids if f"{id}.png" not in there]
+
+    def _listed(self, system: str, seed: int) -> set[str]:
+        try:
+            return {entry.name for entry in os.scandir(self.picture_path(system, seed, "x").parent)}
+        except FileNotFoundError:
+            return set()
 
     def write(self, system: str, seed: int, id: str, painting: Painting) -> None:
         """Keep a result: the whole file or none.
@@ -240,8 +251,7 @@ class Run:
 
     def picture(self, system: str, seed: int, id: str) -> NDArray[np.uint8] | None:
         """(h, w, 3) of a result; None where there is none."""
-        path = self.picture_path(system, seed, id)
-        return read_painting(path).picture if path.is_file() else None
+        return self.read(system, seed, id).picture if self.has(system, seed, id) else None
 
 
 def read_painting(path: Path) -> Painting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +14,8 @@ from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.metrics.metric import Metric, PaintedTriplet
 from hdpainter_nb.evaluation.painting import framed_triplet
-from hdpainter_nb.evaluation.run import Run
-from hdpainter_nb.evaluation.triplet import TripletSet
+from hdpainter_nb.evaluation.run import Run, read_painting
+from hdpainter_nb.evaluation.triplet import FramedTriplet, TripletSet
 from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.files import replacing
 
@@ -49,37 +50,36 @@ def score_all(
     """
     from tqdm.auto import tqdm
 
+    # The run's file and its folders are read once, not for each picture: there may be thousands.
     chosen = run.systems if systems is None else list(systems)
-    seeds = run.protocol.seeds
-    work = [(m, s, seed) for m in metrics for s in chosen for seed in seeds]
-    count = {
-        (s, seed): len(run.ids) - len(run.due(s, seed, run.ids)) for s in chosen for seed in seeds
-    }
-    if not any(count.values()):
+    protocol, ids = run.protocol, run.ids
+    painted = {(s, seed): run.painted(s, seed, ids) for s in chosen for seed in protocol.seeds}
+    if not any(painted.values()):
         raise EvaluationError(f"{str(run.folder)!r} has no pictures of {', '.join(chosen)} yet.")
-    total, new = sum(count[s, seed] for _, s, seed in work), 0
+    total, new = len(metrics) * sum(map(len, painted.values())), 0
     with tqdm(total=total, unit="picture", disable=not progress) as bar:
-        for metric, system, seed in work:
+        for metric, (system, seed) in itertools.product(metrics, painted):
             with run.locked(f"{metric.name}, {system}, seed {seed}"):
-                table = _ScoreFile(run, metric, system, seed)
+                paths = {id: run.picture_path(system, seed, id) for id in painted[system, seed]}
+                table = _ScoreFile(score_path(run, metric.name, system, seed), metric, paths)
                 bar.set_postfix_str(f"{metric.name} of {system}", refresh=False)
                 bar.update(table.known)
                 for group in table.due():
-                    given = [_painted(run, triplets, system, seed, id) for id in group]
+                    given = [
+                        _painted(framed_triplet(triplets, id, protocol), paths[id]) for id in group
+                    ]
                     table.add(group, metric.score(given))
                     bar.update(len(group))
                     new += len(group)
     return new
 
 
-def _painted(run: Run, triplets: TripletSet, system: str, seed: int, id: str) -> PaintedTriplet:
-    triplet = framed_triplet(triplets, id, run.protocol)
-    picture = run.read(system, seed, id).picture
+def _painted(triplet: FramedTriplet, path: Path) -> PaintedTriplet:
+    picture = read_painting(path).picture
     if picture.shape != triplet.image.shape:
         raise EvaluationError(
-            f"The result {str(run.picture_path(system, seed, id))!r} has "
-            f"{picture.shape[1]}x{picture.shape[0]} px, and its triplet "
-            f"{triplet.image.shape[1]}x{triplet.image.shape[0]}: delete it."
+            f"The result {str(path)!r} has {picture.shape[1]}x{picture.shape[0]} px, and its "
+            f"triplet {triplet.image.shape[1]}x{triplet.image.shape[0]}: delete it."
         )
     return PaintedTriplet(triplet, picture)
 
@@ -89,26 +89,28 @@ class _ScoreFile:
 
     The first line says what decided them. A line that was cut off by an end in the middle of it is
     not counted, and its picture is scored again.
+
+    Args:
+        path: of the file.
+        metric: whose numbers they are.
+        pictures: that are there: id -> file.
     """
 
-    def __init__(self, run: Run, metric: Metric, system: str, seed: int) -> None:
-        self._run, self._metric, self._system, self._seed = run, metric, system, seed
-        self._path = score_path(run, metric.name, system, seed)
+    def __init__(self, path: Path, metric: Metric, pictures: Mapping[str, Path]) -> None:
+        self._path = path
         self._path.parent.mkdir(parents=True, exist_ok=True)
         columns = {name: dataclasses.asdict(column) for name, column in metric.columns.items()}
         head = {"metric": metric.name, "settings": dict(metric.settings), "columns": columns}
         self._head = json.loads(json.dumps(head))
         head, rows = _read(self._path)
-        ids = run.ids
-        there = [id for id in ids if id not in set(run.due(system, seed, ids))]
-        self._stamps = {id: _stamp(run.picture_path(system, seed, id)) for id in there}
+        self._stamps = {id: _stamp(picture) for id, picture in pictures.items()}
         kept = {
             id: row
             for id, row in rows.items()
             if head == self._head and row.get("stamp") == self._stamps.get(id)
         }
         self.known = len(kept)
-        self._due = [id for id in there if id not in kept]
+        self._due = [id for id in pictures if id not in kept]
         # Written anew as a whole, so that nothing half written or out of date is left in it.
         with replacing(self._path) as part:
             lines = [self._head, *kept.values()]
@@ -179,15 +181,12 @@ def rows_of(run: Run, metrics: Sequence[str] | None = None) -> list[dict[str, An
     folder = run.folder / "scores"
     names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
     chosen = names if metrics is None else [name for name in names if name in set(metrics)]
-    groups = run.facts["triplets"].get("groups", {})
+    groups, ids = run.facts["triplets"].get("groups", {}), run.ids
     rows: list[dict[str, Any]] = []
     for system in run.systems:
         for seed in run.protocol.seeds:
             scores = [_read(score_path(run, name, system, seed))[1] for name in chosen]
-            missing = set(run.due(system, seed, run.ids))
-            for id in run.ids:
-                if id in missing:
-                    continue
+            for id in run.painted(system, seed, ids):
                 row: dict[str, Any] = {"system": system, "seed": seed, "id": id}
                 row["group"] = str(groups.get(id, ""))
                 row.update(run.numbers(system, seed, id))

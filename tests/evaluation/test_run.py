@@ -323,6 +323,35 @@ def test_a_line_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
     assert not np.isnan([r["brightness"] for r in rows_of(run)]).any()
 
 
+@pytest.mark.parametrize("count", [4, 40])
+def test_files_and_folders_are_read_as_often_for_many_pictures_as_for_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """A run of the whole list has 10,000 pictures a system, and lies on a disk far away."""
+    system, triplets = Painter(at_once=2), SmallSet(count)
+    run = begun(tmp_path / "run", system, triplets=triplets)
+    looks: Counter[str] = Counter()
+    real_scan, real_facts = os.scandir, Run.facts
+
+    def scandir(path: Any) -> Any:
+        looks["folder"] += str(path).startswith(str(run.folder / "pictures"))
+        return real_scan(path)
+
+    def facts(self: Run) -> Any:
+        looks["run.json"] += 1
+        return real_facts.fget(self)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(Run, "facts", property(facts))
+    paint_all(run, [system], triplets)
+    score_all(run, triplets, [Brightness()])
+    rows_of(run)
+    assert len(rows_of(run)) == count
+    # Looking for what a killed writer left is bounded by the clock, not by the pictures.
+    assert looks["folder"] <= 6
+    assert looks["run.json"] <= 16
+
+
 def test_scoring_nothing_says_so(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="has no pictures of painter yet"):
         score_all(begun(tmp_path / "run"), SmallSet(), [Brightness()])
