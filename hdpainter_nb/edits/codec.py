@@ -22,7 +22,8 @@ from hdpainter_nb.edits.builtin import (
 )
 from hdpainter_nb.edits.edit import Attention, Edit, Half
 from hdpainter_nb.utils.bounded import Allowance, inflate
-from hdpainter_nb.utils.fields import FieldError, Fields, shown, whole_of
+from hdpainter_nb.utils.check import shown
+from hdpainter_nb.utils.fields import FieldError, Fields, whole_of
 
 __all__ = ["ARRAY_LIMIT", "array_allowance", "pack_edits", "unpack_edits"]
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.capture.store import ArrayStore, write_all
 from hdpainter_nb.utils.bounded import parse_json
-from hdpainter_nb.utils.fields import FieldError, Fields, shown
+from hdpainter_nb.utils.check import shown
+from hdpainter_nb.utils.fields import FieldError, Fields
 from hdpainter_nb.utils.messages import warn_user
 
 __all__ = ["ARRAY_LIMIT", "HEADER_LIMIT", "ArrayFile", "Place", "write_arrays"]

@@ -29,7 +29,8 @@ from hdpainter_nb.trace.maps import CrossMaps, LevelMaps, QueryKeys
 from hdpainter_nb.trace.record import MAP_FIELDS, GradStats, Record
 from hdpainter_nb.trace.tree import Branch, Node, Pictures, Tree
 from hdpainter_nb.utils.bounded import parse_json
-from hdpainter_nb.utils.fields import FieldError, Fields, shown, text_of
+from hdpainter_nb.utils.check import shown
+from hdpainter_nb.utils.fields import FieldError, Fields, text_of
 from hdpainter_nb.utils.messages import because
 
 __all__ = ["PATHS_LIMIT", "read_tree"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-__all__ = ["FieldError", "Fields", "shown", "text_of", "whole_of"]
+from hdpainter_nb.utils.check import shown
+
+__all__ = ["FieldError", "Fields", "text_of", "whole_of"]
 
 _LONGEST = 2**20
 
@@ -135,8 +136,3 @@ def whole_of(value: Any, where: Callable[[], str], low: int, high: int) -> int:
         wanted = f"a whole number from {low} to {high}"
         raise FieldError(f"{where()} must be {wanted}, not {shown(value)}")
     return value
-
-
-def shown(value: Any) -> str:
-    """A value in a message, in short."""
-    return reprlib.repr(value)
