@@ -193,9 +193,10 @@ class Model:
         stock pipeline goes by.
         """
         dtype: torch.dtype = self.unet.dtype
-        text: torch.dtype = torch.float32 if self.pipe is None else self.pipe.text_encoder.dtype
-        if text.itemsize > 1 and text != dtype and cast_unseen(self.unet, dtype):
-            return text
+        if cast_unseen(self.unet, dtype):
+            text: torch.dtype = torch.float32 if self.pipe is None else self.pipe.text_encoder.dtype
+            if text.itemsize > 1:
+                return text
         return torch.float32 if dtype.itemsize == 1 else dtype  # nothing computes in 8 bits
 
     @property
