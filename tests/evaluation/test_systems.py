@@ -22,7 +22,6 @@ from diffusers import (
     StableDiffusionControlNetInpaintPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionXLInpaintPipeline,
-    UNet2DConditionModel,
 )
 from PIL import Image
 
@@ -74,16 +73,9 @@ def a_system(folder: str, **changes: Any) -> SamplerSystem:
 
 @pytest.fixture(scope="module")
 def network(folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A ControlNet for the small sd15; its output layers, made to start at zero, are random."""
-    torch.manual_seed(5)
-    like = UNet2DConditionModel.from_pretrained(folders["sd15-4ch"], subfolder="unet")
-    made = ControlNetModel.from_unet(like, conditioning_channels=3)
-    ends = [*made.controlnet_down_blocks, made.controlnet_mid_block]
-    for end in [*ends, made.controlnet_cond_embedding.conv_out]:
-        torch.nn.init.normal_(end.weight, std=0.2)
-    path = tmp_path_factory.mktemp("control") / "net"
-    made.save_pretrained(path)
-    return str(path)
+    """A ControlNet for the small sd15."""
+    folder = tmp_path_factory.mktemp("control") / "net"
+    return str(builders.make_controlnet(folder, folders["sd15-4ch"]))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from diffusers import (
     DDIMScheduler,
     StableDiffusionControlNetInpaintPipeline,
     StableDiffusionInpaintPipeline,
-    UNet2DConditionModel,
 )
 from PIL import Image
 
@@ -21,7 +20,7 @@ from hdpainter_nb import Job, Sampler, Trace, load
 from hdpainter_nb.errors import HDPainterWarning, ImageError, ModelError, SettingsError
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.sampling.batch import SamplerBatch
-from support import builders_xl
+from support import builders, builders_xl
 from support.hook_traces import snapshot
 from support.stock_runs import latents_of, run_stock
 
@@ -41,16 +40,9 @@ PLAIN: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def network(folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ControlNet for the small sd15; its output layers, made to start at zero, are random."""
-    torch.manual_seed(5)
-    like = UNet2DConditionModel.from_pretrained(folders["sd15-4ch"], subfolder="unet")
-    made = ControlNetModel.from_unet(like, conditioning_channels=3)
-    ends = [*made.controlnet_down_blocks, made.controlnet_mid_block]
-    for end in [*ends, made.controlnet_cond_embedding.conv_out]:
-        torch.nn.init.normal_(end.weight, std=0.2)
-    path = tmp_path_factory.mktemp("control") / "net"
-    made.save_pretrained(path)
-    return path
+    """A ControlNet for the small sd15."""
+    folder = tmp_path_factory.mktemp("control") / "net"
+    return builders.make_controlnet(folder, folders["sd15-4ch"])
 
 
 @pytest.fixture(scope="module")

@@ -287,3 +287,22 @@ def _vae_name(name: str, levels: int) -> str:
     if kind == "resnets":
         return ".".join([*stem, "block", number, *rest])
     return ".".join([*stem, kind.removesuffix("rs"), *rest])
+
+
+def make_controlnet(folder: Path, unet_folder: Path | str) -> Path:
+    """A ControlNet for a small model; its output layers, made to start at zero, are random.
+
+    Args:
+        folder: where it is saved.
+        unet_folder: of a model with 4 input channels, in the hub's layout.
+    """
+    from diffusers import ControlNetModel, UNet2DConditionModel
+
+    torch.manual_seed(5)
+    like = UNet2DConditionModel.from_pretrained(unet_folder, subfolder="unet")
+    network = ControlNetModel.from_unet(like, conditioning_channels=3)
+    ends = [*network.controlnet_down_blocks, network.controlnet_mid_block]
+    for end in [*ends, network.controlnet_cond_embedding.conv_out]:
+        torch.nn.init.normal_(end.weight, std=0.2)
+    network.save_pretrained(folder)
+    return folder
