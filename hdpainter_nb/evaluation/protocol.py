@@ -82,11 +82,6 @@ class EvaluationProtocol:
             raise SettingsError(f"seeds must be different whole numbers, not {self.seeds!r}.")
         for seed in self.seeds:
             between("a seed", seed, 0, 2**63 - 1, integer=True)
-        one_of("prompt_additions", self.prompt_additions, ("none", "comma"))
-        one_of("box", self.box, ("soft", "hole"))
-        one_of("channels", self.channels, ("swapped", "rgb"))
-        one_of("detector", self.detector, ("rtmdet", "rtdetr"))
-        one_of("preference", self.preference, ("probability", "wins"))
 
     @classmethod
     def named(cls, name: str, **changes: Any) -> Self:

@@ -95,8 +95,6 @@ class SamplerSystem:
         object.__setattr__(self, "overrides", dict(self.overrides))
         object.__setattr__(self, "load_options", dict(self.load_options))
         between("at_once", self.at_once, 1, 1024, integer=True)
-        if self.method not in METHODS:
-            raise SettingsError(f"method={self.method!r} is not one of {', '.join(METHODS)}.")
         for setting, whose in NOT_OVERRIDDEN.items():
             if setting in self.overrides:
                 raise SettingsError(f"overrides cannot hold {setting!r}: {whose}.")

@@ -13,7 +13,7 @@ import numpy as np
 from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.triplet import Triplet, digest
 from hdpainter_nb.mini.world.sets import KINDS, Kind, triple
-from hdpainter_nb.utils.check import between, one_of
+from hdpainter_nb.utils.check import between
 from hdpainter_nb.utils.checked import checked
 
 __all__ = ["MINI_SETS", "MiniTriplets"]
@@ -43,7 +43,6 @@ class MiniTriplets:
     labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        one_of("kind", self.kind, ("standard", "provocation"))
         between("count", self.count, 1, 100_000, integer=True)
 
     @property

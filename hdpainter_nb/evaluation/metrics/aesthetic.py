@@ -15,7 +15,6 @@ from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
 from hdpainter_nb.evaluation.metrics.weights import Weighted, state_dict_of
-from hdpainter_nb.utils.check import one_of
 from hdpainter_nb.utils.checked import checked
 
 __all__ = ["WEIGHTS", "AestheticScore"]
@@ -65,9 +64,6 @@ class AestheticScore(Weighted):
     device: str | None = None
     dtype: str = "float32"
     batch_size: int = 32
-
-    def __post_init__(self) -> None:
-        one_of("version", self.version, ("v2", "v1"))
 
     @property
     def name(self) -> str:

@@ -77,8 +77,6 @@ class ClipScore(Weighted):
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        one_of("crop", self.crop, ("box", "whole"))
-        one_of("fit", self.fit, ("pad", "processor"))
         if "{}" not in self.template:
             raise SettingsError(
                 f"template={self.template!r} has no {{}}, where the prompt is to go."

@@ -15,7 +15,7 @@ from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.metrics.preprocessing import Preprocessing
 from hdpainter_nb.evaluation.metrics.weights import Weighted, pretrained, shared
 from hdpainter_nb.models.devices import pick_device
-from hdpainter_nb.utils.check import between, one_of
+from hdpainter_nb.utils.check import between
 from hdpainter_nb.utils.checked import checked
 
 __all__ = ["COCO_IDS", "Detector", "TransformersDetector"]
@@ -74,7 +74,6 @@ class TransformersDetector(Weighted):
     batch_size: int = 16
 
     def __post_init__(self) -> None:
-        one_of("channels", self.channels, ("swapped", "rgb"))
         between("min_score", self.min_score, 0, 1)
 
     @property

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
 from hdpainter_nb.images.compositing import paste
-from hdpainter_nb.utils.check import one_of
 from hdpainter_nb.utils.checked import checked
 
 __all__ = ["PSNR_CEILING", "Preservation", "psnr", "rim_energy", "squared_error"]
@@ -47,9 +46,6 @@ class Preservation:
     """
 
     per: Literal["channel", "pixel"] = "channel"
-
-    def __post_init__(self) -> None:
-        one_of("per", self.per, ("channel", "pixel"))
 
     @property
     def name(self) -> str:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.metrics.weights import Weighted, shared, state_dict_of
 from hdpainter_nb.models.devices import pick_device
-from hdpainter_nb.utils.check import between, one_of
+from hdpainter_nb.utils.check import between
 from hdpainter_nb.utils.checked import checked
 
 __all__ = ["CLASSES", "WEIGHTS", "Detections", "RTMDet", "RTMDetNetwork", "nms"]
@@ -292,7 +292,6 @@ class RTMDet(Weighted):
     batch_size: int = 16
 
     def __post_init__(self) -> None:
-        one_of("channels", self.channels, ("swapped", "rgb"))
         between("min_score", self.min_score, 0.001, 1)
 
     @property
