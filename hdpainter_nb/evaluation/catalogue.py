@@ -41,6 +41,7 @@ SYSTEMS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "model": "Lykon/dreamshaper-8",
             "method": "base",
             "controlnet": "lllyasviel/control_v11p_sd15_inpaint",
+            "overrides": {"control_scale": 0.5},  # as diffusers' pipeline has it
         },
     }
 )
@@ -85,7 +86,9 @@ def system_of(
     if not equals:
         name, rest = "", text
     if rest in SYSTEMS:
-        return SamplerSystem(name=name or rest, **{**SYSTEMS[rest], **shared})
+        made_of = SYSTEMS[rest]
+        shared["overrides"] = {**made_of.get("overrides", {}), **overrides}
+        return SamplerSystem(name=name or rest, **{**made_of, **shared})
     model, colon, method = rest.rpartition(":")
     if colon and method in METHODS:
         row = name or f"{Path(model).name}-{method}"

@@ -40,6 +40,13 @@ def test_every_name_makes_its_system(name: str) -> None:
     assert (system.at_once, system.load_options) == (2, {"device": "cpu"})
 
 
+def test_what_a_row_sets_can_be_changed() -> None:
+    stock: Any = system_of("controlnet", OFFICIAL, overrides={"steps": 3})
+    assert (stock.settings["control_scale"], stock.settings["steps"]) == (0.5, 3)
+    changed: Any = system_of("controlnet", OFFICIAL, overrides={"control_scale": 1.0})
+    assert changed.settings["control_scale"] == 1.0
+
+
 def test_models_and_rows_get_names() -> None:
     one: Any = system_of("some/where/model:rasg", OFFICIAL)
     assert (one.name, one.model, one.method) == ("model-rasg", "some/where/model", "rasg")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing.util
 import os
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from hdpainter_nb.errors import EvaluationError, SettingsError
+from hdpainter_nb.evaluation.engines.engine import Outcome, Task
 from hdpainter_nb.evaluation.engines.local import LocalEngine
 from hdpainter_nb.evaluation.engines.ray import RayEngine
 from hdpainter_nb.evaluation.engines.slurm import SlurmEngine
@@ -41,6 +44,25 @@ def assert_each_once(run: Run, log: Path, dead: int) -> None:
     assert set(lines) == set(triplets.ids)
     assert sum(lines.values()) - 40 <= dead * Painter().at_once
     assert not list(run.folder.rglob("*.part"))
+
+
+@dataclass(frozen=True)
+class Tidier:
+    """A worker that leaves a file behind where its process ends by itself."""
+
+    folder: str
+
+    def do(self, task: Task) -> Outcome:
+        mark = Path(self.folder) / str(os.getpid())
+        multiprocessing.util.Finalize(None, mark.touch, exitpriority=1)
+        return Outcome(task)
+
+
+def test_processes_without_a_task_end_by_themselves(tmp_path: Path) -> None:
+    tasks = [Task("painter", 1, (str(n),)) for n in range(6)]
+    outcomes = list(LocalEngine(2).run(Tidier(str(tmp_path)), tasks))
+    assert len(outcomes) == 6
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @needs_ray

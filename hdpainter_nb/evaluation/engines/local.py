@@ -142,10 +142,11 @@ class _Pool:
         return code
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes: those without a task by themselves, so that they tidy up."""
         for seat in self._seats:
-            seat.pipe.close()
-            seat.process.terminate()
+            seat.pipe.close()  # which an idle process takes for the end
+            if seat.task is not None:
+                seat.process.terminate()
         for seat in self._seats:
             seat.process.join(10)
             if seat.process.is_alive():

@@ -14,7 +14,7 @@ from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
-from hdpainter_nb.evaluation.metrics.weights import Weighted, state_dict_of
+from hdpainter_nb.evaluation.metrics.weights import Weighted, contents, state_dict_of
 from hdpainter_nb.utils.checked import checked
 
 __all__ = ["WEIGHTS", "AestheticScore"]
@@ -84,6 +84,7 @@ class AestheticScore(Weighted):
             "model": self.model,
             "revision": self.revision,
             "dtype": self.dtype,
+            **contents(self.model, self.weights),
         }
 
     def score(self, paintings: Sequence[PaintedTriplet]) -> list[dict[str, float]]:

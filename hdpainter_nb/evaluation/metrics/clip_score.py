@@ -16,7 +16,7 @@ from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
-from hdpainter_nb.evaluation.metrics.weights import Weighted
+from hdpainter_nb.evaluation.metrics.weights import Weighted, contents
 from hdpainter_nb.utils.check import one_of
 from hdpainter_nb.utils.checked import checked
 
@@ -107,6 +107,7 @@ class ClipScore(Weighted):
             "fit": self.fit,
             "template": self.template,
             "dtype": self.dtype,
+            **contents(self.model),
         }
 
     def score(self, paintings: Sequence[PaintedTriplet]) -> list[dict[str, float]]:

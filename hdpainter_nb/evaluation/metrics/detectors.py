@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.errors import EvaluationError
 from hdpainter_nb.evaluation.metrics.preprocessing import Preprocessing
-from hdpainter_nb.evaluation.metrics.weights import Weighted, pretrained, shared
+from hdpainter_nb.evaluation.metrics.weights import Weighted, contents, pretrained, shared
 from hdpainter_nb.models.devices import pick_device
 from hdpainter_nb.utils.check import between
 from hdpainter_nb.utils.checked import checked
@@ -84,6 +84,7 @@ class TransformersDetector(Weighted):
             "revision": self.revision,
             "channels": self.channels,
             "min_score": self.min_score,
+            **contents(self.model),
         }
 
     def detect(self, crops: Sequence[NDArray[np.uint8]]) -> list[list[tuple[int, float]]]:

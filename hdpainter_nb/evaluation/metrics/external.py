@@ -23,7 +23,7 @@ from PIL import Image
 from hdpainter_nb.errors import EvaluationError, SettingsError
 from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
-from hdpainter_nb.evaluation.metrics.weights import Weighted
+from hdpainter_nb.evaluation.metrics.weights import Weighted, contents
 from hdpainter_nb.utils.check import between, one_of
 from hdpainter_nb.utils.checked import checked
 
@@ -105,6 +105,7 @@ class ExternalMetric(Weighted):
             "script": self.script or "shipped",
             "arguments": list(self.arguments),
             "answers": list(self.answers),
+            **contents(self.script, *self.arguments, folders=False),
         }
 
     def score(self, paintings: Sequence[PaintedTriplet]) -> list[dict[str, float]]:

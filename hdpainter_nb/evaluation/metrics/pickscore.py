@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from hdpainter_nb.evaluation.column import Column
 from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.metrics.metric import PaintedTriplet
-from hdpainter_nb.evaluation.metrics.weights import Weighted
+from hdpainter_nb.evaluation.metrics.weights import Weighted, contents
 from hdpainter_nb.utils.checked import checked
 
 __all__ = ["PickScore", "preference", "wins"]
@@ -58,6 +58,7 @@ class PickScore(Weighted):
             "processor": self.processor,
             "revision": self.revision,
             "dtype": self.dtype,
+            **contents(self.model, self.processor),
         }
 
     def score(self, paintings: Sequence[PaintedTriplet]) -> list[dict[str, float]]:

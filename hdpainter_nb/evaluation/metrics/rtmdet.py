@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hdpainter_nb.errors import EvaluationError
-from hdpainter_nb.evaluation.metrics.weights import Weighted, shared, state_dict_of
+from hdpainter_nb.evaluation.metrics.weights import Weighted, contents, shared, state_dict_of
 from hdpainter_nb.models.devices import pick_device
 from hdpainter_nb.utils.check import between
 from hdpainter_nb.utils.checked import checked
@@ -302,6 +302,7 @@ class RTMDet(Weighted):
             "weights": self.weights,
             "channels": self.channels,
             "min_score": self.min_score,
+            **contents(self.weights),
         }
 
     def detect(self, crops: Sequence[NDArray[np.uint8]]) -> list[list[tuple[int, float]]]:

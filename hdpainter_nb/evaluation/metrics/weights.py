@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +23,15 @@ from hdpainter_nb.utils.messages import because, quiet_logging
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Weighted", "hub_json", "pretrained", "shared", "state_dict_of", "without_bars"]
+__all__ = [
+    "Weighted",
+    "contents",
+    "hub_json",
+    "pretrained",
+    "shared",
+    "state_dict_of",
+    "without_bars",
+]
 
 _T = TypeVar("_T")
 _SHARED: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
@@ -45,6 +55,39 @@ def shared(key: tuple[Any, ...], build: Callable[[], _T]) -> _T:
     if value is None:
         value = _SHARED.setdefault(key, build())
     return value
+
+
+def contents(*sources: str | None, folders: bool = True) -> dict[str, str]:
+    """What a metric's settings say of weights on this machine: a hash of every file.
+
+    So other weights under an old path are other settings, and old numbers are not kept for them.
+    Of a hub id or an address nothing is read: its revision or file name says which it is.
+
+    Args:
+        sources: files or folders, hub ids, addresses; None where there is none.
+        folders: whether a folder is read at all.
+
+    Returns:
+        ``{"contents": hash}``, empty where nothing lies on this machine.
+    """
+    hashes = []
+    for source in filter(None, sources):
+        # What is no path, or cannot be read, is told of by whoever needs it.
+        with suppress(OSError, ValueError, RuntimeError):
+            place = Path(source).expanduser()
+            files = sorted(place.rglob("*")) if folders and place.is_dir() else [place]
+            for file in filter(Path.is_file, files):
+                state = file.stat()
+                hashes.append(file.relative_to(place).as_posix())
+                hashes.append(_file_hash(file, state.st_size, state.st_mtime_ns, state.st_ino))
+    return {"contents": hashlib.sha256(" ".join(hashes).encode()).hexdigest()} if hashes else {}
+
+
+@lru_cache(maxsize=1024)
+def _file_hash(file: Path, *state: int) -> str:
+    """Of a file's bytes, read once for as long as `state` is the same: they may be gigabytes."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def pretrained(kind: str, source: str, revision: str | None) -> nn.Module:

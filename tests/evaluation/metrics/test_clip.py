@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,12 @@ from hdpainter_nb.evaluation.metrics import clip
 from hdpainter_nb.evaluation.metrics.aesthetic import AestheticScore
 from hdpainter_nb.evaluation.metrics.clip import ClipModel
 from hdpainter_nb.evaluation.metrics.clip_score import ClipScore
+from hdpainter_nb.evaluation.metrics.detectors import TransformersDetector
+from hdpainter_nb.evaluation.metrics.external import ExternalMetric
 from hdpainter_nb.evaluation.metrics.pickscore import PickScore, preference, wins
 from hdpainter_nb.evaluation.metrics.preprocessing import Preprocessing
-from hdpainter_nb.evaluation.metrics.weights import hub_json
+from hdpainter_nb.evaluation.metrics.rtmdet import RTMDet
+from hdpainter_nb.evaluation.metrics.weights import contents, hub_json
 from support.builders_metrics import CLIP_PREPROCESSOR, make_clip_folder, painting
 
 pytestmark = pytest.mark.diffusers  # for the sake of transformers, whose oldest runs there too
@@ -124,6 +128,36 @@ def test_other_crops_and_templates(folder: str) -> None:
         assert metric.score([given])[0]["clip_score"] == pytest.approx(wanted, abs=1e-3)
         assert metric.settings["crop"] == crop
         assert metric.settings["template"] == template
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        lambda place: ClipScore(model=place),
+        lambda place: PickScore(model="owner/name", processor=place),
+        lambda place: AestheticScore(weights=f"{place}/weights.bin"),
+        lambda place: TransformersDetector(model=place),
+        lambda place: RTMDet(weights=f"{place}/weights.bin"),
+        lambda place: ExternalMetric(name="mine", python="python", script=f"{place}/weights.bin"),
+        lambda place: ExternalMetric(
+            name="mine", python="python", script="mine.py", arguments=(f"{place}/weights.bin",)
+        ),
+    ],
+)
+def test_other_weights_in_the_old_place_are_other_settings(
+    tmp_path: Path, metric: Callable[[str], Any]
+) -> None:
+    weights = tmp_path / "weights.bin"
+    weights.write_bytes(b"one")
+    first = metric(str(tmp_path)).settings
+    assert metric(str(tmp_path)).settings == first
+    weights.write_bytes(b"two")
+    assert metric(str(tmp_path)).settings != first
+
+
+@pytest.mark.parametrize("source", ["owner/name", None, "", "~nobody/x", "a" * 5000, "a\0b", "."])
+def test_what_is_no_file_of_this_machine_has_no_contents(source: str | None) -> None:
+    assert contents(source, folders=False) == {}
 
 
 def test_variants_are_named() -> None:
