@@ -17,9 +17,11 @@ from hdpainter_nb.utils.checked import checked
 __all__ = [
     "NOISY",
     "PRESETS",
+    "SMALLEST_C",
     "BaseSettings",
     "Joining",
     "LowGuidance",
+    "PaintaScaling",
     "PixelRounding",
     "Preset",
     "Scaling",
@@ -35,6 +37,7 @@ Scaling = Literal["bicubic", "area", "lanczos"]  # switch 18
 SoftMask = Literal["any", "half"]  # switch 19
 LowGuidance = Literal["formula", "conditional"]  # switch 20
 Joining = Literal["literal", "tidy"]
+PaintaScaling = Literal["multiply", "log"]
 PixelRounding = Literal["down", "nearest"]
 Scheduler = Literal[
     "ddim",
@@ -51,6 +54,8 @@ Scheduler = Literal[
 ]
 NOISY = ("ddim", "ddpm", "euler_a", "dpm++_2m_sde", "dpm++_2m_sde_karras")
 """The schedulers whose steps add noise, in whose place RASG puts the gradient."""
+SMALLEST_C = 1e-4
+"""Below this c_j counts as this where its logarithm is taken: that of 0 has no gradient."""
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "official": MappingProxyType({}),  # the defaults
@@ -256,6 +261,10 @@ class Settings(BaseSettings):
     """Classifier-free guidance scale; None takes the model's own (7.5 for Stable Diffusion)."""
     painta: bool = True
     """Prompt-Aware Introverted Attention (sec. 3.3, eq. 5)."""
+    painta_scaling: PaintaScaling = "multiply"
+    """How c_j enters PAIntA. ``multiply`` is eq. 5: ``c_j A_ij``, which weakens a known pixel where
+    A_ij is positive, and strengthens it where A_ij is negative. ``log`` is no source's:
+    ``A_ij + log c_j``, which multiplies the attention itself by c_j, whatever its logit's sign."""
     rasg: bool = True
     """Reweighting Attention Score Guidance (sec. 3.4, eq. 7): a guidance term in every step."""
     objective: Literal["bce", "attend_excite"] = "bce"

@@ -18,6 +18,7 @@ from hdpainter_nb.capture.transfer import to_array
 from hdpainter_nb.method.attention import scores as attention_scores
 from hdpainter_nb.method.attention import take
 from hdpainter_nb.method.objectives import mean_over_layers
+from hdpainter_nb.method.painta import rescaled
 from hdpainter_nb.trace.maps import CrossMaps, LevelMaps, QueryKeys
 
 __all__ = ["Attn", "Observations"]
@@ -221,7 +222,8 @@ class Observations:
         }
         before, scales = _stacked(self._similarity), _stacked(self._key_scales)
         after = {
-            level: (names, before[level][1] * scale) for level, (names, scale) in scales.items()
+            level: (names, rescaled(before[level][1], scale, self.plan.scaling))
+            for level, (names, scale) in scales.items()
         }
         return {
             "c": self._put_rows(_stacked(c)),

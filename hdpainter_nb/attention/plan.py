@@ -12,6 +12,7 @@ from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.capture.transfer import HostTransfer
 from hdpainter_nb.edits.edit import StepEdits
 from hdpainter_nb.select import Word
+from hdpainter_nb.settings import PaintaScaling
 
 __all__ = ["Half", "HookPlan"]
 
@@ -33,6 +34,7 @@ class HookPlan:
     painta: bool = False
     residual: bool = True  # switch 11
     smooth: bool = True  # switch 10
+    scaling: PaintaScaling = "multiply"  # how c enters PAIntA
     gradient: bool = False  # keep the graph of Abar (eq. 8), of which a gradient is made
     factor: int = 8  # pixels per latent position
     positions: Sequence[int] | None = None  # the tokens that are kept; None: all of `tokens`

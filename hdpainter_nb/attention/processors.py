@@ -236,7 +236,7 @@ class HookedSelfAttention(HookedAttention):
             scale = key_scale(self._c(hidden_states, y), rows)  # (hw,)
             if record:
                 self.observations.add_key_scale(layer, scale)
-            masked = painta_attention(masked_q, k, v, scale)  # (B, heads, n, d)
+            masked = painta_attention(masked_q, k, v, scale, self.plan.scaling)  # (B, heads, n, d)
             y = y.index_copy(1, rows, project_out(attn, masked))
         self._x = self._text_states = None
         return self._intervene(attn, y, q, k, v, masked)

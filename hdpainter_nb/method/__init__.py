@@ -12,7 +12,7 @@ equation  function                                            switches of `Setti
 9         `objectives.bce`                                    4, 5, 7
 10        `blending.blend_known`; its mask: `soft_mask`
 11        `objectives.attend_excite`                          7
-App. B    `painta.mean_similarity`
+App. B    `painta.mean_similarity`, `rescaled`
 ========= =================================================== ========================
 
 The masks that eq. 5, eq. 9 and the UNet read come from `masks` (switches 7 to 9). What puts all of

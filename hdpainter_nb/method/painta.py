@@ -4,6 +4,9 @@ Eq. 5 rescales the self-attention logits from masked to known pixels by c_j in [
 how well known pixel j matches the prompt. Rows of known pixels stay as they are, and a rescaled
 logit is the logit of a rescaled key, ``c_j (q_i . k_j) = q_i . (c_j k_j)``. So PAIntA is one
 ordinary attention, plus a second one for the masked queries only; no (hw, hw) matrix is formed.
+
+A negative logit times c_j < 1 grows, and so does its share of the attention, which is not what the
+method is for. `painta_scaling="log"` adds log c_j instead: the share itself is multiplied by c_j.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hdpainter_nb.method.attention import mean_scores, probabilities, take
-from hdpainter_nb.settings import Settings
+from hdpainter_nb.settings import SMALLEST_C, PaintaScaling, Settings
 
 __all__ = [
     "c_scores",
@@ -25,6 +28,7 @@ __all__ = [
     "mean_similarity",
     "painta_attention",
     "painta_window",
+    "rescaled",
 ]
 
 
@@ -81,6 +85,7 @@ def painta_attention(
     k: Float[Tensor, "batch heads hw d"],
     v: Float[Tensor, "batch heads hw d"],
     scale: Float[Tensor, " hw"],
+    scaling: PaintaScaling = "multiply",
 ) -> Float[Tensor, "batch heads n d"]:
     """The masked rows of softmax(A~) V (eq. 5); the other rows are those of plain attention.
 
@@ -88,8 +93,23 @@ def painta_attention(
         q: queries of the n masked pixels.
         k, v: of all pixels.
         scale: from `key_scale`.
+        scaling: how it enters: ``multiply`` as in eq. 5, or ``log``.
     """
+    if scaling == "log":
+        bias = scale.clamp_min(SMALLEST_C).log().to(q.dtype)[None, None, None]  # (1, 1, 1, hw)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     return F.scaled_dot_product_attention(q, k * scale.to(k.dtype)[:, None], v)
+
+
+def rescaled(
+    similarity: Float[Tensor, "*layers hw"],
+    scale: Float[Tensor, "*layers hw"],
+    scaling: PaintaScaling = "multiply",
+) -> Float[Tensor, "*layers hw"]:
+    """A~ of eq. 5 from A, where all rows are those of masked pixels; see `painta_attention`."""
+    if scaling == "log":
+        return similarity + scale.clamp_min(SMALLEST_C).log()
+    return similarity * scale
 
 
 def mean_similarity(
@@ -97,8 +117,8 @@ def mean_similarity(
 ) -> Float[Tensor, " hw"]:
     """Appendix B: self-similarity before softmax, averaged over the masked rows and the heads.
 
-    Linear in the query, so the mean query does: O(hw d) instead of O(hw^2 d). Times `key_scale` it
-    is the same after PAIntA.
+    Linear in the query, so the mean query does: O(hw d) instead of O(hw^2 d). `rescaled` makes the
+    same after PAIntA of it.
 
     Args:
         q: queries of the n masked pixels.

@@ -309,6 +309,7 @@ class InpaintStep(BaseStep[Conditioning, Settings]):
             painta=settings.painta and window,
             residual=settings.painta_input == "residual",
             smooth=settings.c_smoothing == "gaussian",
+            scaling=settings.painta_scaling,
             gradient=settings.rasg,
             edits=self.step_edits(index),
         )

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.select import Word, matches
-from hdpainter_nb.settings import BaseSettings
+from hdpainter_nb.settings import SMALLEST_C, BaseSettings, PaintaScaling
 from hdpainter_nb.trace.maps import CrossMaps, LevelMaps, QueryKeys
 from hdpainter_nb.trace.record import Record
 from hdpainter_nb.utils.checked import checked
@@ -206,7 +206,8 @@ class Attention:
             block = rows[start : start + step]
             a = logits(q[:, block], k)  # (heads, rows, hw)
             if painta and c is not None and hole is not None:
-                a = rescaled(a, c.ravel(), hole.ravel(), block)
+                scaling = getattr(self._settings, "painta_scaling", "multiply")
+                a = rescaled(a, c.ravel(), hole.ravel(), block, scaling)
             total += softmax(a).mean(0).sum(0)
         mean: Float32 = total / np.float32(len(rows))
         return mean
@@ -362,7 +363,11 @@ def logits(q: NDArray[Any], k: NDArray[Any]) -> Float32:
 
 @np.errstate(over="ignore", invalid="ignore")
 def rescaled(
-    a: Float32, c: NDArray[Any], hole: NDArray[np.bool_], rows: NDArray[np.intp]
+    a: Float32,
+    c: NDArray[Any],
+    hole: NDArray[np.bool_],
+    rows: NDArray[np.intp],
+    scaling: PaintaScaling = "multiply",
 ) -> Float32:
     """A~ of eq. 5, in place: what masked pixels make of known ones is multiplied by c_j.
 
@@ -373,8 +378,13 @@ def rescaled(
         c: (hw,).
         hole: (hw,), which pixels are masked.
         rows: (n,), the pixels that those rows belong to.
+        scaling: ``multiply``, or ``log``, where log c_j is added.
     """
-    a[:, hole[rows]] *= np.where(hole, 1, c).astype(np.float32)
+    scale = np.where(hole, 1, c).astype(np.float32)
+    if scaling == "log":
+        a[:, hole[rows]] += np.log(np.maximum(scale, SMALLEST_C))
+    else:
+        a[:, hole[rows]] *= scale
     return a
 
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hdpainter_nb.method.painta import c_scores, key_scale, mean_similarity, painta_attention
+from hdpainter_nb.method.painta import (
+    c_scores,
+    key_scale,
+    mean_similarity,
+    painta_attention,
+    rescaled,
+)
+from hdpainter_nb.settings import SMALLEST_C, PaintaScaling
 
+SCALINGS: tuple[PaintaScaling, ...] = ("multiply", "log")
 SHAPE = (6, 8)
 HW = 48
 
@@ -25,23 +33,25 @@ def mask() -> torch.Tensor:
 
 
 def written_out(
-    q: torch.Tensor, k: torch.Tensor, c: torch.Tensor, mask: torch.Tensor
+    q: torch.Tensor, k: torch.Tensor, c: torch.Tensor, mask: torch.Tensor, scaling: str
 ) -> torch.Tensor:
     """A~ of eq. 5: A_ij c_j where i is masked and j is known. (batch, heads, hw, hw)."""
     a = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-    rescaled = mask[:, None] & ~mask[None, :]
-    return torch.where(rescaled, a * c, a)
+    concerned = mask[:, None] & ~mask[None, :]
+    return torch.where(concerned, a * c if scaling == "multiply" else a + c.log(), a)
 
 
+@pytest.mark.parametrize("scaling", SCALINGS)
 def test_two_attentions_equal_the_rescaled_matrix(
-    qkv: tuple[torch.Tensor, ...], mask: torch.Tensor
+    qkv: tuple[torch.Tensor, ...], mask: torch.Tensor, scaling: PaintaScaling
 ) -> None:
     q, k, v = qkv
     c = torch.rand(HW)
     rows = mask.nonzero()[:, 0]
-    expected = written_out(q, k, c, mask).softmax(-1) @ v
+    expected = written_out(q, k, c, mask, scaling).softmax(-1) @ v
     ours = torch.nn.functional.scaled_dot_product_attention(q, k, v)
-    ours = ours.index_copy(2, rows, painta_attention(q[:, :, rows], k, v, key_scale(c, rows)))
+    masked = painta_attention(q[:, :, rows], k, v, key_scale(c, rows), scaling)
+    ours = ours.index_copy(2, rows, masked)
     torch.testing.assert_close(ours, expected, atol=2e-6, rtol=1e-5)
 
 
@@ -57,17 +67,51 @@ def test_c_of_one_changes_nothing_and_of_zero_levels_the_known(
     assert (logits[..., ~mask] == 0).all()
 
 
-def test_mean_similarity_is_the_mean_of_the_matrix(
+def test_log_multiplies_the_attention_itself(
     qkv: tuple[torch.Tensor, ...], mask: torch.Tensor
+) -> None:
+    """Eq. 5 gives a known pixel of a negative logit more attention than it had; this never does."""
+    q, k, _ = qkv
+    plain = written_out(q, k, torch.ones(HW), mask, "log").softmax(-1)[:, :, mask]
+    c = torch.full((HW,), 0.5)
+    shares = {s: written_out(q, k, c, mask, s).softmax(-1)[:, :, mask] for s in SCALINGS}
+    ratio = {s: share / plain for s, share in shares.items()}
+    # Up to what the row's new sum makes of all its entries alike.
+    alike = {s: r / r[..., mask].mean(-1, keepdim=True) for s, r in ratio.items()}
+    torch.testing.assert_close(
+        alike["log"][..., ~mask], torch.full_like(alike["log"], 0.5)[..., ~mask]
+    )
+    assert (alike["multiply"][..., ~mask] > 1).float().mean() > 0.4
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_c_of_zero_has_a_logarithm_and_a_gradient(
+    qkv: tuple[torch.Tensor, ...], mask: torch.Tensor, dtype: torch.dtype
+) -> None:
+    q, k, v = (x.to(dtype) for x in qkv)
+    rows = mask.nonzero()[:, 0]
+    c = torch.zeros(HW, requires_grad=True)
+    found = painta_attention(q[:, :, rows], k, v, key_scale(c, rows), "log")
+    hole = torch.nn.functional.scaled_dot_product_attention(
+        q[:, :, rows].float(), k[:, :, mask].float(), v[:, :, mask].float()
+    )  # as if nothing but the hole were there
+    torch.testing.assert_close(found.float(), hole, atol=50 * SMALLEST_C + 0.02, rtol=0)
+    (gradient,) = torch.autograd.grad(found.float().sum(), c)
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_mean_similarity_is_the_mean_of_the_matrix(
+    qkv: tuple[torch.Tensor, ...], mask: torch.Tensor, scaling: PaintaScaling
 ) -> None:
     q, k, _ = qkv
     rows = mask.nonzero()[:, 0]
     c = torch.rand(HW)
     for matrix, ours in (
-        (written_out(q, k, torch.ones(HW), mask), mean_similarity(q[0][:, rows], k[0])),
+        (written_out(q, k, torch.ones(HW), mask, scaling), mean_similarity(q[0][:, rows], k[0])),
         (
-            written_out(q, k, c, mask),
-            mean_similarity(q[0][:, rows], k[0]) * key_scale(c, rows),
+            written_out(q, k, c, mask, scaling),
+            rescaled(mean_similarity(q[0][:, rows], k[0]), key_scale(c, rows), scaling),
         ),
     ):
         expected = matrix[0][:, mask].mean((0, 1))

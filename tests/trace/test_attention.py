@@ -16,6 +16,7 @@ from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.method.painta import key_scale, painta_attention
 from hdpainter_nb.models.loading import load
 from hdpainter_nb.models.model import Model
+from hdpainter_nb.settings import PaintaScaling
 from hdpainter_nb.trace.attention import Attention, logits, rescaled, softmax
 
 TOLERANCE = {"float16": 1e-3, "float32": 1e-5}
@@ -49,8 +50,13 @@ def matrices(model: Model, sampler: Sampler) -> dict[str, Tensor]:
     return logits
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_rows_are_those_of_the_whole_matrix(model: Model, plain: Job, dtype: Any) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "scaling"), [("float16", "multiply"), ("float32", "multiply"), ("float32", "log")]
+)
+def test_rows_are_those_of_the_whole_matrix(
+    model: Model, plain: Job, dtype: Any, scaling: str
+) -> None:
+    plain = plain.replace(painta_scaling=scaling)
     capture = Capture.standard(queries=True, levels=(8, 16, 32, 64), dtype=dtype)
     sampler = Sampler(model, plain, capture)
     logits = matrices(model, sampler)
@@ -69,7 +75,8 @@ def test_rows_are_those_of_the_whole_matrix(model: Model, plain: Job, dtype: Any
                 inside = masked.flatten()
                 assert inside[row]
                 c = torch.from_numpy(record.c.layers[level][name]).flatten()
-                scaled = full * torch.where(inside, 1, c)  # eq. 5, as printed
+                c = torch.where(inside, 1, c)
+                scaled = full * c if scaling == "multiply" else full + c.clamp_min(1e-4).log()
                 rescaled = torch.where(inside[:, None], scaled, full)
             for painta, matrix in ((True, rescaled), (False, full)):
                 p = matrix.softmax(-1)
@@ -246,18 +253,21 @@ def test_questions_that_have_no_answer(model: Model, plain: Job, folders: dict[s
 
 @pytest.mark.parametrize(("heads", "hw", "d"), [(1, 4, 1), (2, 48, 16), (8, 64, 40)])
 @pytest.mark.parametrize("seed", range(3))
-def test_eq_5_in_numpy_is_eq_5_in_torch(heads: int, hw: int, d: int, seed: int) -> None:
+@pytest.mark.parametrize("scaling", ["multiply", "log"])
+def test_eq_5_in_numpy_is_eq_5_in_torch(
+    heads: int, hw: int, d: int, seed: int, scaling: PaintaScaling
+) -> None:
     rng = np.random.default_rng(seed)
     q, k, v = (rng.normal(size=(heads, hw, d)).astype(np.float32) for _ in range(3))
     c = rng.random(hw, np.float32)
     hole = rng.random(hw) > 0.6
     hole[:2] = True, False
     rows = np.flatnonzero(hole)
-    whole = rescaled(logits(q, k), c, hole, np.arange(hw))
-    part = rescaled(logits(q[:, rows], k), c, hole, rows)
+    whole = rescaled(logits(q, k), c, hole, np.arange(hw), scaling)
+    part = rescaled(logits(q[:, rows], k), c, hole, rows, scaling)
     np.testing.assert_allclose(whole[:, rows], part, atol=1e-5)
     np.testing.assert_allclose(whole[:, ~hole], logits(q, k)[:, ~hole])  # known rows stay
     scale = key_scale(torch.from_numpy(c), torch.from_numpy(rows))
     batch = [torch.from_numpy(x)[None] for x in (q[:, rows], k, v)]
-    expected = painta_attention(*batch, scale)[0]
+    expected = painta_attention(*batch, scale, scaling)[0]
     np.testing.assert_allclose(softmax(part) @ v, expected, atol=2e-6, rtol=1e-4)
