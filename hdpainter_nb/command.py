@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import difflib
 import json
 import os
 import sys
@@ -44,6 +46,7 @@ from hdpainter_nb.mini.oracle_metric import OracleMetric
 from hdpainter_nb.mini.triplets import MINI_SETS
 from hdpainter_nb.mini.true_seam import TrueSeam
 from hdpainter_nb.mini.watched_system import WatchedSystem
+from hdpainter_nb.settings import Settings
 
 __all__ = ["main"]
 
@@ -132,7 +135,8 @@ def _add_evaluate(commands: Any) -> None:
         action="append",
         default=[],
         metavar="SWITCH=VALUE",
-        help="another value of a switch of the protocol: --set eta=0.1 --set seeds=[1,2,3]",
+        help="another value of a switch of the protocol (--set eta=0.1 --set seeds=[1,2,3]), or of "
+        "a setting of these systems (--set painta_scaling=log)",
     )
     one.add_argument("--batch", type=_count, default=4, help="triplets in one call; %(default)s")
     one.add_argument("--device", help="cuda, mps, cpu; by default the best there is")
@@ -190,7 +194,8 @@ def _add_report(commands: Any) -> None:
 
 def _evaluate(given: argparse.Namespace) -> None:
     name = given.protocol or ("miniature" if given.triplets in MINI_SETS else "official")
-    protocol = EvaluationProtocol.named(name, **_switches(given.set))
+    switches, overrides = _switches(given.set)
+    protocol = EvaluationProtocol.named(name, **switches)
     if given.triplets in MINI_SETS:  # endless, and in no order: the first ones are as good as any
         if given.all or given.list or given.sample_seed:
             raise EvaluationError(
@@ -206,7 +211,7 @@ def _evaluate(given: argparse.Namespace) -> None:
             seed=given.sample_seed,
         )
     triplets = _triplets(source)
-    systems = [_system(text, protocol, given) for text in given.system]
+    systems = [_system(text, protocol, overrides, given) for text in given.system]
     run = Run.begin(given.run, protocol, triplets, systems, source=source)
     shard = _shard(given.shard)
     print(cost_of(run, systems, triplets, shard))
@@ -327,24 +332,51 @@ def _load_options(given: argparse.Namespace) -> dict[str, str]:
     return {name: getattr(given, name) for name in ("device", "dtype") if getattr(given, name)}
 
 
-def _system(text: str, protocol: EvaluationProtocol, given: argparse.Namespace) -> System:
-    system = system_of(text, protocol, at_once=given.batch, load_options=_load_options(given))
+def _system(
+    text: str,
+    protocol: EvaluationProtocol,
+    overrides: Mapping[str, Any],
+    given: argparse.Namespace,
+) -> System:
+    system = system_of(
+        text,
+        protocol,
+        at_once=given.batch,
+        overrides=overrides,
+        load_options=_load_options(given),
+    )
+    if overrides and not isinstance(system, SamplerSystem):
+        raise EvaluationError(
+            f"--set {next(iter(overrides))} is a setting of our sampler, which {text!r} does not "
+            "run through: add that system by a call of its own."
+        )
     if isinstance(system, SamplerSystem) and given.triplets in MINI_SETS:
         return WatchedSystem(**system.__dict__)
     return system
 
 
-def _switches(texts: Sequence[str]) -> dict[str, Any]:
-    switches = {}
+def _switches(texts: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What was `--set`: switches of the protocol, and settings of the systems beside them."""
+    switches: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    known = [field.name for field in dataclasses.fields(EvaluationProtocol)]
+    of_systems = [field.name for field in dataclasses.fields(Settings)]
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
             raise EvaluationError(f"--set {text!r} is no SWITCH=VALUE, such as eta=0.1.")
+        if name not in (*known, *of_systems):
+            near = difflib.get_close_matches(name, (*known, *of_systems), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+            raise EvaluationError(
+                f"There is no switch {name!r} of a protocol, nor a setting of that name: {hint}"
+            )
         try:
-            switches[name] = json.loads(value)
+            read = json.loads(value)
         except ValueError:
-            switches[name] = value  # a word
-    return switches
+            read = value  # a word
+        (switches if name in known else settings)[name] = read
+    return switches, settings
 
 
 def _count(text: str) -> int:

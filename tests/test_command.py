@@ -64,6 +64,26 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 # --- from end to end -----------------------------------------------------------------------------
 
 
+def test_settings_of_some_systems_join_others(copy: Path) -> None:
+    call = ["evaluate", str(copy), "--system", "log=mini:painta", "--triplets", "mini", "--n", "2"]
+    assert main([*call, *STEPS, "--set", "painta_scaling=log", "--set", "decode=latent"]) == 0
+    run = Run.open(copy)
+    settings = {name: run.facts["systems"][name]["settings"] for name in run.systems}
+    assert list(settings) == ["base", "ours", "log"]
+    assert settings["log"]["painta_scaling"] == "log"
+    assert settings["ours"]["decode"] == "x0"
+    again = system_of_run(run, "log")
+    assert again is not None
+    assert again.settings == settings["log"]
+
+
+def test_settings_are_not_for_pictures_made_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ("evaluate", str(tmp_path / "run"), "--triplets", "mini", "--system", f"a={tmp_path}")
+    assert "does not run through" in refused(capsys, *call, "--set", "decode=latent")
+
+
 def test_a_run_holds_what_was_asked_for(painted: Path) -> None:
     run = Run.open(painted)
     assert run.systems == ["base", "ours"]
@@ -211,7 +231,9 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "no such model": (["--system", "/nowhere/model:base"], "/nowhere/model"),
     "two of one name": (["--system", BASE], "Two systems have one name"),
     "a name that is no file's": (["--system", "../a=mini:base"], "'../a'"),
-    "another switch": (["--set", "stepz=3"], "no switch 'stepz'"),
+    "another switch": (["--set", "stepz=3"], "did you mean 'steps'?"),
+    "a setting's word": (["--set", "painta_scaling=root"], "painta_scaling must be one of"),
+    "a setting that is the protocol's": (["--set", "seed=3"], "seeds are the protocol's"),
     "no switch": (["--set", "steps"], "'steps' is no SWITCH=VALUE"),
     "a switch's value": (["--set", "steps=0"], "steps"),
     "a switch's word": (["--set", "steps=many"], "steps"),
