@@ -206,7 +206,7 @@ class Attention:
             block = rows[start : start + step]
             a = logits(q[:, block], k)  # (heads, rows, hw)
             if painta and c is not None and hole is not None:
-                scaling = getattr(self._settings, "painta_scaling", "multiply")
+                scaling: PaintaScaling = getattr(self._settings, "painta_scaling", "multiply")
                 a = rescaled(a, c.ravel(), hole.ravel(), block, scaling)
             total += softmax(a).mean(0).sum(0)
         mean: Float32 = total / np.float32(len(rows))
