@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hdpainter_nb.sampling.cost import Estimate
     from hdpainter_nb.sampling.sampler import Sampler
     from hdpainter_nb.sampling.watch import watch
-    from hdpainter_nb.settings import PRESETS, Settings
+    from hdpainter_nb.settings import BASELINES, PRESETS, Settings
     from hdpainter_nb.trace.attention import Attention
     from hdpainter_nb.trace.record import Record
     from hdpainter_nb.trace.trace import Trace
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # Where each public name lives. It is imported when first asked for, so that this package opens at
 # once and reading a trace or drawing it never loads torch.
 _HOMES = {
+    "BASELINES": "settings",
     "PRESETS": "settings",
     "Attention": "trace.attention",
     "Capture": "capture.capture",
@@ -73,6 +74,7 @@ _HOMES = {
 _MODULES = ("errors", "evaluation", "mini", "views")
 
 __all__ = [
+    "BASELINES",
     "PRESETS",
     "Attention",
     "Capture",

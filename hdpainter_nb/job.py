@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.errors import ImageError, MaskError, SettingsError
 from hdpainter_nb.images.fit import counts
-from hdpainter_nb.settings import BaseSettings, Preset, Settings
+from hdpainter_nb.settings import AnyPreset, BaseSettings, Settings
 from hdpainter_nb.utils import html
 from hdpainter_nb.utils.checked import checked
 
@@ -112,8 +112,8 @@ class Job(BaseJob[Settings]):
         mask: (H, W) bool array, PIL image or path, True or white where to fill; None fills all.
             Which grey counts as hole is a setting, `soft_mask`.
         prompt: what to paint there. May be empty.
-        preset: ``official``, ``paper``, ``community`` or ``practical``; starting point for
-            `settings`. See `PRESETS`.
+        preset: ``official``, ``paper``, ``community`` or ``practical`` (`PRESETS`); ``bld``,
+            ``bld_sdxl`` or ``bld_ldm`` (`BASELINES`): starting point for `settings`.
         control: what a ControlNet is to follow (edges, depth, ...), of the size of `image`; the
             model needs one. Floats are taken as they are, in -1 .. 1; all else is read like
             `image` and divided by 255. ``"inpaint"``: the picture itself with -1 in the hole, for
@@ -133,7 +133,7 @@ class Job(BaseJob[Settings]):
         mask: Any,
         prompt: str,
         *,
-        preset: Preset = "official",
+        preset: AnyPreset = "official",
         control: Any = None,
         **settings: Any,
     ) -> None:

@@ -15,10 +15,15 @@ from hdpainter_nb.utils.check import between, one_of
 from hdpainter_nb.utils.checked import checked
 
 __all__ = [
+    "BASELINES",
     "NOISY",
     "PRESETS",
     "SMALLEST_C",
+    "AnyPreset",
     "BaseSettings",
+    "Baseline",
+    "Blending",
+    "Grid",
     "Joining",
     "LowGuidance",
     "PaintaScaling",
@@ -33,7 +38,11 @@ __all__ = [
 
 
 Preset = Literal["official", "paper", "community", "practical"]
-Scaling = Literal["bicubic", "area", "lanczos"]  # switch 18
+Baseline = Literal["bld", "bld_sdxl", "bld_ldm"]
+AnyPreset = Literal[Preset, Baseline]
+Blending = Literal["stock", "bld", "bld_ldm"]
+Grid = Literal["official", "leading", "leading_0"]  # switch 13
+Scaling = Literal["bicubic", "area", "lanczos", "bilinear"]  # switch 18
 SoftMask = Literal["any", "half"]  # switch 19
 LowGuidance = Literal["formula", "conditional"]  # switch 20
 Joining = Literal["literal", "tidy"]
@@ -113,6 +122,51 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 pipeline. ``practical`` is the official method on pictures of one's own: none is scaled up, what is
 scaled down keeps its fine lines, faint grey in a mask is no hole, and commas are not doubled.
 """
+_BLD: Mapping[str, Any] = MappingProxyType(
+    {
+        "painta": False,
+        "rasg": False,
+        "blending": "bld",
+        "skip": 0.25,
+        "start": "noise",
+        "grid": "leading_0",
+        "decode": "latent",
+        "unet_mask": "nearest_centre",
+        "prompt_additions": "none",
+        "size": "squash",
+        "scaling": "bilinear",
+        "soft_mask": "half",
+        "pixel_rounding": "nearest",
+    }
+)
+BASELINES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "bld": _BLD,
+        "bld_sdxl": MappingProxyType(
+            {**_BLD, "start": "picture", "scheduler": "euler", "guidance_scale": 5.0}
+        ),
+        "bld_ldm": MappingProxyType(
+            {
+                **_BLD,
+                "blending": "bld_ldm",
+                "skip": 0.0,
+                "start": "picture",
+                "grid": "leading",
+                "vae_encoding": "sample",
+                "scaling": "lanczos",
+                "pixel_rounding": "down",
+                "guidance_scale": 5.0,
+            }
+        ),
+    }
+)
+"""Other ways to fill a hole that run through the same sampler, as far as they are not the default.
+
+Blended Latent Diffusion (Avrahami et al. 2023) on models with 4 input channels, as its authors'
+scripts have it (omriav/blended-latent-diffusion): ``bld`` is that for Stable Diffusion 2,
+``bld_sdxl`` that for SDXL, ``bld_ldm`` that for the latent diffusion model of the paper. A guidance
+scale that is not given here is the model's own, 7.5 as in the first script.
+"""
 
 
 @checked
@@ -134,7 +188,7 @@ class BaseSettings:
     steps: int
     seed: int
     guidance_scale: float | None
-    grid: Literal["official", "leading"]
+    grid: Grid
     decode: Literal["x0", "latent"]
     prompt_additions: Literal["comma", "none", "bare"]
     negative_prompt: str | None
@@ -235,7 +289,9 @@ class Settings(BaseSettings):
         "scaling",
         "scheduler",
         "size",
+        "skip",
         "soft_mask",
+        "start",
         "strength",
     }
 
@@ -257,6 +313,24 @@ class Settings(BaseSettings):
     noise. Below, as diffusers has it: the first ``steps - int(steps * strength)`` steps are left
     out, and the run starts from the picture's latents with the noise of the next one. diffusers'
     SDXL inpainting takes 0.9999 by default, which leaves out one step."""
+    skip: float = 0.0
+    """Share of the timesteps that is left out at the beginning, ``int(steps * skip)`` of them, as
+    Blended Latent Diffusion counts them (0.25 there); `strength` is the other way to say it."""
+    start: Literal["auto", "noise", "picture"] = "auto"
+    """What the first step starts from: pure ``noise``, whatever its timestep; the ``picture``,
+    noised as that timestep asks for; ``auto``: noise, but the picture where `strength` is below 1.
+    Blended Latent Diffusion: noise for Stable Diffusion 2, the picture for SDXL and LDM."""
+    blending: Blending = "stock"
+    """How a model with 4 input channels is held to the known pixels; those with 9 see them.
+    ``stock`` (diffusers): x_{t-1} is blended with the known latents at its own noise level, always
+    with the starting noise, and the last one with clean latents. ``bld`` (Blended Latent
+    Diffusion): with fresh noise in each step, at the level of t, the last one too. ``bld_ldm`` (its
+    first form): x_t is blended before each step, at the level of t, with fresh noise; the end is
+    not."""
+    grown_masks: int = 0
+    """For thin holes, in blended latent diffusion: so many larger masks come before the hole's own,
+    each for an equal share of the steps, the largest first; each is a latent position wider on all
+    sides than the next. 0: the hole's own mask alone."""
     guidance_scale: float | None = None
     """Classifier-free guidance scale; None takes the model's own (7.5 for Stable Diffusion)."""
     painta: bool = True
@@ -312,9 +386,10 @@ class Settings(BaseSettings):
     score_mask: Literal["bicubic_binary", "nearest", "bicubic"] = "bicubic_binary"
     """7. The mask inside S at H/32. Paper: nearest. Official: dilated by one pixel, bicubic,
     > 0.5. Community: bicubic, left soft."""
-    unet_mask: Literal["dilate_any", "nearest"] = "dilate_any"
-    """8. The UNet's mask channel. Paper, community: nearest. Official: dilated by one pixel,
-    bicubic, 1 wherever not zero."""
+    unet_mask: Literal["dilate_any", "nearest", "nearest_centre"] = "dilate_any"
+    """8. The UNet's mask channel, or what is blended. Paper, community: nearest. Official: dilated
+    by one pixel, bicubic, 1 wherever not zero. ``nearest_centre`` (Blended Latent Diffusion): the
+    pixel in the middle of each cell, not in its corner."""
     painta_mask: Literal["dilate_bicubic", "nearest", "bicubic"] = "dilate_bicubic"
     """9. PAIntA's mask at H/16 and H/32. Paper: nearest. Official: dilated by one pixel, bicubic,
     > 0.5. Community: bicubic, > 0.5."""
@@ -326,9 +401,10 @@ class Settings(BaseSettings):
     painta_window: Literal["t>500", "first_half", "t>=500"] = "t>500"
     """12. When PAIntA acts. Paper: the first half of the steps. Official: t > 500.
     Community: t >= 500."""
-    grid: Literal["official", "leading"] = "official"
+    grid: Grid = "official"
     """13. Timesteps. Official: ``range(999, 0, -(1000 // steps))``. Community: leading with
-    offset 1 (981 .. 1 at 50 steps). The paper does not say; its preset takes the official grid."""
+    offset 1 (981 .. 1 at 50 steps). The paper does not say; its preset takes the official grid.
+    ``leading_0`` (Blended Latent Diffusion on Stable Diffusion 2): without offset, 980 .. 0."""
     decode: Literal["x0", "latent"] = "x0"
     """14. What is decoded. Paper, official: the last x0 prediction. Community: the last latent."""
     vae_encoding: Literal["mean", "sample"] = "mean"
@@ -345,7 +421,8 @@ class Settings(BaseSettings):
     """18. Scaling to the working size. Official: the long side to exactly that, also upwards, the
     short one cut to whole pixels; Pillow's bicubic for picture and mask. Community: Lanczos.
     ``area`` is neither: larger pictures alone are scaled, to whole pixels by rounding, and a mask
-    loses no line. The paper does not say; its preset is official here."""
+    loses no line. The paper does not say; its preset is official here. ``bilinear`` is Pillow's, of
+    Blended Latent Diffusion."""
     soft_mask: SoftMask = "any"
     """19. Which grey of a mask is hole. Official: any value above 0. Community: from half on. The
     paper does not say; its preset is official here."""
@@ -356,10 +433,24 @@ class Settings(BaseSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         between("strength", self.strength, 0.0, 1.0)
+        between("skip", self.skip, 0.0, 1.0)
+        between("grown_masks", self.grown_masks, 0, 1000, integer=True)
+        if self.skip > 0 and self.strength < 1:
+            raise SettingsError(
+                f"strength={self.strength!r} and skip={self.skip!r} both leave out first steps: "
+                "give one of them, and start= for what the run starts from."
+            )
+        if self.skip == 1:
+            raise SettingsError("skip=1.0 leaves no step: use a share below 1.")
         if self.skipped_steps == self.steps:
             raise SettingsError(
                 f"strength={self.strength!r} leaves none of {self.steps} steps: use a strength of "
                 f"at least 1/{self.steps}, or more steps."
+            )
+        if self.grown_masks and self.blending == "stock":
+            raise SettingsError(
+                f"grown_masks={self.grown_masks} belongs to blended latent diffusion: set "
+                "blending='bld' or 'bld_ldm', or grown_masks=0."
             )
         between("eta", self.eta, 0.0, 1.0)
         between("ddim_eta", self.ddim_eta, 0.0, 1.0)
@@ -377,24 +468,32 @@ class Settings(BaseSettings):
             )
 
     @classmethod
-    def preset(cls, name: Preset = "official", **changes: Any) -> Settings:
-        """The settings of a named source, with `changes` on top.
+    def preset(cls, name: AnyPreset = "official", **changes: Any) -> Settings:
+        """The settings of a named source (`PRESETS`, `BASELINES`), with `changes` on top.
 
         Raises:
             SettingsError: unknown preset or setting.
         """
-        one_of("preset", name, PRESETS)
-        return cls().replace(**{**PRESETS[name], **changes})
+        known = {**PRESETS, **BASELINES}
+        one_of("preset", name, known)
+        return cls().replace(**{**known[name], **changes})
 
     @property
     def skipped_steps(self) -> int:
-        """Steps that `strength` leaves out, counted as diffusers counts them."""
-        return self.steps - int(self.steps * self.strength)
+        """Steps that `strength` leaves out, as diffusers counts them, or `skip`."""
+        return self.steps - int(self.steps * self.strength) + int(self.steps * self.skip)
+
+    @property
+    def starts_from_picture(self) -> bool:
+        """Whether the first step starts from the noised picture, not from pure noise."""
+        return self.start == "picture" or (self.start == "auto" and self.strength < 1)
 
     @property
     def method(self) -> str:
-        """``baseline``, ``painta``, ``rasg`` or ``painta+rasg``."""
-        return "+".join(n for n in ("painta", "rasg") if getattr(self, n)) or "baseline"
+        """``baseline``, ``painta``, ``rasg`` or ``painta+rasg``, after ``bld`` or ``bld_ldm``."""
+        blended = [] if self.blending == "stock" else [self.blending]
+        on = [name for name in ("painta", "rasg") if getattr(self, name)]
+        return "+".join([*blended, *on]) or "baseline"
 
 
 @checked

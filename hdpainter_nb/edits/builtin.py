@@ -341,7 +341,7 @@ class MoveMask(_StoredEdit):
                 f"{self} has not the picture's own size: give an array of shape ({height}, "
                 f"{width}), (H, W) in pixels."
             )
-        if run.settings.method == "baseline" and not self.unet:
+        if {"painta", "rasg"}.isdisjoint(run.settings.method.split("+")) and not self.unet:
             raise SettingsError(
                 f"{self} moves the mask of PAIntA and RASG, and both are off: switch one on, or "
                 "pass unet=True."

@@ -17,7 +17,11 @@ from hdpainter_nb.utils.check import one_of
 __all__ = ["Crop", "Frame", "Mask", "counts", "scaled_size"]
 
 Mask = NDArray[np.bool_]
-_KERNELS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+_KERNELS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 Crop = tuple[int, int, int, int]
 """Top, left, height, width of the picture within its padding."""
 
@@ -29,10 +33,10 @@ class Frame:
     ``pad`` (official): black padding on the right and at the bottom, up to a multiple. ``squash``
     (community): straight to a square.
 
-    ``bicubic`` (official) and ``lanczos`` (community) are Pillow's, of 8 bits, for picture and mask
-    alike; the long side becomes exactly what is asked for, also upwards, and the short one is cut
-    to whole pixels. ``area`` scales only what is larger; a mask position is set wherever any masked
-    pixel falls.
+    ``bicubic`` (official), ``lanczos`` (community) and ``bilinear`` are Pillow's, of 8 bits, for
+    picture and mask alike; the long side becomes exactly what is asked for, also upwards, and the
+    short one is cut to whole pixels. ``area`` scales only what is larger; a mask position is set
+    wherever any masked pixel falls.
     """
 
     how: Literal["pad", "squash"]
@@ -208,7 +212,7 @@ def scaled_size(size: Size, long_side: int, scaling: Scaling) -> Size:
     Args:
         size: (H, W).
         long_side: of what comes out, in pixels; ``area`` only scales down to it.
-        scaling: ``bicubic`` and ``lanczos`` cut the short side to whole pixels, ``area`` rounds.
+        scaling: ``area`` rounds the short side to whole pixels, the others cut it.
     """
     height, width = size
     if scaling == "area":

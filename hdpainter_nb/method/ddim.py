@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hdpainter_nb.settings import Grid
+
 __all__ = [
     "NoiseSchedule",
     "add_noise",
@@ -42,19 +44,18 @@ class NoiseSchedule:
         return self.alphas_cumprod[timestep] if timestep >= 0 else self.final_alpha
 
 
-def timesteps(
-    steps: int, grid: Literal["official", "leading"], train_steps: int = 1000
-) -> list[int]:
+def timesteps(steps: int, grid: Grid, train_steps: int = 1000) -> list[int]:
     """The descending timesteps of a run (switch 13).
 
     ``official``: 999, 999 - dt, ... down to the last positive one, dt = 1000 // steps; where dt
     does not divide 1000 this may be more than `steps` (31 for 30). ``leading``: exactly `steps` of
-    them, ending at 1.
+    them, ending at 1; ``leading_0``: the same ending at 0, diffusers' without an offset.
     """
     dt = train_steps // steps
     if grid == "official":
         return list(range(train_steps - 1, 0, -dt))
-    return [min(i * dt + 1, train_steps - 1) for i in reversed(range(steps))]
+    offset = 0 if grid == "leading_0" else 1
+    return [min(i * dt + offset, train_steps - 1) for i in reversed(range(steps))]
 
 
 def previous(timestep: int, steps: int, train_steps: int = 1000) -> int:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hdpainter_nb.images.fit import Crop, Frame, Mask
+from hdpainter_nb.images.fit import Crop, Frame, Mask, counts
 from hdpainter_nb.settings import SoftMask
 from hdpainter_nb.utils.check import one_of
 
@@ -33,7 +33,7 @@ __all__ = [
     "vanished",
 ]
 
-UNetMask = Literal["dilate_any", "nearest"]  # switch 8
+UNetMask = Literal["dilate_any", "nearest", "nearest_centre"]  # switch 8
 PAIntAMask = Literal["dilate_bicubic", "nearest", "bicubic"]  # switch 9
 ScoreMask = Literal["bicubic_binary", "nearest", "bicubic"]  # switch 7
 
@@ -48,6 +48,7 @@ class FittedMask:
 
     pixels: Mask  # (H, W); padding counts as known
     crop: Crop  # where the picture lies in it; dilation stays inside
+    given: Mask | None = None  # of the picture's own size, where the frame squashed it
 
     @classmethod
     def of(cls, mask: NDArray[Any], frame: Frame, soft_mask: SoftMask = "half") -> FittedMask:
@@ -61,7 +62,10 @@ class FittedMask:
         Raises:
             MaskError: it is not of the size that the frame was made for.
         """
-        return cls(frame.fit_mask(mask, soft_mask), frame.crop)
+        given = None
+        if frame.how == "squash":
+            given = counts(mask, soft_mask) if mask.dtype == np.uint8 else mask.astype(np.bool_)
+        return cls(frame.fit_mask(mask, soft_mask), frame.crop, given)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -74,7 +78,13 @@ class FittedMask:
         return to_pixels(self.pixels, how, crop=self.crop)
 
     def for_unet(self, how: UNetMask, factor: int = 8) -> torch.Tensor:
-        """The UNet's mask channel, (1, 1, H / factor, W / factor) float32: `to_unet`."""
+        """The UNet's mask channel, (1, 1, H / factor, W / factor) float32: `to_unet`.
+
+        ``nearest_centre`` reads a squashed mask at its own size, so each position is one pixel's.
+        """
+        if how == "nearest_centre" and self.given is not None:
+            height, width = self.size
+            return _centres(self.given, (height // factor, width // factor))
         return to_unet(self.pixels, how, factor, crop=self.crop)
 
     def for_painta(self, level: int, how: PAIntAMask) -> torch.Tensor:
@@ -144,7 +154,7 @@ def to_pixels(mask: Mask, how: UNetMask, *, crop: Crop | None = None) -> Mask:
     Raises:
         SettingsError: unknown `how`.
     """
-    one_of("unet_mask", how, ("dilate_any", "nearest"))
+    one_of("unet_mask", how, get_args(UNetMask))
     return _dilated(mask, crop) if how == "dilate_any" else mask.astype(np.bool_, copy=True)
 
 
@@ -159,7 +169,8 @@ def to_unet(
 
     ``dilate_any`` (official): dilated by one pixel, resized bicubically in 8 bits, 1 wherever not
     zero. ``nearest`` (paper, community): every `factor`-th pixel, as diffusers'
-    ``StableDiffusionInpaintPipeline.prepare_mask_latents`` does.
+    ``StableDiffusionInpaintPipeline.prepare_mask_latents`` does. ``nearest_centre`` (Blended Latent
+    Diffusion): the pixel in the middle of each cell, as Pillow's nearest takes it.
 
     Args:
         mask: (H, W) bool, H and W at least `factor`.
@@ -174,9 +185,11 @@ def to_unet(
     Raises:
         SettingsError: unknown `how`.
     """
-    one_of("unet_mask", how, ("dilate_any", "nearest"))
+    one_of("unet_mask", how, get_args(UNetMask))
     if how == "nearest":
         return _interpolated(mask, factor, "nearest")[None, None]
+    if how == "nearest_centre":
+        return _centres(mask, (mask.shape[0] // factor, mask.shape[1] // factor))
     return _tensor(_bicubic8(_dilated(mask, crop), factor) > 0)[None, None]
 
 
@@ -268,6 +281,13 @@ def _bicubic8(mask: Mask, factor: int) -> NDArray[np.uint8]:
     height, width = mask.shape
     picture = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
     return np.array(picture.resize((width // factor, height // factor), Image.Resampling.BICUBIC))
+
+
+def _centres(mask: Mask, size: tuple[int, int]) -> torch.Tensor:
+    """The pixel in the middle of each of (h, w) cells: (1, 1, h, w) float32."""
+    picture = Image.fromarray(mask.astype(np.uint8))
+    small = np.asarray(picture.resize(size[::-1], Image.Resampling.NEAREST), np.bool_)
+    return _tensor(small)[None, None]
 
 
 def _interpolated(mask: Mask, factor: int, mode: str) -> torch.Tensor:

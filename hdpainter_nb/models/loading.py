@@ -33,6 +33,7 @@ from hdpainter_nb.models.families import (
     family_of,
     family_of_file,
 )
+from hdpainter_nb.models.latent_diffusion import as_stable_diffusion, is_latent_diffusion
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.models.model_folder import check_configs, check_weights, read_index
 from hdpainter_nb.models.single_file import default_config, repository_of_url
@@ -124,6 +125,8 @@ def open_pipeline(
         getattr(diffusers, family.pipeline)  # imported again with its warnings on
     if not isinstance(source, str | os.PathLike):
         _check_options(family, "pipeline", options)
+        if family is INPAINTING and is_latent_diffusion(source):
+            source = as_stable_diffusion(source)
         check_pipeline(family, source)
         _move(source, device if offload is None else None, dtype)
         if offload is not None:
@@ -143,6 +146,8 @@ def open_pipeline(
         family, name, location, kind, wanted
     )
     check_whole(pipe.components, name)
+    if is_latent_diffusion(pipe):
+        pipe = as_stable_diffusion(pipe)
     check_pipeline(family, pipe)
     place(pipe, offload, where)
     defaults = (
@@ -386,7 +391,8 @@ def load(
         source: ``mini`` (bundled), ``dreamshaper-8``, ``sd15``, ``sd2`` or ``sdxl``; a hub id; a
             folder; a .safetensors or .ckpt file; or a diffusers pipeline of Stable Diffusion 1.x,
             2.x or XL, whose LoRAs, device, dtype and offloading stay as they are. 9 input channels
-            (inpainting models) and 4 (ordinary ones: blended latent diffusion) both serve.
+            (inpainting models) and 4 (ordinary ones: blended latent diffusion) both serve, and so
+            does latent diffusion's own model (``CompVis/ldm-text2im-large-256``).
         device: where to put it; None takes CUDA, else MPS, else the CPU.
         dtype: ``float32``, ``float16`` or ``bfloat16``; None takes float16 on CUDA and float32
             elsewhere, since guidance's gradients overflow half precision on Apple GPUs.

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 _LEVEL = re.compile(r"(?:encoder\.)?down_blocks\.(\d+)\.resnets\.0\.conv1\.weight")
-_TOKENIZER_FILES = (("vocab.json", "merges.txt"), ("tokenizer.json",))
+_TOKENIZER_FILES = (("vocab.json", "merges.txt"), ("tokenizer.json",), ("vocab.txt",))
 
 
 def read_index(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -166,8 +166,8 @@ def check_network_folder(folder: Path, part: str, name: str) -> str | None:
 def _check_tokenizer(folder: Path, part: str, name: str) -> None:
     if not any(all((folder / file).is_file() for file in files) for files in _TOKENIZER_FILES):
         raise ModelError(
-            f"{part}/ of {name!r} holds no vocabulary (vocab.json with merges.txt, or "
-            "tokenizer.json): copy or download the model again, whole."
+            f"{part}/ of {name!r} holds no vocabulary (vocab.json with merges.txt, tokenizer.json "
+            "or, of BERT, vocab.txt): copy or download the model again, whole."
         )
     for path in sorted(folder.glob("*_config.json")):
         config = read_config(path)
@@ -184,8 +184,8 @@ def _check_shapes(folder: Path, part: str, files: Iterable[Path]) -> None:
     config = read_config(folder / "config.json")
     if config.get("quantization_config") is not None:  # stored in shapes of their own
         return
-    if part.startswith("text_encoder"):
-        _check_text_encoder(folder, shapes)
+    if part.startswith(("text_encoder", "bert")):
+        _check_text_encoder(folder, part, shapes)
         return
     widths: Any = config.get("block_out_channels")
     for key, shape in shapes.items():
@@ -196,15 +196,15 @@ def _check_shapes(folder: Path, part: str, files: Iterable[Path]) -> None:
                 raise _other_network(folder, f"{key} has {shape[0]} channels")
 
 
-def _check_text_encoder(folder: Path, shapes: Shapes) -> None:
+def _check_text_encoder(folder: Path, part: str, shapes: Shapes) -> None:
     """Every tensor of it: what is missing would be filled with noise, without an error."""
     import torch
-    from transformers import CLIPTextConfig, CLIPTextModel
 
+    Model, Config = _text_encoder_classes(part)
     there = {_plain(key): shape for key, shape in shapes.items()}
     try:
         with torch.device("meta"):
-            twin: Any = CLIPTextModel(CLIPTextConfig.from_pretrained(folder))
+            twin: Any = Model(Config.from_pretrained(folder))
     except Exception as error:  # whatever numbers that do not go together raise
         raise _other_network(folder, f"{type(error).__name__}: {error}") from error
     wanted: Mapping[str, Any] = dict(twin.named_parameters())
@@ -213,6 +213,17 @@ def _check_text_encoder(folder: Path, shapes: Shapes) -> None:
         if shape != tuple(value.shape):
             what = "is missing" if shape is None else f"has the shape {shape}"
             raise _other_network(folder, f"{_plain(key)} {what}")
+
+
+def _text_encoder_classes(part: str) -> tuple[Any, Any]:
+    """Of the text encoder of a part, and of its configuration."""
+    if part == "bert":
+        from diffusers.pipelines.latent_diffusion import pipeline_latent_diffusion
+
+        return pipeline_latent_diffusion.LDMBertModel, pipeline_latent_diffusion.LDMBertConfig
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel, CLIPTextConfig
 
 
 def _plain(key: str) -> str:

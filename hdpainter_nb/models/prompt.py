@@ -34,6 +34,7 @@ __all__ = [
     "check_length",
     "compose",
     "embed",
+    "end_tokens",
     "nothing_to_match",
     "private_tokenizer",
     "read_prompt",
@@ -48,6 +49,7 @@ MAX_WORD = 1_000
 _SHOWN = 300  # characters of the prompt in a message
 _NAMED = 10  # pieces of it
 _END_OF_WORD = "</w>"
+_GOES_ON = "##"  # before a piece of a word that is not its first
 _CONTRACTION = re.compile(r"'(?:s|t|re|ve|m|ll|d)(?!\w)", re.IGNORECASE)
 _STRETCH = re.compile(r"(?:\S|[\x0b\x0c\x1c-\x1f\x85])+")  # no white space to every tokenizer
 # Each alternative begins where nothing before it can belong to it, and gives nothing back: time
@@ -234,7 +236,7 @@ def read_prompt(tokenizer: Any, prompt: str, full: str | None = None) -> Tokens:
     """Tokens, words and ind(tau) of a prompt.
 
     Args:
-        tokenizer: a CLIP tokenizer of transformers, slow or fast.
+        tokenizer: of transformers, CLIP's or BERT's, slow or fast.
         prompt: the bare prompt, what the user typed. May be empty.
         full: what the text encoder is given, from `compose`; None: the bare prompt.
 
@@ -270,15 +272,26 @@ def read_prompt(tokenizer: Any, prompt: str, full: str | None = None) -> Tokens:
             PromptWarning,
         )
     ids = tokenizer.convert_tokens_to_ids(fitting)
+    first_id, last_id = (getattr(tokenizer, f"{name}_id") for name in end_tokens(tokenizer))
     cut = "" if lost else "".join(_text(token, vocabulary) for token in body[room:])
     return Tokens(
-        ids=(tokenizer.bos_token_id, *ids, tokenizer.eos_token_id),
+        ids=(first_id, *ids, last_id),
         tokens=("<sot>", *(_text(token, vocabulary).strip() for token in fitting), "<eot>"),
         words=(*words, Word("<eot>", (end,))),
         indices=(*range(1, last + 1), end),
         lost=tuple(lost),
         lost_suffix=cut.strip(),
     )
+
+
+def end_tokens(tokenizer: Any) -> tuple[str, str]:
+    """What a tokenizer calls the tokens before and after a text: BERT's are named otherwise."""
+    return ("cls_token", "sep_token") if _is_wordpiece(tokenizer) else ("bos_token", "eos_token")
+
+
+def _is_wordpiece(tokenizer: Any) -> bool:
+    """Whether it is BERT's, which writes a word's further pieces as ``##ing``."""
+    return type(tokenizer).__name__.startswith("Bert")
 
 
 _copies: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -346,18 +359,25 @@ def _tokenize(tokenizer: Any, text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class _Vocabulary:
-    """The tokens of a tokenizer that stand for no bytes."""
+    """How a tokenizer writes its tokens, and which of them stand for no bytes."""
 
     controls: frozenset[str]
-    """Start, end and unknown. Not the padding token, which may be an ordinary "!"."""
+    """Start, end and unknown. Not CLIP's padding token, which may be an ordinary "!"."""
     learnt: frozenset[str]
     """What was added to it, by textual inversion mostly."""
+    wordpiece: bool
+    """BERT's: plain text, with ``##`` before what goes on with a word."""
 
     @classmethod
     def of(cls, tokenizer: Any) -> _Vocabulary:
-        controls = {str(tokenizer.bos_token), str(tokenizer.eos_token), str(tokenizer.unk_token)}
+        wordpiece = _is_wordpiece(tokenizer)
+        if wordpiece:  # its padding and its gap in a text have tokens of their own
+            controls = {str(token) for token in tokenizer.all_special_tokens}
+        else:
+            names = ("bos_token", "eos_token", "unk_token")
+            controls = {str(getattr(tokenizer, name)) for name in names}
         added = {str(token) for token in tokenizer.get_added_vocab() if len(token) > 1}
-        return cls(frozenset(controls), frozenset(added - controls))
+        return cls(frozenset(controls), frozenset(added - controls), wordpiece)
 
 
 def _pieces(
@@ -482,6 +502,8 @@ def _bytes(token: str, vocabulary: _Vocabulary) -> bytes | None:
     """The bytes of a token; None for control and added tokens and what is not byte-level."""
     if token in vocabulary.controls or token in vocabulary.learnt:
         return None
+    if vocabulary.wordpiece:
+        return token.removeprefix(_GOES_ON).encode()
     table = _byte_of()
     inside = token.removesuffix(_END_OF_WORD)
     if any(character not in table for character in inside):
@@ -490,12 +512,14 @@ def _bytes(token: str, vocabulary: _Vocabulary) -> bytes | None:
 
 
 def _text(token: str, vocabulary: _Vocabulary) -> str:
-    """A token as a person reads it, with a space after the end of a word."""
+    """A token as a person reads it, with a space where a word ends, or one begins."""
     inside = _bytes(token, vocabulary)
     if inside is None:
         text = "<unk>" if token in vocabulary.controls else token
     else:
         text = inside.decode("utf-8", "backslashreplace")
+    if vocabulary.wordpiece:
+        return text if token.startswith(_GOES_ON) else f" {text}"
     return text.removesuffix(_END_OF_WORD) + " " * token.endswith(_END_OF_WORD)
 
 

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from hdpainter_nb.method import ddim
 from hdpainter_nb.method.ddim import NoiseSchedule
-from hdpainter_nb.settings import NOISY, BaseSettings, Settings
+from hdpainter_nb.settings import NOISY, BaseSettings, Grid, Settings
 
 __all__ = [
     "DDIM",
@@ -34,6 +34,7 @@ __all__ = [
     "SchedulerSpec",
     "State",
     "Stepped",
+    "draw",
     "from_arrays",
     "mix_noise",
     "scheduler_for",
@@ -183,7 +184,7 @@ class DDIM:
 
     noise_schedule: NoiseSchedule
     steps: int
-    grid: Literal["official", "leading"]
+    grid: Grid
     kind: Literal["per_step", "cumulative"] = "cumulative"
     eta: float = 0.0
     rasg_eta: float = 0.0
@@ -214,7 +215,7 @@ class DDIM:
         if noise is not None:
             noise = noise.to(state.latents.dtype)
         elif sigma > 0:
-            noise, rng = _draw(state.latents, rng)
+            noise, rng = draw(state.latents, rng)
         alpha_prev = self.noise_schedule.alpha(prev)
         if noise is None:
             x_prev = ddim.deterministic_step(guided.x0, guided.eps, alpha_prev)  # eq. 4
@@ -348,7 +349,7 @@ class DiffusersScheduler:
         x, rng = state.latents, torch.Generator("cpu")
         rng.set_state(state.rng)
         if noise is not None:
-            drawn, after = _draw(x, state.rng)
+            drawn, after = draw(x, state.rng)
             rng.set_state(after)
             noise = mix_noise(noise.to(x.dtype), drawn, self.rasg_eta)
         x_prev, memory = self._stepped(
@@ -451,7 +452,7 @@ def mix_noise(gradient: Tensor, noise: Tensor, eta: float) -> Tensor:
     return eta * gradient + (1 - eta**2) ** 0.5 * noise
 
 
-def _draw(like: Tensor, rng: Tensor) -> tuple[Tensor, Tensor]:
+def draw(like: Tensor, rng: Tensor) -> tuple[Tensor, Tensor]:
     """Standard normal noise from a generator in state `rng`, and its state afterwards."""
     generator = torch.Generator("cpu")
     generator.set_state(rng)

@@ -38,7 +38,8 @@ _NESTED = 3  # checkpoints of trainers keep their weights in a "state_dict"
 
 def networks(parts: Iterable[str]) -> list[str]:
     """Those parts of a model that have weights."""
-    return [part for part in parts if part.startswith(("unet", "vae", "text_encoder"))]
+    kinds = ("unet", "vae", "vqvae", "text_encoder", "bert")
+    return [part for part in parts if part.startswith(kinds)]
 
 
 def lacks_weights(folder: Path, parts: Iterable[str]) -> bool:

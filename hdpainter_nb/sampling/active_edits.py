@@ -121,7 +121,7 @@ def _at_reader(
             f"The edit's mask has the shape {mask.shape}, which fits a frame of {frame.size}, not "
             f"{cond.size}: give one of the picture's own size."
         )
-    fitted = FittedMask(frame.fit_mask(np.asarray(mask, np.bool_)), cond.crop)
+    fitted = FittedMask.of(np.asarray(mask, np.bool_), frame)
     if reader == "painta":
         return fitted.for_painta(level, settings.painta_mask).float()
     if reader == "rasg":

@@ -161,7 +161,8 @@ class Sampler(BaseSampler):
         branches = (node.branch for node in self.trace.nodes.values() if node.record is record)
         edits = next((self.trace.branches[branch].edits for branch in branches), ())
         capture = Capture.nothing(queries=True, levels=tuple(levels), dtype="float32")
-        step = InpaintStep.of(self.model, self.cond, settings, capture, edits=edits)
+        seen = settings.replace(blending="stock", grown_masks=0)  # the record's latents are blended
+        step = InpaintStep.of(self.model, self.cond, seen, capture, edits=edits)
         ungraded = settings.replace(rasg=False)  # no gradient is computed here, whatever was
         explained = out_of_memory_explained(self.model, "attention", ungraded, self.cond.size)
         with self._turns.take(), explained:

@@ -6,6 +6,7 @@ hooks do (`HookPlan`). `predict` runs the UNet under the hooks, PAIntA among the
 a `Prediction`: both halves, the hooks' `Observations`, and, for RASG, S and its gradient (eq. 8,
 9). `finish` guides, puts the gradient in the noise's place (eq. 7), lets the scheduler step (eq. 3)
 and keeps the known region of UNets with 4 channels. Out come the next `State` and the `Record`.
+One way of blended latent diffusion keeps it before the UNet runs: `entered`, in `inputs`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from hdpainter_nb.edits.edit import Edit, StepEdits
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.method import blending, rasg
 from hdpainter_nb.method.painta import painta_window
-from hdpainter_nb.models.conditioning import Conditioning, TextConditioning
-from hdpainter_nb.models.schedulers import Guided, Scheduler, State, to_arrays
+from hdpainter_nb.models.conditioning import Conditioning, TextConditioning, check_blending
+from hdpainter_nb.models.schedulers import Guided, Scheduler, State, Stepped, draw, to_arrays
 from hdpainter_nb.sampling import active_edits
 from hdpainter_nb.sampling.finite import StepNumbers
 from hdpainter_nb.sampling.predict import Prediction, StepInputs, predict
@@ -96,6 +97,7 @@ class BaseStep(Generic[C, S]):
         """
         started, index = time.perf_counter(), state.index
         conditioning = self.edited(index)
+        state = self.entered(state, conditioning)
         return StepInputs(
             state=state,
             level=self.scheduler.at(index),
@@ -110,6 +112,10 @@ class BaseStep(Generic[C, S]):
     def edited(self, index: int) -> C:
         """The conditioning with the masks as the edits of step `index` leave them."""
         return self.conditioning
+
+    def entered(self, state: State, conditioning: C) -> State:
+        """The state that the UNet and the scheduler then see, which a step may change first."""
+        return state
 
     def plan(
         self, index: int, conditioning: C | None = None, cancelled: Cancelled = never
@@ -158,7 +164,7 @@ class BaseStep(Generic[C, S]):
             return
         who = "the model predicts" if epsilon else "guidance='vanilla' changes"
         ways = [] if epsilon else ["guidance='rasg'"]
-        if settings.grid != "leading" and getattr(settings, "scheduler", "ddim") == "ddim":
+        if settings.grid == "official" and getattr(settings, "scheduler", "ddim") == "ddim":
             ways.append("grid='leading'")
         ways.append("scheduler='euler_a'" if hasattr(settings, "scheduler") else "another model")
         raise SettingsError(
@@ -275,12 +281,29 @@ class InpaintStep(BaseStep[Conditioning, Settings]):
             guided = Guided.from_eps(eps, x, level, model.prediction_type)
 
         stepped = self.scheduler.step(inputs.state, guided, noise)  # eq. 3
-        x0, x_prev = self._keep_known(inputs, guided.x0, stepped.latents)
-        self.check_finite(inputs, unet, x0, x_prev)
+        x0, stepped = self._keep_known(inputs, guided.x0, stepped)
+        self.check_finite(inputs, unet, x0, stepped.latents)
 
         further = {"grad": self._gradient(unet.grad), "memory": to_arrays(stepped.memory)}
         record = self.record(inputs, unet, x0, stepped.sigma, **further)
-        return stepped.state(inputs.state.index + 1, x_prev, x0), record
+        return stepped.state(inputs.state.index + 1, stepped.latents, x0), record
+
+    def check_start(self, index: int) -> None:
+        """See that every step from `index` on can be made; see `BaseStep`.
+
+        Raises:
+            SettingsError: it cannot.
+        """
+        blended = self.conditioning.known_latents is not None
+        check_blending(self.settings, self.model.name, blended=blended)
+        super().check_start(index)
+
+    def entered(self, state: State, conditioning: Conditioning) -> State:
+        """x_t with its known region from the picture, where it is blended before a step."""
+        if self.settings.blending != "bld_ldm":
+            return state
+        latents, rng = self._blended(state.latents, conditioning, state.index, state.rng)
+        return dataclasses.replace(state, latents=latents, rng=rng)
 
     def edited(self, index: int) -> Conditioning:
         """The conditioning with the masks as the edits of step `index` leave them."""
@@ -315,21 +338,46 @@ class InpaintStep(BaseStep[Conditioning, Settings]):
         )
 
     def _keep_known(
-        self, inputs: StepInputs[Conditioning, Settings], x0: Tensor, x_prev: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """x0 and x_{t-1} of a UNet of 4 channels with the known latents put back, noised as much.
+        self, inputs: StepInputs[Conditioning, Settings], x0: Tensor, stepped: Stepped
+    ) -> tuple[Tensor, Stepped]:
+        """x0, and x_{t-1} of a UNet of 4 channels with the known latents put back, noised.
 
-        Blended latent diffusion (Avrahami et al. 2023); a UNet of 9 channels sees the known pixels
-        and needs none of it.
+        A UNet of 9 channels sees the known pixels and needs none of it. ``stock`` is what diffusers
+        does, ``bld`` what blended latent diffusion itself does (Avrahami et al. 2023).
         """
-        conditioning, index = inputs.conditioning, inputs.state.index + 1
+        conditioning, index = inputs.conditioning, inputs.state.index
         known, mask = conditioning.known_latents, conditioning.latent_mask
-        if known is None:
-            return x0, x_prev
+        if known is None or self.settings.blending == "bld_ldm":  # seen, or blended before the step
+            return x0, stepped
+        if self.settings.blending == "bld":
+            x_prev, rng = self._blended(stepped.latents, conditioning, index, stepped.rng)
+            x0 = blending.blend_known(x0, known, self._mask(conditioning, index))
+            return x0, dataclasses.replace(stepped, latents=x_prev, rng=rng)
         noised = known
-        if index < len(self.scheduler.timesteps) and conditioning.known_noise is not None:
-            noised = self.scheduler.noised(known, conditioning.known_noise, index)
-        return blending.blend_known(x0, known, mask), blending.blend_known(x_prev, noised, mask)
+        if index + 1 < len(self.scheduler.timesteps) and conditioning.known_noise is not None:
+            noised = self.scheduler.noised(known, conditioning.known_noise, index + 1)
+        x_prev = blending.blend_known(stepped.latents, noised, mask)
+        return blending.blend_known(x0, known, mask), dataclasses.replace(stepped, latents=x_prev)
+
+    def _blended(
+        self, x: Tensor, conditioning: Conditioning, index: int, rng: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """X with the known latents, noised anew as much as step `index` has it; the generator then.
+
+        Args:
+            x: (1, 4, h, w), before or after that step.
+            rng: state of the noise generator.
+        """
+        known = conditioning.known_latents
+        assert known is not None  # `check_start` saw to it
+        noise, rng = draw(known, rng)
+        noised = self.scheduler.noised(known, noise, index)
+        return blending.blend_known(x, noised, self._mask(conditioning, index)), rng
+
+    def _mask(self, conditioning: Conditioning, index: int) -> Tensor:
+        """(1, 1, h, w): what step `index` may fill, which begins larger for thin holes."""
+        larger, total = self.settings.grown_masks, len(self.scheduler.timesteps)
+        return blending.shrinking_mask(conditioning.latent_mask, larger, index, total)
 
     def _gradient(self, grad: Tensor | None) -> GradStats | None:
         """Statistics of g (1, 4, h, w) and of g / std(g), worked out where they are kept."""

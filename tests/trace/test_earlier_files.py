@@ -62,6 +62,11 @@ THEN = {
     "low_guidance": "conditional",
     "joining": "tidy",
     "pixel_rounding": "nearest",
+    "skip": 0.0,
+    "start": "auto",
+    "blending": "stock",
+    "grown_masks": 0,
+    "painta_scaling": "multiply",
 }
 
 
