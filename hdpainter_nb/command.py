@@ -55,7 +55,8 @@ _MINI_METRICS: Mapping[str, Callable[..., Metric]] = MappingProxyType(
 )
 _EPILOG = f"""\
 systems:    {", ".join(SYSTEMS)};
-            MODEL:METHOD for any model that load() takes (methods: base, rasg, painta, both);
+            MODEL:METHOD for any model that load() takes (methods: base, rasg, painta, both;
+            for text-to-image models bld, bld_sdxl, bld_ldm); SYSTEM@4: the best of 4 by CLIP;
             NAME=FOLDER for pictures made elsewhere, <image>_<segment>.png each
 triplets:   a folder of MSCOCO (val2017/, annotations/) with --list mscoco_testset_10000.csv;
             a folder of images/, masks/ and prompts.json; mini, mini-standard
@@ -350,7 +351,7 @@ def _system(
             f"--set {next(iter(overrides))} is a setting of our sampler, which {text!r} does not "
             "run through: add that system by a call of its own."
         )
-    if isinstance(system, SamplerSystem) and given.triplets in MINI_SETS:
+    if type(system) is SamplerSystem and given.triplets in MINI_SETS:
         return WatchedSystem(**system.__dict__)
     return system
 
