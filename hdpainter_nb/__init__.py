@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from hdpainter_nb.capture.capture import Capture
     from hdpainter_nb.edits.builtin import Custom, MoveMask, ReplaceWord, ScaleHead, ScaleWord, SetC
     from hdpainter_nb.edits.edit import Edit
+    from hdpainter_nb.glide.job import GlideJob, GlideUpsampleJob
+    from hdpainter_nb.glide.model import GlideModel, load_glide
+    from hdpainter_nb.glide.sampler import GlideSampler, GlideUpsampler
     from hdpainter_nb.job import Job
     from hdpainter_nb.models.loading import load
     from hdpainter_nb.models.model import Model
@@ -46,6 +49,11 @@ _HOMES = {
     "Custom": "edits.builtin",
     "Edit": "edits.edit",
     "Estimate": "sampling.cost",
+    "GlideJob": "glide.job",
+    "GlideModel": "glide.model",
+    "GlideSampler": "glide.sampler",
+    "GlideUpsampleJob": "glide.job",
+    "GlideUpsampler": "glide.sampler",
     "Job": "job",
     "Model": "models.model",
     "MoveMask": "edits.builtin",
@@ -63,6 +71,7 @@ _HOMES = {
     "Upscaler": "upscale.upscaler",
     "data_path": "utils.files",
     "load": "models.loading",
+    "load_glide": "glide.model",
     "load_upscaler": "upscale.model",
     "paint": "painting",
     "paint_cost": "painting",
@@ -81,6 +90,11 @@ __all__ = [
     "Custom",
     "Edit",
     "Estimate",
+    "GlideJob",
+    "GlideModel",
+    "GlideSampler",
+    "GlideUpsampleJob",
+    "GlideUpsampler",
     "Job",
     "Model",
     "MoveMask",
@@ -101,6 +115,7 @@ __all__ = [
     "errors",
     "evaluation",
     "load",
+    "load_glide",
     "load_upscaler",
     "mini",
     "paint",

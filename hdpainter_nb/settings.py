@@ -20,9 +20,12 @@ __all__ = [
     "PRESETS",
     "SMALLEST_C",
     "AnyPreset",
+    "BaseGlideSettings",
     "BaseSettings",
     "Baseline",
     "Blending",
+    "GlideSettings",
+    "GlideUpsampleSettings",
     "Grid",
     "Joining",
     "LowGuidance",
@@ -184,6 +187,8 @@ class BaseSettings:
     """What preparing a job reads; a branch that changes one of these is prepared anew."""
     fixed: ClassVar[frozenset[str]] = frozenset({"grid", "seed", "steps"})
     """What decides the trajectory's shape; a branch may change it only before the first step."""
+    joint_attention: ClassVar[bool] = False
+    """Whether pixels attend to the text and to each other in one softmax."""
 
     steps: int
     seed: int
@@ -564,6 +569,143 @@ class UpscaleSettings(BaseSettings):
         """``x4``, and what of ``blend``, ``soft`` and ``poisson`` is on: ``x4+blend+soft``."""
         on = {"blend": self.blend, "soft": self.blend and self.soft, "poisson": self.poisson}
         return "+".join(["x4", *(name for name, value in on.items() if value)])
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class BaseGlideSettings(BaseSettings):
+    """What both stages of GLIDE's inpainting share (arXiv 2112.10741).
+
+    Raises:
+        SettingsError: a value is outside its range or not one of its choices; a setting that
+            belongs to latent diffusion is changed.
+    """
+
+    prepared: ClassVar[frozenset[str]] = frozenset({"negative_prompt"})
+    fixed: ClassVar[frozenset[str]] = BaseSettings.fixed | {"respacing", "soft_mask"}
+    joint_attention: ClassVar[bool] = True
+    _without: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {
+            "grid": "leading",
+            "decode": "x0",
+            "prompt_additions": "none",
+            "positive_suffix": None,
+            "joining": "literal",
+            "low_guidance": "conditional",
+        }
+    )
+
+    seed: int = 1
+    """Of the starting noise, and of each step's."""
+    guidance_scale: float | None = None
+    """Classifier-free guidance scale; None takes the stage's own (5 of the base model; the
+    upsampler runs without). At 1 or less the conditional half runs alone."""
+    respacing: Literal["even", "fast27"] = "even"
+    """Which of the 1000 timesteps are taken: ``even`` takes `steps` of them, the first and the last
+    among them; ``fast27`` takes 27, most of them where there is little noise."""
+    keep_known: bool = True
+    """In each step the known pixels take the place of what was predicted for them."""
+    clip: bool = True
+    """In each step the predicted picture is cut to -1 .. 1."""
+    painta: bool = False
+    """PAIntA on joint attention where t > 500: an experiment, see `hdpainter_nb.attention.joint`.
+    """
+    painta_scaling: PaintaScaling = "multiply"
+    """How c_j enters PAIntA; see `Settings`."""
+    negative_prompt: str | None = None
+    """Prompt of the unconditional half; None is the empty text."""
+    soft_mask: SoftMask = "any"
+    """Which grey of a mask is hole: ``any`` above 0, or from ``half`` on."""
+    pixel_rounding: PixelRounding = "nearest"
+    """How the picture becomes whole levels: to the ``nearest`` (official), or cut ``down``."""
+    grid: Literal["official", "leading"] = "leading"
+    decode: Literal["x0", "latent"] = "x0"
+    prompt_additions: Literal["comma", "none", "bare"] = "none"
+    positive_suffix: str | None = None
+    joining: Joining = "literal"
+    low_guidance: LowGuidance = "conditional"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in self._without.items():
+            if getattr(self, name) != value:
+                raise SettingsError(f"GLIDE has no {name}: leave it at {value!r}.")
+        if self.respacing == "fast27" and self.steps != 27:
+            raise SettingsError(
+                f"respacing='fast27' has 27 steps, not {self.steps}: set respacing='even' for "
+                "another number."
+            )
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with `changes`; an unknown name raises `SettingsError` with the nearest match."""
+        if "rasg" in changes:
+            raise SettingsError(
+                "GLIDE has no RASG: its steps draw noise with a variance that the network learns, "
+                "in whose place eq. 7 puts nothing. PAIntA can be tried with painta=True."
+            )
+        return super().replace(**changes)
+
+    @property
+    def method(self) -> str:
+        """``glide`` and the stage, ``+painta`` where that is on."""
+        raise NotImplementedError
+
+    def _named(self, stage: str) -> str:
+        return f"{stage}+painta" if self.painta else stage
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class GlideSettings(BaseGlideSettings):
+    """Everything that decides how GLIDE's base model fills a hole at 64 px.
+
+    The defaults are those of the published inpainting notebook: 100 steps, guidance scale 5.
+
+    Raises:
+        SettingsError: as its base says.
+    """
+
+    factor: ClassVar[int] = 4
+
+    steps: int = 100
+    """Number of ancestral steps, 1 to 1000."""
+
+    @property
+    def method(self) -> str:
+        """``glide``, ``glide+painta``."""
+        return self._named("glide")
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class GlideUpsampleSettings(BaseGlideSettings):
+    """Everything that decides how GLIDE's upsampler makes 256 px of the base model's 64.
+
+    The defaults are those of the published inpainting notebook: the 27 steps ``fast27``, without
+    guidance, from noise times 0.997.
+
+    Raises:
+        SettingsError: as its base says.
+    """
+
+    factor: ClassVar[int] = 1
+    fixed: ClassVar[frozenset[str]] = BaseGlideSettings.fixed | {"noise_scale"}
+
+    steps: int = 27
+    """Number of ancestral steps; other than 27 with ``respacing="even"``."""
+    respacing: Literal["even", "fast27"] = "fast27"
+    """As in the base's settings."""
+    noise_scale: float = 0.997
+    """Standard deviation of the starting noise. 1 is sharper, and may be grainy."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        between("noise_scale", self.noise_scale, 0.0, 2.0)
+
+    @property
+    def method(self) -> str:
+        """``glide x4``, ``glide x4+painta``."""
+        return self._named("glide x4")
 
 
 @checked

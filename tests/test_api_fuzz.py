@@ -48,6 +48,7 @@ APART = {
     "hdpainter_nb.trace.": "tests/trace/ has a fuzz test of its own",
     "hdpainter_nb.models.model.Model.__init__": "made by `load` and `from_unet`",
     "hdpainter_nb.models.loading.load": "tests/models/ tries what can be loaded",
+    "hdpainter_nb.glide.": "tests/glide/ and tests/models/glide/; its base classes are called here",
     "hdpainter_nb.upscale.model.load_upscaler": "tests/models/ tries what can be loaded",
     "hdpainter_nb.capture.capture.Capture.transfer": "a sampler calls it with what it has",
     "hdpainter_nb.edits.edit.Edit.": "an edit's methods are called by a step",

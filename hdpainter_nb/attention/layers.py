@@ -23,6 +23,16 @@ class AttentionLayer:
     level: int
     block: BasicTransformerBlock
 
+    @property
+    def heads(self) -> int:
+        """Of its cross-attention."""
+        return int(self.block.attn2.heads)
+
+    @property
+    def own(self) -> bool:
+        """Whether its first attention is self-attention."""
+        return not self.block.only_cross_attention
+
 
 _layers: weakref.WeakKeyDictionary[nn.Module, dict[int, list[AttentionLayer]]] = (
     weakref.WeakKeyDictionary()
@@ -90,9 +100,9 @@ def layer_infos(unet: nn.Module, factor: int = 8) -> tuple[LayerInfo, ...]:
         LayerInfo(
             layer.name,
             layer.level,
-            int(layer.block.attn2.heads),
+            layer.heads,
             int(layer.block.attn2.inner_dim),
-            own=not layer.block.only_cross_attention,
+            own=layer.own,
         )
         for layer in attention_layers(unet, factor)
     )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdpainter_nb.attention.layers import AttentionLayer
 from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.capture.capture import PAINTA_LEVELS, SCORE_LEVEL
 from hdpainter_nb.capture.transfer import to_array
@@ -21,9 +20,29 @@ from hdpainter_nb.method.objectives import mean_over_layers
 from hdpainter_nb.method.painta import rescaled
 from hdpainter_nb.trace.maps import CrossMaps, LevelMaps, QueryKeys
 
-__all__ = ["Attn", "Observations"]
+__all__ = ["Attn", "Observations", "Watched"]
 
 Attn = Literal["self", "cross"]
+
+
+class Watched(Protocol):
+    """An attention layer, as far as it matters to what is recorded of it."""
+
+    @property
+    def name(self) -> str:
+        """In the network."""
+
+    @property
+    def level(self) -> int:
+        """Pixels of the picture per position."""
+
+    @property
+    def heads(self) -> int:
+        """Of its attention to the text."""
+
+    @property
+    def own(self) -> bool:
+        """Whether pixels attend to pixels in it."""
 
 
 class Observations:
@@ -37,7 +56,7 @@ class Observations:
         layers: those of the UNet, in the order in which they run.
     """
 
-    def __init__(self, plan: HookPlan, layers: Sequence[AttentionLayer]) -> None:
+    def __init__(self, plan: HookPlan, layers: Sequence[Watched]) -> None:
         self.plan = plan
         self.c: dict[int, dict[str, Tensor]] = {}
         """Level, then layer -> (hw,): PAIntA's c on the device, which the other half reads."""
@@ -58,28 +77,28 @@ class Observations:
 
     # --- whether ---------------------------------------------------------------------------------
 
-    def records_map(self, layer: AttentionLayer) -> bool:
+    def records_map(self, layer: Watched) -> bool:
         """Whether cross-attention maps of the layer are kept."""
         return self.plan.capture.cross is not None and self._keeps(layer)
 
-    def records_queries(self, layer: AttentionLayer, attention: Attn) -> bool:
+    def records_queries(self, layer: Watched, attention: Attn) -> bool:
         """Whether q and k of the layer are kept."""
         capture = self.plan.capture
         if attention == "cross":
             return capture.cross_queries and self._keeps(layer)
-        return capture.own_queries and self._keeps(layer) and not layer.block.only_cross_attention
+        return capture.own_queries and self._keeps(layer) and layer.own
 
-    def records_c(self, layer: AttentionLayer) -> bool:
+    def records_c(self, layer: Watched) -> bool:
         """Whether c of the layer is kept; rows of its attention cannot be had without."""
         capture = self.plan.capture
         return self.records_queries(layer, "self") or (capture.c and capture.keeps(layer.name))
 
-    def records_similarity(self, layer: AttentionLayer) -> bool:
+    def records_similarity(self, layer: Watched) -> bool:
         """Whether appendix B's similarity of the layer is kept."""
         capture = self.plan.capture
         return capture.similarity and layer.level in PAINTA_LEVELS and capture.keeps(layer.name)
 
-    def records_scores(self, layer: AttentionLayer) -> bool:
+    def records_scores(self, layer: Watched) -> bool:
         """Whether the layer's scores before softmax are kept."""
         capture = self.plan.capture
         return (
@@ -89,17 +108,17 @@ class Observations:
             and self._heads(layer) != ()
         )
 
-    def _keeps(self, layer: AttentionLayer) -> bool:
+    def _keeps(self, layer: Watched) -> bool:
         capture = self.plan.capture
         chosen = layer.level in capture.levels and capture.keeps(layer.name)
         return chosen and self._heads(layer) != ()
 
-    def _heads(self, layer: AttentionLayer) -> tuple[int, ...] | None:
-        return self.plan.capture.chosen_heads(int(layer.block.attn2.heads))
+    def _heads(self, layer: Watched) -> tuple[int, ...] | None:
+        return self.plan.capture.chosen_heads(layer.heads)
 
     # --- take ------------------------------------------------------------------------------------
 
-    def add_map(self, layer: AttentionLayer, probabilities: Tensor) -> None:
+    def add_map(self, layer: Watched, probabilities: Tensor) -> None:
         """Cross-attention probabilities (heads, hw, L), in the detail that was asked for."""
         detail, level = self.plan.capture.cross, layer.level
         stack = self._chosen_heads(layer, probabilities).transpose(-1, -2)  # (heads, L, hw)
@@ -117,7 +136,7 @@ class Observations:
             maps["mean"] = self._put(torch.stack(arrived).mean(0))
             arrived.clear()
 
-    def add_scores(self, layer: AttentionLayer, mean: Tensor, q: Tensor, k: Tensor) -> None:
+    def add_scores(self, layer: Watched, mean: Tensor, q: Tensor, k: Tensor) -> None:
         """Scores before softmax of a layer at H/32: their mean over heads, and every head's.
 
         Args:
@@ -140,25 +159,25 @@ class Observations:
             maps = self._score_maps.setdefault(layer.level, {})
             maps[layer.name] = self._put(detailed, torch.float32)
 
-    def add_queries(self, layer: AttentionLayer, attention: Attn, q: Tensor, k: Tensor) -> None:
+    def add_queries(self, layer: Watched, attention: Attn, q: Tensor, k: Tensor) -> None:
         """Queries (heads, hw, d) and keys (heads, n, d) of a layer, where they are kept."""
         if self.records_queries(layer, attention):
             pair = tuple(self._put(self._chosen_heads(layer, x.detach())) for x in (q, k))
             self._queries[attention].setdefault(layer.level, {})[layer.name] = pair
 
-    def add_c(self, layer: AttentionLayer, c: Tensor) -> None:
+    def add_c(self, layer: Watched, c: Tensor) -> None:
         """c_j (hw,) of PAIntA."""
         self.c.setdefault(layer.level, {})[layer.name] = c.detach()
 
-    def add_similarity(self, layer: AttentionLayer, similarity: Tensor) -> None:
+    def add_similarity(self, layer: Watched, similarity: Tensor) -> None:
         """Appendix B's similarity (hw,), before PAIntA."""
         self._similarity.setdefault(layer.level, {})[layer.name] = similarity
 
-    def add_key_scale(self, layer: AttentionLayer, scale: Tensor) -> None:
+    def add_key_scale(self, layer: Watched, scale: Tensor) -> None:
         """(hw,): by what PAIntA multiplies the similarity of this layer."""
         self._key_scales.setdefault(layer.level, {})[layer.name] = scale.detach()
 
-    def _chosen_heads(self, layer: AttentionLayer, x: Tensor) -> Tensor:
+    def _chosen_heads(self, layer: Watched, x: Tensor) -> Tensor:
         """The chosen heads of (heads, ...)."""
         chosen = self._heads(layer)
         return x if chosen is None else take(x, chosen, 0)

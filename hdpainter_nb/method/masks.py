@@ -30,6 +30,7 @@ __all__ = [
     "to_pixels",
     "to_score",
     "to_unet",
+    "touched",
     "vanished",
 ]
 
@@ -127,6 +128,27 @@ def covered(mask: Mask, size: tuple[int, int]) -> Mask:
     Returns:
         (h, w) bool.
     """
+    inside, area = _inside_cells(mask, size)
+    return 2 * inside > area
+
+
+def touched(mask: Mask, size: tuple[int, int]) -> Mask:
+    """The cells of a coarser grid that the mask covers any pixel of; see `covered`.
+
+    Args:
+        mask: (H, W) bool.
+        size: (h, w), the number of cells.
+
+    Returns:
+        (h, w) bool.
+    """
+    return _inside_cells(mask, size)[0] > 0
+
+
+def _inside_cells(
+    mask: Mask, size: tuple[int, int]
+) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
+    """(h, w) each: masked pixels of every cell, and all of them."""
     sums = np.pad(mask.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     spans = []
     for length, cells in zip(mask.shape, size, strict=True):
@@ -135,7 +157,7 @@ def covered(mask: Mask, size: tuple[int, int]) -> Mask:
     (top, bottom), (left, right) = spans
     inside = sums[bottom][:, right] - sums[top][:, right] - sums[bottom][:, left]
     inside += sums[top][:, left]
-    return 2 * inside > np.outer(bottom - top, right - left)
+    return inside, np.outer(bottom - top, right - left)
 
 
 def to_pixels(mask: Mask, how: UNetMask, *, crop: Crop | None = None) -> Mask:

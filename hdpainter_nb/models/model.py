@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdpainter_nb.attention.layers import attention_layers, heads
+from hdpainter_nb.attention.layers import attention_layers, heads, layer_infos
 from hdpainter_nb.errors import ModelError
 from hdpainter_nb.job import Job
 from hdpainter_nb.method.ddim import NoiseSchedule
@@ -35,6 +35,7 @@ from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.prompt import PromptText, Tokens, embed, private_tokenizer, read_text
 from hdpainter_nb.models.schedulers import PredictionType, Scheduler, State, scheduler_for
 from hdpainter_nb.models.vae_memory import Tile, own_tile
+from hdpainter_nb.select import LayerInfo
 from hdpainter_nb.settings import BaseSettings, PixelRounding
 from hdpainter_nb.utils.check import shown
 from hdpainter_nb.utils.checked import checked
@@ -204,6 +205,11 @@ class Model:
         """Side in pixels of the pictures that the model was made for."""
         size = self.unet.config.sample_size or 64
         return self.factor * int(size if isinstance(size, int) else max(size))
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """The attention layers of its UNet, in the order in which they run."""
+        return layer_infos(self.unet, self.factor)
 
     @property
     def schedule(self) -> Mapping[str, Any]:

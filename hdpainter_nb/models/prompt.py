@@ -29,6 +29,7 @@ from hdpainter_nb.utils.messages import because, quiet_logging, warn_user
 __all__ = [
     "MAX_LENGTH",
     "MAX_WORD",
+    "STRETCH",
     "PromptText",
     "Tokens",
     "check_length",
@@ -39,6 +40,7 @@ __all__ = [
     "private_tokenizer",
     "read_prompt",
     "read_text",
+    "segments",
 ]
 
 MAX_LENGTH = 10_000
@@ -46,12 +48,14 @@ MAX_LENGTH = 10_000
 MAX_WORD = 1_000
 """Characters without white space between them."""
 
+STRETCH = re.compile(r"(?:\S|[\x0b\x0c\x1c-\x1f\x85])+")
+"""What stands between white space, as every tokenizer sees it."""
+
 _SHOWN = 300  # characters of the prompt in a message
 _NAMED = 10  # pieces of it
 _END_OF_WORD = "</w>"
 _GOES_ON = "##"  # before a piece of a word that is not its first
 _CONTRACTION = re.compile(r"'(?:s|t|re|ve|m|ll|d)(?!\w)", re.IGNORECASE)
-_STRETCH = re.compile(r"(?:\S|[\x0b\x0c\x1c-\x1f\x85])+")  # no white space to every tokenizer
 # Each alternative begins where nothing before it can belong to it, and gives nothing back: time
 # grows as the prompt does, whatever it holds.
 _EMPHASIS = re.compile(
@@ -221,7 +225,7 @@ def compose(
         return f"{prompt}, {suffix}"
     if not suffix.strip():
         return prompt
-    if not _STRETCH.search(prompt):
+    if not STRETCH.search(prompt):
         return suffix
     head = prompt.rstrip(" \t\r\n")
     return f"{head} {suffix}" if head.endswith(",") else f"{head}, {suffix}"
@@ -335,7 +339,7 @@ def check_length(text: str, what: str = "prompt") -> None:
             f"The {what} has {len(text)} characters, and may have {MAX_LENGTH}; a text encoder "
             "reads about 75 words of it."
         )
-    longest = max(_STRETCH.findall(text), key=len, default="")
+    longest = max(STRETCH.findall(text), key=len, default="")
     if len(longest) > MAX_WORD:
         raise SettingsError(
             f"The {what} has a word of {len(longest)} characters without a space "
@@ -354,7 +358,7 @@ def _room(tokenizer: Any) -> int:
 
 def _tokenize(tokenizer: Any, text: str) -> list[str]:
     """Stretch by stretch, as white space always separates tokens; long texts log no warning."""
-    return [token for stretch in _STRETCH.findall(text) for token in tokenizer.tokenize(stretch)]
+    return [token for stretch in STRETCH.findall(text) for token in tokenizer.tokenize(stretch)]
 
 
 @dataclass(frozen=True)
@@ -390,7 +394,7 @@ def _pieces(
     """
     start = 1
     last: tuple[str, tuple[int, ...]] | None = None
-    for stretch in _STRETCH.findall(prompt):
+    for stretch in STRETCH.findall(prompt):
         tokens = tokenizer.tokenize(stretch)
         for text, places in _spans(tokens, stretch, tokenizer, vocabulary):
             positions = tuple(start + place for place in places)
@@ -444,7 +448,7 @@ def _by_bytes(tokens: list[str], vocabulary: _Vocabulary) -> list[tuple[str, tup
         return []
     owner = [place for place, part in enumerate(pieces) for _ in part]  # byte -> token
     spans, at = [], 0
-    for word in _segments(text):
+    for word in segments(text):
         size = len(word.encode())
         spans.append((word, tuple(dict.fromkeys(owner[at : at + size]))))
         at += size
@@ -455,7 +459,7 @@ def _by_parts(tokens: list[str], stretch: str, tokenizer: Any) -> list[tuple[str
     """(word, indices into `tokens`), each word tokenized alone."""
     spans: list[tuple[str, tuple[int, ...]]] = []
     together: list[str] = []
-    for word in _segments(stretch):
+    for word in segments(stretch):
         alone = tokenizer.tokenize(word)
         if alone:
             places = range(len(together), len(together) + len(alone))
@@ -466,7 +470,7 @@ def _by_parts(tokens: list[str], stretch: str, tokenizer: Any) -> list[tuple[str
     return [(stretch, tuple(range(len(tokens))))] if tokens else []
 
 
-def _segments(text: str) -> Iterator[str]:
+def segments(text: str) -> Iterator[str]:
     """Runs of letters and digits, of symbols (emoji) and of punctuation; 's as in CLIP."""
     begin, kind = 0, ""
     skip = {at for m in _CONTRACTION.finditer(text) if m.start() for at in range(*m.span())}
@@ -565,7 +569,7 @@ def _warn_unknown(
 
 def _warn_merged(prompt: str, full: str) -> None:
     """Joined by nothing, the last word and the suffix may become one. Punctuation does no harm."""
-    last = _STRETCH.findall(prompt)[-1]
+    last = STRETCH.findall(prompt)[-1]
     if not last[-1].isalnum():
         return
     read = full[len(prompt.rstrip()) - len(last) :].split(maxsplit=1)[0]

@@ -48,10 +48,10 @@ def check(stepper: Any, since: int = 0, size: tuple[int, int] | None = None) -> 
         return
     if not hasattr(stepper, "step_edits"):
         raise SettingsError("Edits act in a Sampler's steps, not in these: leave out edit=.")
-    model, total = stepper.model, len(stepper.timesteps)
+    total = len(stepper.timesteps)
     run = Run(
         total=total,
-        layers=layers(model.unet, model.factor),
+        layers=stepper.editable,
         settings=stepper.settings,
         words=stepper.conditioning.words,
         tokens=stepper.conditioning.tokens,

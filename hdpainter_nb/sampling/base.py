@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 
-from hdpainter_nb.attention.layers import layer_infos
 from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.capture.transfer import to_array
 from hdpainter_nb.edits.edit import Edit, read_edits
@@ -203,8 +202,7 @@ class BaseSampler:
         capture = capture or Capture.standard()
         transfer = capture.transfer(trace.store)
         stepper = cls._step_type.of(model, cond, settings, capture, edits=edits, transfer=transfer)
-        layers = layer_infos(model.unet, settings.factor)
-        capture.check(layers, cond.words, stepper.tokens, len(stepper.timesteps))
+        capture.check(model.layers, cond.words, stepper.tokens, len(stepper.timesteps))
         return stepper
 
     # --- where it is -----------------------------------------------------------------------------
@@ -222,7 +220,7 @@ class BaseSampler:
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
         """The attention layers of the model, to choose from in `Capture.where`."""
-        return layer_infos(self.model.unet, self.settings.factor)
+        return self.model.layers
 
     @property
     def done(self) -> bool:

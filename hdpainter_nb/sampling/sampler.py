@@ -70,7 +70,11 @@ class Sampler(BaseSampler):
         if trace.image is None or trace.mask is None:
             raise SettingsError("This trace holds no picture and mask to go on from.")
         if not isinstance(branch.settings, Settings):
-            raise SettingsError("This trace is of a picture made larger: use Upscaler.from_trace.")
+            raise SettingsError(
+                f"This trace is of another kind of run ({branch.settings.method}): for a picture "
+                "made larger use Upscaler.from_trace, for GLIDE's GlideSampler.from_trace or "
+                "GlideUpsampler.from_trace."
+            )
         values = branch.settings.to_dict()
         mask = trace.mask if trace.mask_levels is None else trace.mask_levels
         return Job(trace.image, mask, branch.prompt, control=trace.control, **values)

@@ -23,7 +23,7 @@ from torch import Tensor
 from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.capture.transfer import HostTransfer, to_array
-from hdpainter_nb.edits.edit import Edit, StepEdits
+from hdpainter_nb.edits.edit import Edit, Layers, StepEdits
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.method import blending, rasg
 from hdpainter_nb.method.painta import painta_window
@@ -195,6 +195,11 @@ class BaseStep(Generic[C, S]):
             after=x_prev,
         )
         numbers.check(f"step {index} of {total}, timestep {round(inputs.level.timestep)}")
+
+    @property
+    def editable(self) -> Layers:
+        """The attention layers that an edit may name, and the heads of each."""
+        return active_edits.layers(self.model.unet, self.model.factor)
 
     @property
     def timesteps(self) -> list[int]:

@@ -57,6 +57,10 @@ class Attention:
     attention (`edits.ScaleWord`, say) come after its q and k and are not in the answers; those of c
     and of the mask are.
 
+    Where pixels attend to the text and to each other in one softmax (GLIDE), a row of
+    self-attention and what the pixel's words have share the sum of 1, and q and k of both kinds are
+    needed for either.
+
     Args:
         own, cross: q and k of self- and cross-attention.
         size: (H, W) of the padded picture.
@@ -86,6 +90,7 @@ class Attention:
         self.c, self._holes = c or {}, holes or {}
         self._size, self._settings = size, settings
         self._words, self._tokens = words, tokens
+        self._joint = settings is not None and settings.joint_attention
         queries = own if len(own) else cross
         self.levels = tuple(sorted({*queries.levels.values()}))
 
@@ -200,17 +205,43 @@ class Attention:
     ) -> Float32:
         """(hw,): mean over rows and heads of softmax(A), or of softmax(A~) (eq. 5)."""
         q, k = (chosen_head(x, head, self.own.heads) for x in self.own[layer])  # (heads, hw, d)
-        c, hole = self.c.get(level, {}).get(layer), self._holes.get(level)
+        beside = self._keys_beside(layer, "cross")
+        text = None if beside is None else chosen_head(beside, head, self.own.heads)
         total, step = np.zeros(k.shape[1], np.float32), max(1, _BLOCK // k[..., 0].size)
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
             a = logits(q[:, block], k)  # (heads, rows, hw)
-            if painta and c is not None and hole is not None:
-                scaling: PaintaScaling = getattr(self._settings, "painta_scaling", "multiply")
-                a = rescaled(a, c.ravel(), hole.ravel(), block, scaling)
-            total += softmax(a).mean(0).sum(0)
+            if painta:
+                a = self._painted(level, layer, a, block)
+            if text is not None:
+                a = np.concatenate([a, logits(q[:, block], text)], -1)
+            total += softmax(a)[..., : k.shape[1]].mean(0).sum(0)
         mean: Float32 = total / np.float32(len(rows))
         return mean
+
+    def _painted(self, level: int, layer: str, a: Float32, rows: NDArray[np.intp]) -> Float32:
+        """Logits (heads, rows, hw) with PAIntA's rescaling, in place, where it acted."""
+        c, hole = self.c.get(level, {}).get(layer), self._holes.get(level)
+        if c is None or hole is None:
+            return a
+        scaling: PaintaScaling = getattr(self._settings, "painta_scaling", "multiply")
+        return rescaled(a, c.ravel(), hole.ravel(), rows, scaling)
+
+    def _keys_beside(self, layer: str, kind: str) -> NDArray[Any] | None:
+        """Keys (heads, n, d) of ``self`` or ``cross`` in the other's softmax; None: it is apart.
+
+        Raises:
+            SettingsError: they share a softmax, and were not kept.
+        """
+        other = self._cross if kind == "cross" else self.own
+        if not self._joint:
+            return None
+        if layer not in other:
+            raise SettingsError(
+                "Pixels attend to the text and to each other in one softmax here, so queries and "
+                "keys of both are needed: capture them with queries=True."
+            )
+        return other[layer][1]
 
     # --- cross-attention -------------------------------------------------------------------------
 
@@ -288,7 +319,14 @@ class Attention:
         """softmax(Q K^T / sqrt(d)) over all tokens, padding included; kept up to EOT."""
         maps: dict[int, dict[str, Any]] = {}
         for layer, level in self._cross.levels.items():
-            p = softmax(logits(self._cross[layer][0], keys[layer]))  # (heads, hw, L)
+            q, count = self._cross[layer][0], keys[layer].shape[1]
+            a = logits(q, keys[layer])  # (heads, hw, L)
+            beside = self._keys_beside(layer, "self")
+            if beside is not None:
+                own = logits(q, beside)
+                own = self._painted(level, layer, own, np.arange(q.shape[1]))
+                a = np.concatenate([a, own], -1)
+            p = softmax(a)[..., :count]
             p = p[..., : len(tokens) or None].swapaxes(-1, -2)
             maps.setdefault(level, {})[layer] = p.reshape(*p.shape[:2], *self._shape(level))
         return CrossMaps(LevelMaps(maps), words, tokens, heads=self._cross.heads)

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.edits.codec import pack_edits
 from hdpainter_nb.select import Word
-from hdpainter_nb.settings import BaseSettings, UpscaleSettings, WatchSettings
+from hdpainter_nb.settings import (
+    BaseSettings,
+    GlideSettings,
+    GlideUpsampleSettings,
+    UpscaleSettings,
+    WatchSettings,
+)
 from hdpainter_nb.trace.array_file import write_arrays
 from hdpainter_nb.trace.maps import QueryKeys
 from hdpainter_nb.trace.record import (
@@ -50,6 +56,8 @@ HEADER = "hdpainter_nb"
 GIVEN = ("image", "mask", "mask_levels", "low", "control")
 """The arrays that belong to no step, by their names in the file and in a `Tree`."""
 SETTINGS_KINDS: Mapping[str, type[BaseSettings]] = {
+    "glide": GlideSettings,
+    "glide_upsample": GlideUpsampleSettings,
     "upscale": UpscaleSettings,
     "watch": WatchSettings,
 }

@@ -122,7 +122,10 @@ class Tree:
 
     @property
     def factor(self) -> int:
-        """Pixels of the picture per latent position: 8, or 4 where a picture was made larger."""
+        """Pixels of the picture per latent position: 8, or 4 where a picture was made larger.
+
+        Of GLIDE's stages, which paint pixels: 4, then 1.
+        """
         return next((b.settings.factor for b in self.branches.values()), 8)
 
     # --- growing ---------------------------------------------------------------------------------

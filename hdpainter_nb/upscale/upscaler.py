@@ -55,7 +55,8 @@ class Upscaler(BaseSampler):
 
     @staticmethod
     def _task(trace: Trace, branch: Branch) -> UpscaleJob:
-        if trace.image is None or trace.mask is None or trace.low is None:
+        given = trace.image is not None and trace.mask is not None and trace.low is not None
+        if not given or not isinstance(branch.settings, UpscaleSettings):
             raise SettingsError(
                 "This trace holds no picture that is made larger: use Sampler.from_trace."
             )
