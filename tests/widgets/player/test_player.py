@@ -16,7 +16,7 @@ from PIL import Image
 from hdpainter_nb.errors import ModelError
 from hdpainter_nb.select import Word
 from hdpainter_widgets import Player, Runner, SceneChooser, SyncRunner
-from hdpainter_widgets.player.controls import status_line
+from hdpainter_widgets.player.controls import Controls, status_line
 from hdpainter_widgets.runner.state import RunState, Status
 from hdpainter_widgets.samples import shape_mask
 from support.page_side import mimebundle
@@ -402,3 +402,11 @@ def test_chooser_names_what_it_does_not_know() -> None:
         SceneChooser({"mine": picture}, shape="star")
     with pytest.raises(ValueError, match="no pictures"):
         SceneChooser({})
+
+
+def test_methods_that_a_run_does_not_know_are_not_offered() -> None:
+    controls = Controls(level=16, decode=False)
+    controls.offer_methods(painta=None, rasg=True)
+    assert controls.painta.layout.display == "none"
+    assert not controls.painta.value
+    assert controls.rasg.layout.display is None

@@ -150,6 +150,12 @@ class Controls:
         self.words.children = tuple(chips)
         close_all(old)
 
+    def offer_methods(self, *, painta: bool | None, rasg: bool | None) -> None:
+        """The methods as a run has them; None hides one that its settings do not know."""
+        for toggle, value in ((self.painta, painta), (self.rasg, rasg)):
+            toggle.layout.display = "none" if value is None else None
+            toggle.value = bool(value)
+
     def show_maps(self, picture: bytes, note: str = "") -> None:
         """The heatmaps, or a note in their place."""
         _put(self.maps, picture)

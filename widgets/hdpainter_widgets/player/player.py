@@ -243,8 +243,7 @@ class Player(NotebookWidget, w.VBox):
             wanted = [as_spelt(word, words) or word for word in self._wanted]
             chosen = still or wanted or sources.telling(words)
             self.controls.offer(words, chosen, self._on_looks)
-        self.controls.painta.value = job.settings.painta
-        self.controls.rasg.value = job.settings.rasg
+        self.controls.offer_methods(painta=_switch(job, "painta"), rasg=_switch(job, "rasg"))
         self._read_looks()
 
     def _fit_slider(self) -> None:
@@ -289,3 +288,9 @@ class Player(NotebookWidget, w.VBox):
         controls.show_maps(b"" if maps is None else pictures.encoded(maps), why)
         records = [r for r in self.runner.records if r.index <= record.index] or [record]
         controls.show_detail(frames.detail(record, records, picture, self._looks))
+
+
+def _switch(job: Any, name: str) -> bool | None:
+    """Whether a method is on in a job's settings; None where they do not know it."""
+    value: bool | None = getattr(job.settings, name, None)
+    return value
