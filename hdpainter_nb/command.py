@@ -29,6 +29,7 @@ from hdpainter_nb.evaluation.engines.ray import RayEngine
 from hdpainter_nb.evaluation.engines.slurm import SlurmEngine
 from hdpainter_nb.evaluation.explaining import explain
 from hdpainter_nb.evaluation.gallery import Exhibits
+from hdpainter_nb.evaluation.glide_system import GlideSystem
 from hdpainter_nb.evaluation.metric_catalogue import NAMES, default_metrics, metric_of
 from hdpainter_nb.evaluation.metrics.metric import Metric
 from hdpainter_nb.evaluation.painting import Shard, framed_triplet, paint_all
@@ -55,8 +56,8 @@ _MINI_METRICS: Mapping[str, Callable[..., Metric]] = MappingProxyType(
 )
 _EPILOG = f"""\
 systems:    {", ".join(SYSTEMS)};
-            MODEL:METHOD for any model that load() takes (methods: base, rasg, painta, both;
-            for text-to-image models bld, bld_sdxl, bld_ldm); SYSTEM@4: the best of 4 by CLIP;
+            MODEL:METHOD for any model that load() takes (methods: base, rasg, painta, both);
+            glide:FOLDER, glide-painta:FOLDER for GLIDE's weight files;
             NAME=FOLDER for pictures made elsewhere, <image>_<segment>.png each
 triplets:   a folder of MSCOCO (val2017/, annotations/) with --list mscoco_testset_10000.csv;
             a folder of images/, masks/ and prompts.json; mini, mini-standard
@@ -346,12 +347,12 @@ def _system(
         overrides=overrides,
         load_options=_load_options(given),
     )
-    if overrides and not isinstance(system, SamplerSystem):
+    if overrides and not isinstance(system, SamplerSystem | GlideSystem):
         raise EvaluationError(
-            f"--set {next(iter(overrides))} is a setting of our sampler, which {text!r} does not "
+            f"--set {next(iter(overrides))} is a setting of our samplers, which {text!r} does not "
             "run through: add that system by a call of its own."
         )
-    if type(system) is SamplerSystem and given.triplets in MINI_SETS:
+    if isinstance(system, SamplerSystem) and given.triplets in MINI_SETS:
         return WatchedSystem(**system.__dict__)
     return system
 

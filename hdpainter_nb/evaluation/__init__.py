@@ -1,7 +1,7 @@
 """Systems measured against each other on the same triplets: the paper's Tables 1 and 2.
 
 - `triplet`, `triplets`: pictures with a hole and a prompt; the sets of them
-- `protocol`: the switches of a measurement; `system`, `systems`, `best_of`: what paints the holes
+- `protocol`: the switches of a measurement; `system`, `systems`, `glide_system`: what paints
 - `run`, `painting`, `engines`, `cost`: a folder that outlives its processes, who fills it, for what
 - `metrics`, `scoring`, `column`: what is measured of a picture, and how it is shown
 - `rows`, `statistics`: the numbers of single pictures, and what they prove
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from hdpainter_nb.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from hdpainter_nb.evaluation.best_of import BestOfSeeds, rank_batch, ranked
     from hdpainter_nb.evaluation.catalogue import (
         SYSTEMS,
         system_of,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from hdpainter_nb.evaluation.engines.slurm import SlurmEngine
     from hdpainter_nb.evaluation.explaining import explain
     from hdpainter_nb.evaluation.gallery import Exhibits
+    from hdpainter_nb.evaluation.glide_system import GlideSystem
     from hdpainter_nb.evaluation.metric_catalogue import default_metrics, metric_of
     from hdpainter_nb.evaluation.metrics.accuracy import ClassAccuracy
     from hdpainter_nb.evaluation.metrics.aesthetic import AestheticScore
@@ -57,7 +57,6 @@ _HOMES = {
     "PROTOCOLS": "protocol",
     "SYSTEMS": "catalogue",
     "AestheticScore": "metrics.aesthetic",
-    "BestOfSeeds": "best_of",
     "ClassAccuracy": "metrics.accuracy",
     "ClipScore": "metrics.clip_score",
     "CocoTriplets": "triplets.coco",
@@ -66,6 +65,7 @@ _HOMES = {
     "Exhibits": "gallery",
     "ExternalMetric": "metrics.external",
     "FolderTriplets": "triplets.folder",
+    "GlideSystem": "glide_system",
     "LocalEngine": "engines.local",
     "PickScore": "metrics.pickscore",
     "Preferred": "tables",
@@ -88,8 +88,6 @@ _HOMES = {
     "explain": "explaining",
     "metric_of": "metric_catalogue",
     "paint_all": "painting",
-    "rank_batch": "best_of",
-    "ranked": "best_of",
     "rows_of": "scoring",
     "score_all": "scoring",
     "system_of": "catalogue",
@@ -104,7 +102,6 @@ __all__ = [
     "PROTOCOLS",
     "SYSTEMS",
     "AestheticScore",
-    "BestOfSeeds",
     "ClassAccuracy",
     "ClipScore",
     "CocoTriplets",
@@ -113,6 +110,7 @@ __all__ = [
     "Exhibits",
     "ExternalMetric",
     "FolderTriplets",
+    "GlideSystem",
     "LocalEngine",
     "PickScore",
     "Preferred",
@@ -135,8 +133,6 @@ __all__ = [
     "explain",
     "metric_of",
     "paint_all",
-    "rank_batch",
-    "ranked",
     "rows_of",
     "score_all",
     "system_of",

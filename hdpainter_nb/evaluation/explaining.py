@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hdpainter_nb.capture.capture import Capture
 from hdpainter_nb.errors import EvaluationError
+from hdpainter_nb.evaluation.glide_system import GlideSystem
 from hdpainter_nb.evaluation.painting import framed_triplet
 from hdpainter_nb.evaluation.run import Run
 from hdpainter_nb.evaluation.systems import SamplerSystem
@@ -17,7 +18,7 @@ __all__ = ["explain"]
 @checked
 def explain(
     run: Run,
-    system: SamplerSystem,
+    system: SamplerSystem | GlideSystem,
     triplets: TripletSet,
     id: str,
     *,
@@ -32,7 +33,7 @@ def explain(
 
     Args:
         run: of the item.
-        system: by which it was painted.
+        system: by which it was painted. Of GLIDE it is the base model that is sampled again.
         triplets: of the run.
         id: of the triplet.
         seed: one of the protocol's; the first by default.
