@@ -56,7 +56,8 @@ _MINI_METRICS: Mapping[str, Callable[..., Metric]] = MappingProxyType(
 )
 _EPILOG = f"""\
 systems:    {", ".join(SYSTEMS)};
-            MODEL:METHOD for any model that load() takes (methods: base, rasg, painta, both);
+            MODEL:METHOD for any model that load() takes (methods: base, rasg, painta, both;
+            for text-to-image models bld, bld_sdxl, bld_ldm); SYSTEM@4: the best of 4 by CLIP;
             glide:FOLDER, glide-painta:FOLDER for GLIDE's weight files;
             NAME=FOLDER for pictures made elsewhere, <image>_<segment>.png each
 triplets:   a folder of MSCOCO (val2017/, annotations/) with --list mscoco_testset_10000.csv;
@@ -352,7 +353,7 @@ def _system(
             f"--set {next(iter(overrides))} is a setting of our samplers, which {text!r} does not "
             "run through: add that system by a call of its own."
         )
-    if isinstance(system, SamplerSystem) and given.triplets in MINI_SETS:
+    if type(system) is SamplerSystem and given.triplets in MINI_SETS:
         return WatchedSystem(**system.__dict__)
     return system
 

@@ -1,7 +1,8 @@
 """Systems measured against each other on the same triplets: the paper's Tables 1 and 2.
 
 - `triplet`, `triplets`: pictures with a hole and a prompt; the sets of them
-- `protocol`: the switches of a measurement; `system`, `systems`, `glide_system`: what paints
+- `protocol`: the switches of a measurement; `system`, `systems`, `best_of`, `glide_system`: what
+  paints the holes
 - `run`, `painting`, `engines`, `cost`: a folder that outlives its processes, who fills it, for what
 - `metrics`, `scoring`, `column`: what is measured of a picture, and how it is shown
 - `rows`, `statistics`: the numbers of single pictures, and what they prove
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from hdpainter_nb.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from hdpainter_nb.evaluation.best_of import BestOfSeeds, rank_batch, ranked
     from hdpainter_nb.evaluation.catalogue import (
         SYSTEMS,
         system_of,
@@ -57,6 +59,7 @@ _HOMES = {
     "PROTOCOLS": "protocol",
     "SYSTEMS": "catalogue",
     "AestheticScore": "metrics.aesthetic",
+    "BestOfSeeds": "best_of",
     "ClassAccuracy": "metrics.accuracy",
     "ClipScore": "metrics.clip_score",
     "CocoTriplets": "triplets.coco",
@@ -88,6 +91,8 @@ _HOMES = {
     "explain": "explaining",
     "metric_of": "metric_catalogue",
     "paint_all": "painting",
+    "rank_batch": "best_of",
+    "ranked": "best_of",
     "rows_of": "scoring",
     "score_all": "scoring",
     "system_of": "catalogue",
@@ -102,6 +107,7 @@ __all__ = [
     "PROTOCOLS",
     "SYSTEMS",
     "AestheticScore",
+    "BestOfSeeds",
     "ClassAccuracy",
     "ClipScore",
     "CocoTriplets",
@@ -133,6 +139,8 @@ __all__ = [
     "explain",
     "metric_of",
     "paint_all",
+    "rank_batch",
+    "ranked",
     "rows_of",
     "score_all",
     "system_of",

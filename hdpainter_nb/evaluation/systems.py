@@ -29,11 +29,18 @@ from hdpainter_nb.models.loading import load
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.sampling.batch import SamplerBatch
 from hdpainter_nb.sampling.sampler import Sampler
-from hdpainter_nb.settings import Settings
+from hdpainter_nb.settings import BASELINES, AnyPreset, Settings
 from hdpainter_nb.utils.check import between
 from hdpainter_nb.utils.checked import checked
 
-__all__ = ["METHODS", "NOT_OVERRIDDEN", "ResultsFolder", "SamplerSystem", "weights_fingerprint"]
+__all__ = [
+    "METHODS",
+    "NOT_OVERRIDDEN",
+    "ResultsFolder",
+    "SamplerSystem",
+    "resized",
+    "weights_fingerprint",
+]
 
 METHODS: Mapping[str, Mapping[str, bool]] = MappingProxyType(
     {
@@ -65,14 +72,17 @@ class SamplerSystem:
         name: of its row.
         model: what `hdpainter_nb.load` takes as a string.
         method: ``base``, ``rasg``, ``painta`` or ``both``.
+        preset: what the settings start from: ``official``, or a baseline (`BASELINES`), which
+            keeps its own guidance scale where it has one.
         protocol: steps, guidance scale, eta and prompt additions.
         overrides: any field of `Settings` on top of those, but for the seed, which is the
             protocol's, and the size and its scaling, which are the triplets'.
         controlnet: hub id or folder; the triplet's own picture with -1 in the hole is what it
             follows (``Job(control="inpaint")``).
         native: paint at the size that the model was made for, and bring the result back; for
-            models that paint badly below it, as SDXL does at 512 px. diffusers' SDXL inpainting
-            also starts from the noised picture: ``overrides={"strength": 0.9999}``.
+            models that paint badly below it, as SDXL does at 512 px, and, where the preset squashes
+            pictures to a square, above it. diffusers' SDXL inpainting also starts from the noised
+            picture: ``overrides={"strength": 0.9999}``.
         at_once: so many triplets in one UNet call.
         load_options: for `hdpainter_nb.load`: device, dtype, offload, variant ...
 
@@ -83,6 +93,7 @@ class SamplerSystem:
     name: str
     model: str
     method: Literal["base", "rasg", "painta", "both"] = "both"
+    preset: AnyPreset = "official"
     protocol: EvaluationProtocol = field(default_factory=EvaluationProtocol)
     overrides: Mapping[str, Any] = field(default_factory=dict)
     controlnet: str | None = None
@@ -101,16 +112,16 @@ class SamplerSystem:
         self._job_settings(1)  # wrong ones are to be heard of before anything is loaded
 
     def _job_settings(self, seed: int) -> Settings:
-        protocol = self.protocol
+        protocol, own = self.protocol, BASELINES.get(self.preset, {})
         chosen = {
             "steps": protocol.steps,
-            "guidance_scale": protocol.guidance_scale,
+            "guidance_scale": own.get("guidance_scale", protocol.guidance_scale),
             "eta": protocol.eta,
             "prompt_additions": protocol.prompt_additions,
             **METHODS[self.method],
             **self.overrides,
         }
-        return Settings.preset("official", **chosen, seed=seed)
+        return Settings.preset(self.preset, **chosen, seed=seed)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -121,6 +132,7 @@ class SamplerSystem:
             "model": self.model,
             "controlnet": self.controlnet,
             "native": self.native,
+            **({} if self.preset == "official" else {"preset": self.preset}),
             **own,
         }
 
@@ -150,10 +162,14 @@ class SamplerSystem:
     def job(self, triplet: FramedTriplet, seed: int) -> Job:
         """What a triplet is to this system.
 
-        The picture has its working size already, so nothing is resized unless `native` is set.
+        The picture has its working size already, so nothing is resized unless `native` is set, or
+        the preset squashes pictures, to a square of that size.
         """
         size: dict[str, Any] = {"long_side": max(triplet.hole.shape), "scaling": "area"}
-        if self.native and self.loaded.native_size > max(triplet.hole.shape):
+        if self.preset in BASELINES:
+            size = {"long_side": self.loaded.native_size} if self.native else size
+            size.pop("scaling", None)
+        elif self.native and self.loaded.native_size > max(triplet.hole.shape):
             size = {"long_side": self.loaded.native_size, "scaling": "bicubic"}
         return Job(
             triplet.image,
@@ -177,7 +193,7 @@ class SamplerSystem:
         seconds = (time.perf_counter() - started) / len(samplers)
         return [
             Painting(
-                _resized(picture, triplet.image.shape[:2]),
+                resized(picture, triplet.image.shape[:2]),
                 {"seconds": seconds, **self._numbers(triplet, sampler)},
             )
             for picture, triplet, sampler in zip(pictures, triplets, samplers, strict=True)
@@ -291,11 +307,11 @@ class ResultsFolder:
                 f"scored at {size[1]}x{size[0]} px and was {whole[1]}x{whole[0]} px: it is another "
                 "picture's result, or was cropped."
             )
-        return _resized(picture, size)
+        return resized(picture, size)
 
 
-def _resized(picture: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.uint8]:
-    """To (h, w), by the area that each pixel covers where it becomes smaller."""
+def resized(picture: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) at (h, w), by the area of each pixel where it becomes smaller."""
     if picture.shape[:2] == tuple(size):
         return picture
     smaller = size[0] * size[1] < picture.shape[0] * picture.shape[1]

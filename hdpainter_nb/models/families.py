@@ -57,8 +57,8 @@ class Family:
     """Entries of a pipeline's own configuration that its stock pipeline is given too."""
     aliases: Mapping[str, str]
     """Short names, and the hub ids that they stand for."""
-    bundled: str
-    """Folder of the bundled data that the alias ``mini`` stands for."""
+    bundled: Mapping[str, str]
+    """Aliases of what is bundled, and the folders of the bundled data that they stand for."""
     parts: tuple[str, ...] = _PARTS
     """What it must consist of."""
     forbidden_parts: tuple[str, ...] = _FORBIDDEN
@@ -91,9 +91,10 @@ INPAINTING = Family(
             "sd15": "stable-diffusion-v1-5/stable-diffusion-inpainting",
             "sd2": "sd2-community/stable-diffusion-2-inpainting",
             "sdxl": "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+            "mini-text": "the bundled text-to-image miniature",
         }
     ),
-    bundled="mini",
+    bundled=MappingProxyType({"mini": "mini", "mini-text": "mini_text"}),
     forbidden_parts=(*_FORBIDDEN, "text_encoder_2", "low_res_scheduler"),
     channels=(4, 9),
     conditions=MappingProxyType({"addition_embed_type": None, "class_embed_type": None}),
@@ -137,7 +138,7 @@ UPSCALING = Family(
             "x4": "stabilityai/stable-diffusion-x4-upscaler",
         }
     ),
-    bundled="mini_x4",
+    bundled=MappingProxyType({"mini": "mini_x4"}),
     parts=(*_PARTS, "low_res_scheduler"),
     channels=(7,),
     conditions=MappingProxyType({"addition_embed_type": None}),

@@ -159,9 +159,9 @@ def open_pipeline(
 
 def _locate(family: Family, name: str) -> tuple[str, str]:
     """What kind of source a string names (folder, file or hub), and its path or hub id."""
-    if name == "mini" and name in family.aliases:
+    if name in family.bundled:
         try:
-            return "folder", str(data_path(family.bundled))
+            return "folder", str(data_path(family.bundled[name]))
         except FileNotFoundError as error:
             raise ModelError(f"The bundled model is not there: {error}") from error
     if name in family.aliases:
@@ -388,11 +388,12 @@ def load(
     """Load a model by name, or take a diffusers pipeline as it is.
 
     Args:
-        source: ``mini`` (bundled), ``dreamshaper-8``, ``sd15``, ``sd2`` or ``sdxl``; a hub id; a
-            folder; a .safetensors or .ckpt file; or a diffusers pipeline of Stable Diffusion 1.x,
-            2.x or XL, whose LoRAs, device, dtype and offloading stay as they are. 9 input channels
-            (inpainting models) and 4 (ordinary ones: blended latent diffusion) both serve, and so
-            does latent diffusion's own model (``CompVis/ldm-text2im-large-256``).
+        source: ``mini`` (bundled), ``mini-text`` (bundled, text-to-image), ``dreamshaper-8``,
+            ``sd15``, ``sd2`` or ``sdxl``; a hub id; a folder; a .safetensors or .ckpt file; or a
+            diffusers pipeline of Stable Diffusion 1.x, 2.x or XL, whose LoRAs, device, dtype and
+            offloading stay as they are. 9 input channels (inpainting models) and 4 (ordinary ones:
+            blended latent diffusion) both serve, and so does latent diffusion's own model
+            (``CompVis/ldm-text2im-large-256``).
         device: where to put it; None takes CUDA, else MPS, else the CPU.
         dtype: ``float32``, ``float16`` or ``bfloat16``; None takes float16 on CUDA and float32
             elsewhere, since guidance's gradients overflow half precision on Apple GPUs.

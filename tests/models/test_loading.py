@@ -15,6 +15,7 @@ from hdpainter_nb.errors import HDPainterWarning, ModelError
 from hdpainter_nb.job import Job
 from hdpainter_nb.models.defaults import ModelDefaults, read_defaults
 from hdpainter_nb.models.devices import pick_device, pick_dtype
+from hdpainter_nb.models.families import INPAINTING
 from hdpainter_nb.models.loading import ALIASES, load
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.sampling.sampler import Sampler
@@ -85,7 +86,7 @@ def test_a_single_file_loads_with_a_local_config(folders, tmp_path: Path) -> Non
         assert all(torch.equal(mine[name], theirs[name]) for name in mine), part
 
 
-@pytest.mark.parametrize("name", [name for name in ALIASES if name != "mini"])
+@pytest.mark.parametrize("name", [name for name in ALIASES if name not in INPAINTING.bundled])
 def test_aliases_ask_the_hub_for_their_id(folders, monkeypatch, name: str) -> None:
     from diffusers import StableDiffusionInpaintPipeline as Pipeline
 

@@ -36,10 +36,12 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "local-l14": MappingProxyType(
             {"name": "clip_score_l14_local", "model": "openai/clip-vit-large-patch14"}
         ),
+        "bld": MappingProxyType({"name": "clip_score_hole", "crop": "masked", "fit": "processor"}),
     }
 )
 """``official``: HD-Painter's own script. ``brushnet``: BrushNet's ``CLIP Similarity``, ViT-L/14 on
-the whole picture. ``local-l14``: the same model on the hole's box, cut out as officially."""
+the whole picture. ``local-l14``: the same model on the hole's box, cut out as officially. ``bld``:
+what Blended Latent Diffusion ranks a batch by, ViT-B/16 on the hole's pixels in a black picture."""
 _SIDE = 224
 
 
@@ -54,7 +56,8 @@ class ClipScore(Weighted):
     Attributes:
         name: of the metric and its column.
         model: a hub id, or a folder. Official: ViT-B/16.
-        crop: ``box`` cuts out the box of the hole (official), ``whole`` takes the whole picture.
+        crop: ``box`` cuts out the box of the hole (official), ``whole`` takes the whole picture,
+            ``masked`` the whole picture with all but the hole black.
         fit: ``pad`` pads to a square with black and resizes to 224 x 224 (OpenCV, bicubic) before
             the checkpoint's own preprocessing (official); ``processor`` leaves it at the latter,
             which crops the middle.
@@ -68,7 +71,7 @@ class ClipScore(Weighted):
 
     name: str = "clip_score"
     model: str = "openai/clip-vit-base-patch16"
-    crop: Literal["box", "whole"] = "box"
+    crop: Literal["box", "whole", "masked"] = "box"
     fit: Literal["pad", "processor"] = "pad"
     template: str = "{}"
     revision: str | None = None
@@ -123,6 +126,8 @@ class ClipScore(Weighted):
 
     def _prepared(self, painting: PaintedTriplet) -> NDArray[np.uint8]:
         picture = painting.crop if self.crop == "box" else painting.picture
+        if self.crop == "masked":
+            picture = picture * painting.triplet.hole[..., None]
         if self.fit == "processor":
             return picture
         square = padded_to_square(picture)
