@@ -23,6 +23,7 @@ from hdpainter_nb.errors import ImageError
 from hdpainter_nb.job import Job
 from hdpainter_nb.models.model import Model
 from hdpainter_widgets import Lens, MaskPainter, Player, Runner, Studio, SyncRunner, Timeline
+from hdpainter_widgets.composite import CompositeWidget, KeyShield
 from hdpainter_widgets.runner.base import BaseRunner
 from support.open_widgets import open_widgets
 from support.page_side import hear, mimebundle
@@ -65,6 +66,7 @@ def arguments(cls: type, runner: BaseRunner, model: Model) -> dict[str, Any]:
     """What a class must be given, by the parameters' names; a runner wherever one is taken."""
     given = {
         "a": runner.sampler,
+        "children": (),
         "image": PICTURE,
         "keys": (("U", "upscale", "upscale"),),
         "model": model,
@@ -91,6 +93,15 @@ def test_all_that_is_exported_is_closed_here() -> None:
     exported = {getattr(hdpainter_widgets, name) for name in hdpainter_widgets.__all__}
     classes = {one for one in exported if isinstance(one, type)}
     assert classes - set(CLASSES) == {Runner, SyncRunner}
+
+
+def test_every_box_of_widgets_keeps_its_keys_from_the_notebook() -> None:
+    boxes = {cls for cls in CLASSES if issubclass(cls, ipywidgets.Box)}
+    assert {Player, Studio} < boxes
+    assert all(issubclass(cls, CompositeWidget) for cls in boxes)
+    player_like = CompositeWidget([ipywidgets.Label("one")])
+    assert isinstance(player_like.children[-1], KeyShield)
+    player_like.close()
 
 
 @pytest.mark.parametrize("cls", CLASSES)

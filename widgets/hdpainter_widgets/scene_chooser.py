@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdpainter_nb.utils.check import one_of
-from hdpainter_widgets.notebook import NotebookWidget
+from hdpainter_widgets.composite import CompositeWidget
 from hdpainter_widgets.pictures import encoded, placeholder
 from hdpainter_widgets.samples import SHAPES, bundled_pictures, shape_mask
 
 __all__ = ["SceneChooser"]
 
 
-class SceneChooser(NotebookWidget, w.VBox):
+class SceneChooser(CompositeWidget):
     """A picture, a rectangle or an ellipse on it, and a prompt; the outline follows the sliders.
 
     >>> chooser = SceneChooser(prompt="a red star")

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import ipywidgets as w
-
 from hdpainter_nb import views
 from hdpainter_nb.select import as_spelt
 from hdpainter_widgets import pictures
-from hdpainter_widgets.notebook import NotebookWidget, OwnChanges, close_all
+from hdpainter_widgets.composite import CompositeWidget
+from hdpainter_widgets.notebook import OwnChanges, close_all
 from hdpainter_widgets.player import frames
 from hdpainter_widgets.player.controls import Controls
 from hdpainter_widgets.player.frames import Looks
@@ -32,7 +31,7 @@ __all__ = ["Player"]
 _KEEP = 64  # decoded pictures kept in memory
 
 
-class Player(NotebookWidget, w.VBox):
+class Player(CompositeWidget):
     """Buttons, a step slider, the picture, the words' heatmaps and one further view.
 
     >>> player = Player(sampler)

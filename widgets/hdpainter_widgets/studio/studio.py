@@ -8,15 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import ipywidgets as w
-
 from hdpainter_nb import views
 from hdpainter_nb.errors import HDPainterError, HDPainterWarning, SettingsError
 from hdpainter_nb.job import Job
 from hdpainter_nb.settings import Preset, Settings
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.utils.check import one_of
-from hdpainter_widgets.notebook import NotebookWidget, as_parts, close_all
+from hdpainter_widgets.composite import CompositeWidget
+from hdpainter_widgets.notebook import as_parts, close_all
 from hdpainter_widgets.pictures import as_png, placeholder, preview
 from hdpainter_widgets.player.frames import Looks, beside, tiles
 from hdpainter_widgets.runner.base import BaseRunner
@@ -42,7 +41,7 @@ Which = Literal["run", "x4"]
 _KEYS = (("U", "upscale ×4", "upscale"), ("S", "save PNG", "save"))
 
 
-class Studio(NotebookWidget, w.VBox):
+class Studio(CompositeWidget):
     """Paint a mask, say what should appear, watch every step, change your mind, save the run.
 
     >>> studio = Studio(load("mini"), "photo.jpg", prompt="a red star")

@@ -19,6 +19,7 @@ const ENTRIES = {
   timeline: WIDGETS,
   compare: WIDGETS,
   lens: WIDGETS,
+  shield: WIDGETS,
   shortcuts: WIDGETS,
   page: LIBRARY,
 };

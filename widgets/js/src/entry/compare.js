@@ -3,7 +3,7 @@
 import { createCompare } from "../compare/compare.js";
 import { modelState } from "../trace/state.js";
 import { storeOf } from "../trace/store.js";
-import { watchConnection } from "./connection.js";
+import { everyView } from "./every-view.js";
 
 /**
  * @param {{model: import("../trace/state.js").Model, el: HTMLElement}} given
@@ -13,9 +13,9 @@ function render({ model, el }) {
   const store = storeOf(model);
   const compare = createCompare(el, () => store.traces, modelState(model));
   const stop = store.listen(() => compare.refresh());
-  const unwatch = watchConnection(model, el);
+  const leave = everyView(model, el);
   return () => {
-    unwatch();
+    leave();
     stop();
     compare.close();
   };

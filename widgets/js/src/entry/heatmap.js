@@ -4,7 +4,7 @@ import { modelState } from "../trace/state.js";
 import { storeOf } from "../trace/store.js";
 import { bytesOf, valuesOf } from "../trace/trace.js";
 import { createViewer } from "../viewer/viewer.js";
-import { watchConnection } from "./connection.js";
+import { everyView } from "./every-view.js";
 
 /** @typedef {import("../trace/state.js").Model} Model */
 /** @typedef {import("../viewer/region-queries.js").Request} Request */
@@ -44,9 +44,9 @@ function render({ model, el }) {
       waiting?.resolve({ width, height, values });
     }),
   ];
-  const unwatch = watchConnection(model, el);
+  const leave = everyView(model, el);
   return () => {
-    unwatch();
+    leave();
     for (const stop of stops) stop();
     viewer.close();
   };

@@ -3,7 +3,7 @@
 import { createHistogram } from "../histogram/histogram.js";
 import { modelState } from "../trace/state.js";
 import { storeOf } from "../trace/store.js";
-import { watchConnection } from "./connection.js";
+import { everyView } from "./every-view.js";
 
 /**
  * @param {{model: import("../trace/state.js").Model, el: HTMLElement}} given
@@ -13,9 +13,9 @@ function render({ model, el }) {
   const store = storeOf(model);
   const view = createHistogram(el, () => store.traces[0], modelState(model));
   const stop = store.listen(view.update);
-  const unwatch = watchConnection(model, el);
+  const leave = everyView(model, el);
   return () => {
-    unwatch();
+    leave();
     stop();
     view.close();
   };

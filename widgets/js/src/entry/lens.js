@@ -3,7 +3,7 @@
 import { createLens } from "../lens/lens.js";
 import { LensStore } from "../lens/store.js";
 import { modelState } from "../trace/state.js";
-import { watchConnection } from "./connection.js";
+import { everyView } from "./every-view.js";
 
 /** @typedef {import("../trace/state.js").Model} Model */
 
@@ -29,9 +29,9 @@ function render({ model, el }) {
   };
   const watched = ["_titles", "_size", "_masked"];
   for (const name of watched) model.on(`change:${name}`, changed);
-  const unwatch = watchConnection(model, el);
+  const leave = everyView(model, el);
   return () => {
-    unwatch();
+    leave();
     for (const name of watched) model.off(`change:${name}`, changed);
     store.close();
     lens.close();

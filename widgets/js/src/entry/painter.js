@@ -1,7 +1,7 @@
 // MaskPainter: what anywidget loads.
 
 import { openPainter } from "../painter/app.js";
-import { watchConnection } from "./connection.js";
+import { everyView } from "./every-view.js";
 
 /** @typedef {import("../trace/state.js").Model} Model */
 
@@ -34,11 +34,11 @@ function render({ model, el }) {
   }
 
   mount();
-  const unwatch = watchConnection(model, el);
+  const leave = everyView(model, el);
   for (const name of ["_picture", "_size"]) model.on(`change:${name}`, mount);
   return () => {
     turn++;
-    unwatch();
+    leave();
     close();
     for (const name of ["_picture", "_size"]) model.off(`change:${name}`, mount);
   };

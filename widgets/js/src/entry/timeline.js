@@ -3,7 +3,7 @@
 import { createTimeline } from "../timeline/timeline.js";
 import { modelState } from "../trace/state.js";
 import { storeOf } from "../trace/store.js";
-import { watchConnection } from "./connection.js";
+import { everyView } from "./every-view.js";
 
 /**
  * @param {{model: import("../trace/state.js").Model, el: HTMLElement}} given
@@ -18,9 +18,9 @@ function render({ model, el }) {
     (command) => model.send(command),
   );
   const stop = store.listen(view.update);
-  const unwatch = watchConnection(model, el);
+  const leave = everyView(model, el);
   return () => {
-    unwatch();
+    leave();
     stop();
     view.close();
   };
