@@ -81,8 +81,12 @@ def test_playing_back_and_restarting(player: Player) -> None:
     controls.play.click()
     assert player.sampler.done
     assert "finished" in controls.status.value
-    assert controls.play.disabled
     last = controls.picture.value
+    seen: list[int] = []
+    player.runner.on_record(lambda record: seen.append(record.index))
+    controls.play.click()  # once more from the start, which makes no step
+    assert seen == list(range(player.sampler.total))
+    assert (player.sampler.done, controls.picture.value) == (True, last)
     controls.back.click()
     assert controls.slider.max == 4
     assert controls.picture.value != last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -324,6 +325,41 @@ def test_a_slow_listener_gets_the_latest() -> None:
         finish(runner)
     assert len(seen) <= 3
     assert seen[-1] == 59
+
+
+class Remembered(Sampler):
+    """Every step of it was made before."""
+
+    at_end = False
+
+
+def test_a_run_watched_again_takes_its_time_and_leaves_the_pace_as_it_was() -> None:
+    shown: list[float] = []
+    with Runner(Remembered(total=4)) as runner:
+        runner.on_record(lambda _record: shown.append(time.monotonic()))
+        runner.speed = 25.0
+        runner.run()
+        assert runner.wait(LONG)
+        assert len(shown) == 4
+        assert all(b - a > 0.5 / runner.speed for a, b in itertools.pairwise(shown))
+        assert runner.state.seconds_per_step is None
+        runner.speed = 0.01
+        runner.restart()
+        runner.run()
+        until(lambda: runner.state.index == 1)
+        runner.pause()  # while the next step is waited for
+        assert runner.wait(LONG)
+        start = time.monotonic()
+        runner.step(2)  # is not watched, and waits for nothing
+        assert runner.wait(LONG)
+        assert (runner.state.index, time.monotonic() - start < LONG) == (3, True)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + LONG
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.002)
 
 
 def test_an_asked_for_result_replaces_the_one_before() -> None:

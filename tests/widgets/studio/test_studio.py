@@ -36,7 +36,7 @@ from hdpainter_widgets.studio import files
 from hdpainter_widgets.studio.inputs import METHODS, Inputs, changes, forget_upload, uploaded
 from hdpainter_widgets.studio.settings_form import SettingsForm, field_docs
 from hdpainter_widgets.studio.studio import Studio
-from support.page_side import mimebundle
+from support.page_side import hear, mimebundle
 
 pytestmark = pytest.mark.colab
 LONG = 60.0
@@ -121,13 +121,31 @@ def test_a_changed_input_makes_the_run_stale_and_a_step_begins_another(studio: S
 
 
 def test_a_finished_run_gives_way_to_a_new_one(studio: Studio) -> None:
+    timeline = studio.viewers.timeline
     studio.play()
     before = studio.result.after.value
-    retype(studio, "a blue circle")
-    studio.page.renew.click()
-    assert studio.sampler.done
-    assert len(studio.runs) == 2
-    assert studio.result.after.value != before
+    assert not timeline.renews
+    for number, prompt in enumerate(("a blue circle", "a red star"), 2):
+        retype(studio, prompt)
+        assert timeline.renews, "the page offers to play"
+        if number == 2:
+            studio.page.renew.click()
+        else:
+            hear(timeline, {"type": "command", "name": "play"})
+        assert studio.sampler.done
+        assert len(studio.runs) == number
+        assert not timeline.renews
+        assert studio.result.after.value != before or number == 3
+
+
+def test_a_run_that_is_played_again_shows_its_result_again(studio: Studio) -> None:
+    studio.play()
+    picture = studio.result.after.value
+    studio.runner.restart()
+    assert studio.result.picture is None
+    studio.play()
+    assert studio.result.picture is not None
+    assert studio.result.after.value == picture
 
 
 def test_what_is_changed_back_is_not_stale(studio: Studio) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import traitlets
 from PIL import Image
 
 from hdpainter_nb import Job, Sampler, Trace
@@ -18,7 +19,7 @@ from hdpainter_nb.models.model import Model
 from hdpainter_widgets.runner.base import BaseRunner
 from hdpainter_widgets.runner.runner import Runner, SyncRunner
 from hdpainter_widgets.viewers.timeline import Timeline
-from support.page_side import hear, mimebundle, synced
+from support.page_side import hear, mimebundle, set_by_page, synced
 
 pytestmark = pytest.mark.colab
 LONG = 60.0  # seconds; no test waits this long unless it fails
@@ -254,6 +255,14 @@ def test_commands_return_at_once_and_traits_change_on_the_publisher(model: Model
         assert run(timeline)["status"] == "paused"
         timeline.close()
     assert threads == {"hdpainter-publisher"}
+
+
+def test_the_speed_of_watching_again_is_the_runners(timeline: Timeline, runner: BaseRunner) -> None:
+    assert runner.speed == timeline.speed == 5
+    set_by_page(timeline, {"speed": 20})
+    assert runner.speed == 20
+    with pytest.raises(traitlets.TraitError):
+        Timeline(runner, speed=0)
 
 
 def test_it_sends_no_pictures(timeline: Timeline, monkeypatch: pytest.MonkeyPatch) -> None:

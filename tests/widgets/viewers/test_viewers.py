@@ -26,7 +26,7 @@ from hdpainter_widgets.viewers.base import TraceWidget
 from hdpainter_widgets.viewers.compare import Compare
 from hdpainter_widgets.viewers.heatmap import HeatmapViewer
 from hdpainter_widgets.viewers.histogram import GradientHistogram
-from support.page_side import handle, hear, mimebundle, set_by_page
+from support.page_side import handle, hear, mimebundle, set_by_page, synced
 from support.synthetic import make_record, scene
 
 pytestmark = pytest.mark.colab
@@ -78,6 +78,17 @@ def sent_by(widget: TraceWidget, monkeypatch: pytest.MonkeyPatch) -> Sent:
         widget, "send", lambda content, buffers=None: sent.append((content, buffers))
     )
     return sent
+
+
+def told_by(widget: TraceWidget, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the traits that are sent to the page."""
+    told: list[str] = []
+
+    def send_state(key: str) -> None:
+        told.append(key)
+
+    monkeypatch.setattr(widget, "send_state", send_state)
+    return told
 
 
 def opened(widget: TraceWidget) -> Image.Image:
@@ -247,7 +258,7 @@ def test_new_steps_are_sent_as_they_are_made(
         hear(viewer, {"type": "got", "serial": content["serial"]})
     runner.step()
     assert sent[-1][0]["frames"][0]["index"] == 2
-    assert viewer.step == 1  # the page moves on by itself
+    assert viewer.step == 2
     viewer.close()
     count = len(sent)
     runner.step()
@@ -272,8 +283,7 @@ def test_a_viewer_is_led_back_and_forth_with_the_sampler(
     for one in (viewer, elsewhere):
         sent_by(one, monkeypatch)
         hear(one, {"type": "want"})
-        set_by_page(one, {"step": 3})
-    set_by_page(elsewhere, {"step": 1})
+    set_by_page(elsewhere, {"step": 1, "_following": False})
     runner.back()
     assert viewer.step == 2
     runner.restart()
@@ -281,6 +291,43 @@ def test_a_viewer_is_led_back_and_forth_with_the_sampler(
     runner.step(3)  # read from memory: no frame arrives that the page could follow
     assert viewer.step == 2
     assert elsewhere.step == 1
+
+
+def test_a_page_that_goes_with_the_run_is_told_where_that_stands_and_pulled_nowhere(
+    runner: BaseRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in (HeatmapViewer, GradientHistogram):
+        viewer = kind(runner.sampler, runner=runner)
+        hear(viewer, {"type": "want"})
+        told = told_by(viewer, monkeypatch)
+        runner.step()
+        runner.back()
+        set_by_page(viewer, {"step": 0})  # sent before the page had heard of it
+        runner.branch(painta=False)
+        assert set(told) == {"_run"}
+        assert (viewer.branch, viewer.step) == (runner.sampler.branch_id, runner.sampler.index - 1)
+        viewer.step = 0  # assigned in a cell
+        runner.step()
+        assert (viewer.step, told.count("step"), synced(viewer, "following")) == (0, 1, False)
+        assert synced(viewer, "run")["node"] == runner.sampler.node.id
+        viewer.close()
+
+
+def test_widgets_linked_in_python_do_not_pull_each_other_back(
+    runner: BaseRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (HeatmapViewer(runner.sampler, runner=runner) for _ in range(2))
+    traitlets.link((first, "step"), (second, "step"))
+    for viewer in (first, second):
+        hear(viewer, {"type": "want"})
+    told = told_by(second, monkeypatch)
+    runner.step(2)
+    set_by_page(first, {"step": 2})  # on its way with the run
+    assert "step" not in told
+    assert synced(second, "following")
+    set_by_page(first, {"step": 0, "_following": False})  # a person looks there
+    assert told.count("step") == 1
+    assert second.step == 0
 
 
 def test_a_branch_is_followed_unless_told_otherwise(runner: BaseRunner) -> None:

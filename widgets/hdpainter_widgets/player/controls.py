@@ -36,6 +36,7 @@ class Controls:
                 self.step,
                 self.cancel,
                 self.restart,
+                self.speed,
                 w.HTML("<span style='padding:0 6px'></span>"),
                 self.painta,
                 self.rasg,
@@ -57,6 +58,12 @@ class Controls:
         self.step = _button("step-forward", "Take one step")
         self.cancel = _button("stop", "Stop now: give up the step under way")
         self.restart = _button("undo", "Start over")
+        self.speed = w.Dropdown(
+            options=[(f"{n}/s", n) for n in (1, 2, 5, 10, 20)],
+            value=5,
+            tooltip="Steps a second when steps that are made already are watched again",
+            layout=w.Layout(width="72px"),
+        )
         self.painta = _toggle("PAIntA", "On or off from here on: the run goes on as a new branch")
         self.rasg = _toggle("RASG", "On or off from here on: the run goes on as a new branch")
 
@@ -110,7 +117,8 @@ class Controls:
         self.progress.value = state.index
         self.progress.bar_style = "danger" if state.status is Status.ERROR else ""
         self.status.value = f"<span style='margin-left:8px'>{status_line(state)}</span>"
-        self.play.disabled = running or state.done
+        self.play.disabled = running
+        self.play.tooltip = "Watch it again" if state.done else "Play to the end"
         self.step.disabled = running or state.done
         self.pause.disabled = self.cancel.disabled = not running
         self.back.disabled = self.restart.disabled = state.index == 0

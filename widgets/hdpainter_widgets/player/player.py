@@ -96,7 +96,9 @@ class Player(CompositeWidget):
         self.runner.step(n)
 
     def play(self) -> None:
-        """Take steps until the end or `pause`."""
+        """Take steps until the end or `pause`; a run that is at its end is watched again."""
+        if self.runner.state.done:
+            self.runner.restart()
         self.runner.run()
 
     def pause(self) -> None:
@@ -165,6 +167,7 @@ class Player(CompositeWidget):
             widget.observe(self._on_looks, "value")
         controls.decode.observe(self._on_looks, "value")
         controls.slider.observe(self._on_slider, "value")
+        controls.speed.observe(self._on_speed, "value")
         for toggle, name in ((controls.painta, "painta"), (controls.rasg, "rasg")):
             toggle.observe(partial(self._on_method, name), "value")
 
@@ -176,6 +179,9 @@ class Player(CompositeWidget):
         records = self.runner.records
         if 0 <= index < len(records):
             self.runner.post("show", partial(self._show, records[index]))
+
+    def _on_speed(self, change: Any) -> None:
+        self.runner.speed = change["new"]
 
     def _on_looks(self, change: Any) -> None:
         if not self._moving:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import statistics
 import threading
 import time
+import uuid
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -41,6 +44,13 @@ class BaseRunner(ABC):
         self._newest: dict[str, Future[Any]] = {}
         self._closed = False
         self._listeners = Listeners()
+        self.speed = 5.0
+        """Steps a second at which `run` shows steps again that were made before. They would take no
+        time at all, and nobody could watch them."""
+        self._due = 0.0  # when the next of these may be shown, by the monotonic clock
+        self.key = uuid.uuid4().hex
+        """Names the runner among those of all kernels that a page has known."""
+        self._told = itertools.count()
         self.after_step: Callable[[Any, Any], object] | None = None
         """Called as ``after_step(sampler, record)`` by the worker itself, in the step's own turn:
         for what needs the model after every step, such as decoding."""
@@ -209,6 +219,7 @@ class BaseRunner(ABC):
 
     def _aim(self, steps: float) -> None:
         self._left = steps
+        self._due = 0.0
         if steps:
             self._failure = None
         self._tell()
@@ -231,6 +242,7 @@ class BaseRunner(ABC):
             self._aim(0.0)
             return
         start = time.perf_counter()
+        made_before = not getattr(sampler, "at_end", True)
         try:
             with self._turns.take(self._stop) as taken:
                 if not taken:
@@ -250,7 +262,10 @@ class BaseRunner(ABC):
         except Exception as error:
             self._fail(error)
             return
-        self._times.append(time.perf_counter() - start)
+        if not made_before:
+            self._times.append(time.perf_counter() - start)
+        elif math.isinf(self._left):
+            self._due = time.monotonic() + 1 / self.speed
         self._left = 0.0 if self._sampler.done else self._left - 1
         self._announce("record", record)
         self._tell()
@@ -312,7 +327,16 @@ class BaseRunner(ABC):
         elif 0 < sampler.index < sampler.total:
             status = Status.PAUSED
         pace = statistics.median(self._times) if self._times else None
-        return RunState(status, sampler.index, sampler.total, pace, self._failure)
+        return RunState(
+            status,
+            sampler.index,
+            sampler.total,
+            pace,
+            self._failure,
+            node=getattr(getattr(sampler, "node", None), "id", -1),
+            branch=getattr(sampler, "branch_id", 0),
+            serial=next(self._told),
+        )
 
     def _tell(self) -> None:
         self._state = self._look()

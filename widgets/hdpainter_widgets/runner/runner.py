@@ -132,7 +132,11 @@ class Runner(BaseRunner):
             command: Callable[[], object] | None = self._advance
             taken = False
             try:
-                command = self._queue.get(block=self._left == 0)
+                wait = self._due - time.monotonic()
+                if self._left and wait > 0:
+                    command = self._queue.get(timeout=wait)
+                else:
+                    command = self._queue.get(block=self._left == 0)
                 taken = True
             except queue.Empty:
                 pass  # nobody wants anything: go on stepping

@@ -135,6 +135,12 @@ class RunState:
     """Median of the last steps' wall-clock time; None before the first."""
     failure: Failure | None = None
     """What stopped the run, while the status is ``error``."""
+    node: int = -1
+    """Where the sampler stands in its trace."""
+    branch: int = 0
+    """The branch that its next step belongs to."""
+    serial: int = 0
+    """Counts what the runner has told; a lower one is older."""
 
     @property
     def done(self) -> bool:

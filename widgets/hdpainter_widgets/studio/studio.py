@@ -319,6 +319,7 @@ class Studio(CompositeWidget):
         wrong = None if problem is None else str(problem)
         self._shown_begun = bool(self.runs)
         self.page.tell_inputs(changed, wrong, self.inputs.remarks, begun=self._shown_begun)
+        self.viewers.timeline.renews = bool(changed)
 
     def _undo(self) -> None:
         if self._origin is not None:
@@ -379,6 +380,7 @@ class Studio(CompositeWidget):
         if state.status in (Status.RUNNING, Status.ERROR):
             return
         if not sampler.records:
+            self._resulted = None
             self.result.clear()
         elif self._resulted != (sampler.trace, sampler.node.id):
             self.runner.do(self._finish, self._on_result, key="result")

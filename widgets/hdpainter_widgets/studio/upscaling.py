@@ -132,7 +132,7 @@ class UpscalePanel:
         self._remarks = ""  # of the library, on the job
         self._unsubscribe: Callable[[], None] | None = None
         self._links: list[Any] = []
-        self.options = UpscaleForm()
+        self.options = UpscaleForm(self._tell_renews)
         self.views = w.Tab(layout=w.Layout(min_width="0", margin="6px 0 0 0"))
         self.panel = w.VBox(list(self.options.rows))
         self.options.say("Fills in the detail that the picture has at four times its size.")
@@ -217,6 +217,15 @@ class UpscalePanel:
             self.runner.renew = self.runner.after_step = None
             self.runner.close()
 
+    def _tell_renews(self) -> None:
+        """Have the timeline know whether playing begins anew, as the options have changed."""
+        if self.timeline is None or self._source is None or self._begun is None:
+            return
+        try:
+            self.timeline.renews = self._begun != self._wanted(self._source)
+        except SettingsError:
+            self.timeline.renews = False
+
     # --- on the worker ---------------------------------------------------------------------------
 
     def _renew(self, sampler: Any) -> Any:
@@ -289,6 +298,7 @@ class UpscalePanel:
             self.lens.show(pictures, mask=mask)
 
     def _on_state(self, state: RunState) -> None:
+        self._tell_renews()
         upscaler = self.upscaler
         if upscaler is None or state.status in (Status.RUNNING, Status.ERROR):
             if state.failure is not None:

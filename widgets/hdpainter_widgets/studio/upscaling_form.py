@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as w
@@ -18,14 +19,17 @@ _ROW = {"flex_flow": "row wrap", "align_items": "center"}
 class UpscaleForm:
     """A prompt, settings and a button; they move nothing by themselves.
 
+    Args:
+        on_change: called without arguments when the prompt or a setting has changed.
+
     Attributes:
         start: the button.
         form: those settings that have no place in the rows.
         rows: from top to bottom; the last one is what `say` writes into.
     """
 
-    def __init__(self) -> None:
-        self.form = SettingsForm(UpscaleSettings())
+    def __init__(self, on_change: Callable[[], object] = lambda: None) -> None:
+        self.form = SettingsForm(UpscaleSettings(), on_change=on_change)
         self._prompt = w.Text(
             description="prompt ×4",
             placeholder="the run's",
@@ -33,6 +37,7 @@ class UpscaleForm:
             style={"description_width": "initial"},
             layout=w.Layout(flex="1 1 220px", min_width="0"),
         )
+        self._prompt.observe(lambda _change: on_change(), "value")
         self.start = enlarge_button()
         self.start.button_style = "primary"
         self._note = w.HTML(layout=w.Layout(margin="2px 0"))

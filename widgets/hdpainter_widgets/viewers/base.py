@@ -43,8 +43,11 @@ class TraceWidget(NotebookWidget, anywidget.AnyWidget):
     """Whether decoded pictures are sent."""
 
     step = t.Int(-1, min=-1, help="position in the branch, from 0; -1 before the first step").tag(
-        sync=True
+        sync=True, echo_update=False
     )
+
+    _leading = OwnChanges()  # while what is shown goes with the run
+    _looking = OwnChanges()  # while a page tells what a person looks at
 
     _sender: PacedSender | None = None  # close() also meets widgets that failed to be made
     _unsubscribe: tuple[Any, ...] = ()
@@ -89,6 +92,17 @@ class TraceWidget(NotebookWidget, anywidget.AnyWidget):
         if self._sender is not None:
             self._sender.close()
         super().close()
+
+    def _should_send_property(self, key: str, value: Any) -> bool:
+        """A page goes with the run by itself; to be led there comes too late, and pulls it back."""
+        led = self._leading and key in ("step", "branch")
+        if led and self._sender is not None and self._sender.asked and self._goes_along():
+            return False
+        return bool(super()._should_send_property(key, value))
+
+    def _goes_along(self) -> bool:
+        """Whether what is shown moves on with the run."""
+        return True
 
     # --- for pages that run no widgets -----------------------------------------------------------
 
@@ -158,9 +172,13 @@ class BranchWidget(TraceWidget):
         KeyError: there is no such branch.
     """
 
-    branch = t.Int(0, min=0, help="number of the branch on display").tag(sync=True)
+    branch = t.Int(0, min=0, help="number of the branch on display").tag(
+        sync=True, echo_update=False
+    )
 
-    _led = True  # whether what is looked at is where the sampler stands
+    _run = t.Dict(help="what the runner tells, and where its sampler stands").tag(sync=True)
+    _following = t.Bool(True, help="false once a person looks elsewhere than where the run stands")
+    _following = _following.tag(sync=True, echo_update=False)
 
     def __init__(
         self,
@@ -170,56 +188,74 @@ class BranchWidget(TraceWidget):
         branch: int | str | None = None,
         **traits: Any,
     ) -> None:
-        self._leading = OwnChanges()
         trace = trace_of(source)
         number = first_branch(source, runner, branch)
         length = len(trace.records(number)) if trace.branches else 0
-        self._stood = length - 1  # where the runner's sampler stood when last looked at
-        self._length = length
-        if runner is not None and branch_of(runner.sampler) == number:
-            self._stood = runner.sampler.index - 1
-        super().__init__(source, runner=runner, branch=number, step=self._stood, **traits)
+        step, following = length - 1, True
+        if runner is not None:
+            following = branch_of(runner.sampler) == number
+            step = runner.sampler.index - 1 if following else step
+            traits["_run"] = _mirrored(runner.state, runner.key)
+        with self._leading:
+            super().__init__(
+                source, runner=runner, branch=number, step=step, _following=following, **traits
+            )
 
     def refresh(self) -> None:
         """Send what is new: steps, pictures, branches. Cheap when there is nothing."""
-        if self._sender is not None and not self._sender.asked:  # no page is there to follow
-            before, self._length = self._length, len(self._path())
-            if self._follows() and self.step == before - 1:
-                self._lead(self._length - 1)
+        self._follow()
         super().refresh()
 
     def _on_state(self, state: RunState) -> None:
         super()._on_state(state)
-        sampler = self._sampler
-        if branch_of(sampler) != self.branch:
-            return
-        stands, length = sampler.index - 1, len(self._path())
-        # New steps the page follows by itself; to where the sampler merely moves it is led.
-        if self._follows() and self._led and length == self._length:
-            self._lead(stands)
-        self._stood, self._length = stands, length
+        assert self.runner is not None
+        self._run = _mirrored(state, self.runner.key)
 
     def _adopt(self, sampler: Any) -> None:
         replaced = sampler.trace is not self.trace
         super()._adopt(sampler)
-        if replaced or self._follows():
-            self.branch = branch_of(sampler)
-            self._stood, self._length = sampler.index - 1, len(self._path())
-            self._lead(self._stood)
-            self._led = True
+        if replaced:
+            self._following = True
+            self._lead(*self._stands())
+        else:
+            self._follow()
 
-    def _lead(self, step: int) -> None:
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take over what the page changed; moves with the run say nothing of what a person wants.
+
+        Widgets that are linked with this one in Python are moved in here, and these are told apart
+        from an assignment in a cell.
+        """
+        following = sync_data.get("_following", self._following)
+        with self._leading if following else self._looking:
+            super().set_state(sync_data)
+
+    def _follow(self) -> None:
+        """Go to where the run stands, if that is what is looked at."""
+        if self._following and self._follows():
+            self._lead(*self._stands())
+
+    def _lead(self, branch: int, step: int) -> None:
         with self._leading:
-            self.step = step
+            self.branch, self.step = branch, step
 
-    @t.observe("step")
+    def _stands(self) -> tuple[int, int]:
+        """The branch and the step to go along with: the runner's, or the newest one."""
+        if self.runner is None:
+            return self.branch, len(self._path()) - 1
+        return branch_of(self._sampler), self._sampler.index - 1
+
+    @t.observe("step", "branch")
     def _looked(self, change: Any) -> None:
-        if not self._leading:  # a person's doing, or the page's
-            self._led = change["new"] == self._stood
+        if not self._leading and not self._looking:  # assigned in a cell
+            self._following = (self.branch, self.step) == self._stands()
 
     def _follows(self) -> bool:
-        """Whether the display moves on with the run."""
+        """Whether the display may move on with the run at all."""
         return True
+
+    def _goes_along(self) -> bool:
+        return self._following and self._follows()
 
     def _path(self) -> list[Node]:
         """The branch's nodes that have a record."""
@@ -236,3 +272,19 @@ class BranchWidget(TraceWidget):
         """The records up to the step on display."""
         path = self._path()[: self.step + 1]
         return [node.record for node in path if node.record is not None]
+
+
+def _mirrored(state: RunState, key: str) -> dict[str, Any]:
+    """What a page is told of a runner."""
+    return {
+        "key": key,
+        "serial": state.serial,
+        "status": str(state.status),
+        "index": state.index,
+        "total": state.total,
+        "seconds_per_step": state.seconds_per_step,
+        "seconds_left": state.seconds_left,
+        "failure": "" if state.failure is None else state.failure.message,
+        "node": state.node,
+        "branch": state.branch,
+    }

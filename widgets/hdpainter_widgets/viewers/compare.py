@@ -120,7 +120,8 @@ class Compare(TraceWidget):
                 for trace, old in zip(traces, self.branches, strict=True)
             ]
             self.words = kept_words(self.words, sampler.trace, number)
-            self.step = sampler.index - 1
+            with self._leading:
+                self.step = sampler.index - 1
         elif alone:
             self.branches = [self.branches[0], number]
 

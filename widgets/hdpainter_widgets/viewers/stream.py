@@ -70,6 +70,7 @@ class TraceStream:
     ) -> None:
         self.trace = trace
         self.number = number
+        self._about = {"film": number, "key": f"{id(trace):x}"}  # which trace a message is of
         self._with_maps = maps
         self._with_pictures = pictures
         self._batch = batch
@@ -94,7 +95,7 @@ class TraceStream:
         opening = web.run_message(shot, buffers)
         opening["branches"] = self._branches(shot)
         self._opened = True
-        return {"type": "film", "film": self.number, "opening": opening}, buffers
+        return {"type": "film", **self._about, "opening": opening}, buffers
 
     def _frames(self, shot: Trace) -> Message | None:
         new = sorted(
@@ -117,7 +118,7 @@ class TraceStream:
             if sum(map(len, buffers)) >= self._batch:
                 break
         branches = self._branches(shot)
-        content = {"type": "frames", "film": self.number, "branches": branches, "frames": frames}
+        content = {"type": "frames", **self._about, "branches": branches, "frames": frames}
         return content, buffers
 
     def _pictures(self, shot: Trace) -> Message | None:
@@ -134,14 +135,14 @@ class TraceStream:
             self._pictured.add(number)
             if sum(map(len, buffers)) >= self._batch:
                 break
-        return {"type": "pictures", "film": self.number, "pictures": pictures}, buffers
+        return {"type": "pictures", **self._about, "pictures": pictures}, buffers
 
     def _changed_branches(self, shot: Trace) -> Message | None:
         before = self._sent_branches
         branches = self._branches(shot)
         if branches == before:
             return None
-        return {"type": "frames", "film": self.number, "branches": branches, "frames": []}, []
+        return {"type": "frames", **self._about, "branches": branches, "frames": []}, []
 
     def _branches(self, shot: Trace) -> list[dict[str, Any]]:
         """The branches, each up to the newest step that the page has."""

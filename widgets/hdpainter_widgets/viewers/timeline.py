@@ -9,13 +9,11 @@ import traitlets as t
 
 from hdpainter_nb import views
 from hdpainter_nb.errors import SettingsError
-from hdpainter_widgets.messages import whole_number
+from hdpainter_widgets.messages import FiniteFloat, whole_number
 from hdpainter_widgets.notebook import built
 from hdpainter_widgets.pictures import blank, picture_of
 from hdpainter_widgets.runner.base import BaseRunner
-from hdpainter_widgets.runner.state import RunState
 from hdpainter_widgets.viewers.base import BranchWidget
-from hdpainter_widgets.viewers.sources import branch_of
 
 __all__ = ["Timeline"]
 
@@ -30,10 +28,12 @@ class Timeline(BranchWidget):
     >>> viewer = HeatmapViewer(sampler, runner=runner)
     >>> jslink((timeline, "step"), (viewer, "step"))
 
-    `step` and `branch` are what is looked at; where the sampler stands is the runner's.
+    `step` and `branch` are what is looked at; where the sampler stands is the runner's. A run that
+    is finished is watched again by the play button: what is looked at moves, the sampler does not.
 
     Args:
         runner: works on a `hdpainter_nb.Sampler`; its trace is shown.
+        speed: steps a second at which a run is watched again, 0.5 to 50.
 
     Raises:
         TypeError: no runner, or its sampler has no trace.
@@ -44,15 +44,22 @@ class Timeline(BranchWidget):
     maps = False
     pictures = False
 
-    _run = t.Dict().tag(sync=True)
+    speed = FiniteFloat(5.0, min=0.5, max=50.0).tag(sync=True, echo_update=False)
+    renews = t.Bool(False, help="whether playing begins a new run, as its inputs have changed")
+    renews = renews.tag(sync=True)
 
     runner: BaseRunner
 
-    def __init__(self, runner: BaseRunner) -> None:
+    def __init__(self, runner: BaseRunner, *, speed: float = 5.0) -> None:
         if not isinstance(runner, BaseRunner):
             raise TypeError(f"Timeline needs a runner, not {type(runner).__name__}.")
-        sampler = runner.sampler
-        super().__init__(sampler, runner=runner, _run=_mirrored(runner.state, sampler))
+        super().__init__(runner.sampler, runner=runner, speed=speed)
+        runner.speed = self.speed
+
+    @t.observe("speed")
+    def _speed_set(self, change: Any) -> None:
+        if self.runner is not None:  # it is, once the widget is made
+            self.runner.speed = change["new"]
 
     # --- from the page: only commands ------------------------------------------------------------
 
@@ -90,12 +97,6 @@ class Timeline(BranchWidget):
             sampler.goto(index)
             raise
 
-    # --- from the runner: on the publisher's thread ----------------------------------------------
-
-    def _on_state(self, state: RunState) -> None:
-        super()._on_state(state)
-        self._run = _mirrored(state, self.runner.sampler)
-
     # --- for pages that run no widgets -----------------------------------------------------------
 
     def _drawn(self) -> Any:
@@ -109,19 +110,6 @@ class Timeline(BranchWidget):
             picture=lambda record: picture_of(self.trace, nodes[id(record)]),
             crop=self.trace.crop,
         )
-
-
-def _mirrored(state: RunState, sampler: Any) -> dict[str, Any]:
-    return {
-        "status": str(state.status),
-        "index": state.index,
-        "total": state.total,
-        "seconds_per_step": state.seconds_per_step,
-        "seconds_left": state.seconds_left,
-        "failure": "" if state.failure is None else state.failure.message,
-        "node": sampler.node.id,
-        "branch": branch_of(sampler),
-    }
 
 
 def _number(value: object, least: int) -> int:

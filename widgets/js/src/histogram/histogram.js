@@ -1,5 +1,7 @@
 // The gradient of a step before and after standardisation, and what became of it over the steps.
 
+import { createFollower } from "../trace/follow.js";
+import { createPosition } from "../trace/position.js";
 import { beyond } from "../ui/chart.js";
 import { h } from "../ui/dom.js";
 import { withPower } from "../ui/format.js";
@@ -119,6 +121,7 @@ export function createHistogram(host, current, state) {
     branches.value = String(branch);
   }
 
+  const follower = createFollower(state, createPosition(current, state), update);
   const stop = state.listen((name) => {
     if (name === "step" || name === "branch") update();
   });
@@ -132,11 +135,16 @@ export function createHistogram(host, current, state) {
   width = root.clientWidth;
   root.classList.toggle("hdp-narrow", width < WIDE);
   resized.observe(root);
+  follower.open();
   update();
   return {
-    update,
+    update() {
+      follower.grown(current()?.opening.key);
+      update();
+    },
     close() {
       resized.disconnect();
+      follower.close();
       stop();
       root.remove();
     },

@@ -3,17 +3,7 @@
 import { h, put } from "../ui/dom.js";
 import { duration } from "../ui/format.js";
 
-/**
- * @typedef {object} Run
- * @property {"idle" | "running" | "paused" | "error"} status
- * @property {number} index steps made up to where the run stands
- * @property {number} total
- * @property {number | null} seconds_per_step
- * @property {number | null} seconds_left
- * @property {string} failure what happened and what to do, in lines; empty while all is well
- * @property {number} node where the sampler stands
- * @property {number} branch
- */
+/** @typedef {import("../trace/position.js").Run} Run */
 
 /** @param {() => void} show is called to show where the run stands */
 export function createStatus(show) {

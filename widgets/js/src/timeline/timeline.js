@@ -3,13 +3,16 @@
 // What is shown (the state's "step" and "branch") and where the sampler stands (`_run`) are two
 // things. What is shown goes with the run as long as it is where the run stands.
 
+import { createFollower } from "../trace/follow.js";
+import { createPosition } from "../trace/position.js";
 import { layout } from "../trace/tree.js";
 import { h } from "../ui/dom.js";
 import { duration } from "../ui/format.js";
 import { createTree } from "./branch-tree.js";
+import { describe } from "./describe.js";
 import { command } from "./keys.js";
-import { createPosition, describe } from "./position.js";
 import { createBranching, createHelp } from "./sheets.js";
+import { createShow } from "./show.js";
 import { createStatus } from "./status.js";
 import { createBar } from "./toolbar.js";
 import { createTrack } from "./track.js";
@@ -29,13 +32,11 @@ const NARROW = 440; // pixels
  */
 export function createTimeline(host, current, state, send) {
   let width = 0;
-  let following = true;
-  let moving = false; // what is shown is being changed by this side
 
-  const bar = createBar({ run: act, runTo });
+  const bar = createBar({ run: act, runTo, pace: (speed) => state.set("speed", speed) });
+  const again = createShow(showNext, () => state.get("speed") ?? 5, update);
   const status = createStatus(() => {
-    following = true;
-    follow();
+    follower.begin();
     update();
   });
   const track = createTrack({ look: (at) => look(shown().branch, at), runTo, hover: hoverTrack });
@@ -48,7 +49,7 @@ export function createTimeline(host, current, state, send) {
     label: ({ branch, node }) => tell(branch, node),
   });
   const branching = createBranching(bar.branch, (branch, node, changes) => {
-    following = true;
+    follower.begin();
     order("branch", { node, branch: branch.id, changes });
   });
   const help = createHelp(bar.help);
@@ -72,7 +73,9 @@ export function createTimeline(host, current, state, send) {
 
   // --- what is there ---
 
-  const { run, running, stood, shown, atRun } = createPosition(current, state);
+  const position = createPosition(current, state);
+  const { run, running, stood, shown, atRun } = position;
+  const follower = createFollower(state, position, update);
   /** @param {number} branch @param {number} node */
   const tell = (branch, node) => describe(current(), branch, node);
 
@@ -84,11 +87,8 @@ export function createTimeline(host, current, state, send) {
   }
   /** Shows a point of a branch. @param {number} branch @param {number} at steps made up to it */
   function look(branch, at) {
-    moving = true;
-    state.set("branch", branch);
-    state.set("step", at - 1);
-    moving = false;
-    following = atRun();
+    again.stop();
+    follower.look(branch, at);
     update();
   }
   /** Has the run stand at a point of a branch. @param {number} branch @param {number} at */
@@ -96,35 +96,47 @@ export function createTimeline(host, current, state, send) {
     const place = stood();
     if (place?.branch === branch && place.at === at) return;
     order("goto", { branch, step: at - 1 });
-    following = true;
+    follower.begin();
   }
   /** @param {number} at steps made up to where the run shall pause */
   function runTo(at) {
     const { branch, path } = shown();
     if (at <= path.length && branch !== run().branch) return;
     if (branch !== run().branch) stand_(branch, path.length);
-    following = true;
+    follower.begin();
     order("run_to", { step: at - 1 });
   }
-  function follow() {
-    const place = stood();
-    if (!following || !place) return;
-    moving = true;
-    state.set("branch", place.branch);
-    state.set("step", place.at - 1);
-    moving = false;
+  /** The next step of a run that is watched again; says whether there is one. */
+  function showNext() {
+    const { branch, path, at } = shown();
+    if (at < path.length) follower.look(branch, at + 1);
+    return at + 1 < path.length;
+  }
+  function watch() {
+    const { branch, path, at } = shown();
+    if (at >= path.length) follower.look(branch, 0);
+    again.start();
+    update();
+  }
+  /** What the play button does. @returns {import("./toolbar.js").Play} */
+  function plays() {
+    const { index, total } = run();
+    if (again.on || running()) return "pause";
+    if (state.get("renews")) return "renew";
+    return send && (index < total || !shown().path.length) ? "run" : "again";
   }
   function can() {
     const { index, total } = run();
-    const [left, busy] = [index < total, running()];
+    const renews = Boolean(state.get("renews"));
+    const [left, busy] = [index < total || renews, running()];
     return {
       restart: index > 0,
       back: index > 0,
-      toggle: busy || left,
+      toggle: busy || left || shown().path.length > 0,
       step: left && !busy,
       cancel: busy,
       branch: shown().node >= 0,
-      runTo: left && !busy,
+      runTo: index < total && !busy,
     };
   }
 
@@ -132,7 +144,12 @@ export function createTimeline(host, current, state, send) {
   const actions = {
     restart: () => go("restart"),
     back: () => go("back", { n: 1 }),
-    toggle: () => (running() ? order("pause") : go("play")),
+    toggle() {
+      if (again.stop()) update();
+      else if (running()) order("pause");
+      else if (plays() === "again") watch();
+      else go("play");
+    },
     step: () => go("step", { n: 1 }),
     cancel: () => order("cancel"),
     branch() {
@@ -149,7 +166,8 @@ export function createTimeline(host, current, state, send) {
   };
   /** @param {string} name @param {object} [more] */
   function go(name, more) {
-    following = true;
+    again.stop();
+    follower.begin();
     order(name, more);
   }
   /** @param {string} name */
@@ -168,7 +186,7 @@ export function createTimeline(host, current, state, send) {
       if (at >= run().total) return;
       stand_(branch, at);
       go("step", { n: 1 });
-    } else act("step");
+    } else if (at < run().total) act("step"); // looking on beyond the end begins no new run
   }
 
   // --- events ---
@@ -182,7 +200,7 @@ export function createTimeline(host, current, state, send) {
     if (name === "toggle" && target instanceof HTMLButtonElement) return; // presses that button
     const { branch, path, at } = shown();
     if (name === "escape") {
-      if (track.stop()) update();
+      if (track.stop() || again.stop()) update();
       else if (running()) order("cancel");
     } else if (name === "next") next(event.repeat);
     else if (name === "previous") look(branch, Math.max(0, at - 1));
@@ -217,7 +235,8 @@ export function createTimeline(host, current, state, send) {
     const seen = shown();
     const place = stood();
     const total = Math.max(now.total, seen.path.length, 1);
-    bar.update(can(), now.status === "running", now.index, now.total);
+    if (running()) again.stop();
+    bar.update(can(), plays(), state.get("speed") ?? 5, now.index, now.total);
     status.update(now, tell(seen.branch, seen.node), place !== null && !atRun());
     const onPath = place && seen.path[place.at - 1]?.node === place.node;
     const stands = place && (onPath || (place.at === 0 && seen.path[0]?.parent === place.node));
@@ -243,13 +262,7 @@ export function createTimeline(host, current, state, send) {
   }
 
   const stop = state.listen((name) => {
-    if (moving) return;
-    if (name === "_run") {
-      following ||= atRun();
-      follow();
-    } else if (name === "step" || name === "branch") following = atRun();
-    else return;
-    update();
+    if (name === "renews" || name === "speed") update();
   });
   const resized = new ResizeObserver(() => {
     if (root.clientWidth === width) return;
@@ -258,18 +271,19 @@ export function createTimeline(host, current, state, send) {
   });
   host.append(root);
   width = root.clientWidth;
-  following = (state.get("step") ?? -1) < 0 || atRun();
-  follow();
+  follower.open();
   resized.observe(root);
   update();
   return {
     update() {
-      follow();
+      follower.grown(current()?.opening.key);
       update();
     },
     close() {
       resized.disconnect();
+      again.stop();
       stop();
+      follower.close();
       root.remove();
     },
   };

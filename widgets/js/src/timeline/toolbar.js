@@ -26,8 +26,27 @@ function shape(name) {
   return /** @type {SVGSVGElement} */ (holder.content.firstElementChild);
 }
 
-/** @param {{run: (name: string) => void, runTo: (steps: number) => void}} does */
-export function createBar({ run, runTo }) {
+/** Steps a second at which a run may be watched again. */
+export const SPEEDS = [1, 2, 5, 10, 20];
+
+/**
+ * @typedef {"run" | "renew" | "again" | "pause"} Play what the play button does: goes on with the run,
+ *   begins a new one, shows the finished one again, or pauses
+ */
+
+/** @type {Record<Play, [string, string]>} */
+const PLAYS = {
+  run: ["Play", "Play"],
+  renew: ["Play", "Play: begins a new run, as something has changed"],
+  again: ["Watch again", "Watch the run again: shows its steps, and changes nothing"],
+  pause: ["Pause after this step", "Pause after this step"],
+};
+
+/**
+ * @param {{run: (name: string) => void, runTo: (steps: number) => void,
+ *   pace: (speed: number) => void}} does
+ */
+export function createBar({ run, runTo, pace }) {
   /** @type {Record<string, HTMLButtonElement>} */
   const buttons = {};
   /**
@@ -77,6 +96,16 @@ export function createBar({ run, runTo }) {
     go,
     field,
   );
+  const speed = h(
+    "select",
+    {
+      class: "hdp-select hdp-number",
+      "aria-label": "Speed of watching again",
+      title: "Steps a second when steps that are made already are watched again",
+      change: () => pace(Number(speed.value)),
+    },
+    ...SPEEDS.map((n) => h("option", { value: n }, `${n}/s`)),
+  );
   const toggle = button("toggle", "Play", "Space", shape("play"));
   const wording = h("span", { class: "hdp-wording" }, "Branch");
   const branch = button("branch", "Branch here …", "B", shape("branch"), wording);
@@ -96,12 +125,13 @@ export function createBar({ run, runTo }) {
     "div",
     { class: "hdp-bar" },
     moving,
+    speed,
     form,
     branch,
     h("span", { class: "hdp-space" }),
     help,
   );
-  let playing = false;
+  let shown = "";
 
   return {
     element,
@@ -109,23 +139,25 @@ export function createBar({ run, runTo }) {
     help,
     /**
      * @param {Can} can
-     * @param {boolean} running
+     * @param {Play} play
+     * @param {number} pace steps a second
      * @param {number} index steps made
      * @param {number} total
      */
-    update(can, running, index, total) {
+    update(can, play, pace, index, total) {
       for (const [name, known] of Object.entries(buttons)) {
         if (name in can) put(known, { "aria-disabled": String(!can[name]) });
       }
       put(go, { "aria-disabled": String(!can.runTo) });
       put(field, { min: Math.min(index + 1, total), max: total, placeholder: total || "" });
       field.disabled = !can.runTo;
-      if (playing !== running) {
-        playing = running;
-        toggle.replaceChildren(shape(running ? "pause" : "play"));
-        const label = running ? "Pause after this step" : "Play";
-        put(toggle, { "aria-label": label, title: `${label} (Space)` });
-      }
+      const nearest = SPEEDS.reduce((a, b) => (Math.abs(b - pace) < Math.abs(a - pace) ? b : a));
+      if (document.activeElement !== speed) speed.value = String(nearest);
+      if (shown === play) return;
+      shown = play;
+      const [label, title] = PLAYS[play];
+      toggle.replaceChildren(shape(play === "pause" ? "pause" : "play"));
+      put(toggle, { "aria-label": label, title: `${title} (Space)` });
     },
   };
 }

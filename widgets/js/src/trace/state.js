@@ -36,6 +36,9 @@ export const VIEWER_TRAITS = [
   "mode",
   "swipe",
   "_run",
+  "_following",
+  "speed",
+  "renews",
 ];
 
 /** What a slider moves: on this page at once, to Python a few times a second. */

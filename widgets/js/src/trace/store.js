@@ -29,6 +29,10 @@ export class Store {
     this.model = model;
     /** @type {(Trace | undefined)[]} one, or two where a widget compares */
     this.traces = [];
+    /** @type {number[]} */
+    this.opened = [];
+    /** @type {[number, any, DataView[]][]} */
+    this.early = [];
     /** @type {Set<Listener>} */
     this.listeners = new Set();
     /** @type {Set<(content: any, buffers: DataView[]) => void>} */
@@ -57,22 +61,42 @@ export class Store {
     return () => this.hearers.delete(hearer);
   }
 
-  /** @param {any} content @param {DataView[]} buffers */
+  /**
+   * Messages are numbered, and name the trace that they are of. One that came before the opening
+   * of its trace waits for it, and one of a trace that was replaced is dropped.
+   * @param {any} content @param {DataView[]} buffers
+   */
   #heard = (content, buffers) => {
-    const { type, film: number = 0 } = content ?? {};
-    const trace = this.traces[number];
-    if (type === "film") {
-      this.traces[number] = new Trace(content.opening, buffers);
-    } else if (type === "frames" && trace) {
-      trace.setBranches(content.branches);
-      trace.add(content.frames, buffers);
-    } else if (type === "pictures" && trace) {
-      for (const { node, picture } of content.pictures) trace.addPicture(node, picture, buffers);
-    } else if (type !== "frames" && type !== "pictures") {
+    const { type, film: number = 0, serial } = content ?? {};
+    if (!["film", "frames", "pictures"].includes(type)) {
       for (const hearer of [...this.hearers]) hearer(content, buffers);
       return;
     }
-    if (content.serial !== undefined) this.model.send({ type: "got", serial: content.serial });
+    this.#take(number, content, buffers);
+    if (serial !== undefined) this.model.send({ type: "got", serial });
     for (const listener of [...this.listeners]) listener({ type, trace: number });
   };
+
+  /** @param {number} number @param {any} content @param {DataView[]} buffers */
+  #take(number, content, buffers) {
+    const { type, key, serial = Number.POSITIVE_INFINITY } = content;
+    const trace = this.traces[number];
+    const opened = this.opened[number] ?? -1; // the number of the message that opened the trace
+    if (type === "film") {
+      if (serial < opened) return;
+      this.opened[number] = serial;
+      // Another page that asks for everything makes this one hear it again.
+      if (!trace || key === undefined || trace.opening.key !== key)
+        this.traces[number] = new Trace({ ...content.opening, key }, buffers);
+      const waiting = this.early.splice(0);
+      for (const [at, early, its] of waiting) this.#take(at, early, its);
+    } else if (trace && trace.opening.key === key) {
+      if (type === "pictures") {
+        for (const { node, picture } of content.pictures) trace.addPicture(node, picture, buffers);
+        return;
+      }
+      trace.add(content.frames, buffers);
+      trace.setBranches(content.branches, content.serial);
+    } else if (key !== undefined && serial > opened) this.early.push([number, content, buffers]);
+  }
 }

@@ -18,6 +18,7 @@
  *
  * @typedef {object} Opening what belongs to the whole run; sizes are height and width in pixels
  * @property {number} version
+ * @property {string} [key] tells one trace from another that takes its place in a widget
  * @property {string} model
  * @property {[number, number]} size of the given picture
  * @property {[number, number]} frame of the padded picture, which the maps cover
@@ -79,14 +80,28 @@ export class Trace {
     this.frames = new Map();
     /** @type {Map<Still, Blob>} */
     this.blobs = new Map();
+    /** Pictures that came before their step. @type {Map<number, [Still, DataView[]]>} */
+    this.early = new Map();
+    this.serial = -1; // of the news that the branches are from
     this.#keep(opening.image, buffers);
     this.#keep(opening.mask, buffers);
     this.setBranches(opening.branches);
   }
 
-  /** @param {Branch[]} branches all of them, as they are now */
-  setBranches(branches) {
+  /**
+   * @param {Branch[]} branches all of them, as they are now
+   * @param {number} [serial] of the message that tells it; older ones change nothing
+   */
+  setBranches(branches, serial = this.serial) {
+    if (serial < this.serial) return;
+    this.serial = serial;
+    const before = this.branches;
     this.branches = new Map(branches.map((branch) => [branch.id, branch]));
+    for (const branch of branches) {
+      // A page that was loaded just now is told everything from the start, and so are the others.
+      const [old, now] = [before.get(branch.id)?.tip, branch.tip].map((n) => this.#at(n));
+      if (old && now && old.index > now.index) branch.tip = old.node;
+    }
   }
 
   /**
@@ -99,6 +114,8 @@ export class Trace {
       this.#keep(frame.preview, buffers);
       this.#keep(frame.picture, buffers);
       this.frames.set(frame.node, frame);
+      const early = this.early.get(frame.node);
+      if (early) this.addPicture(frame.node, ...early);
     }
   }
 
@@ -110,25 +127,50 @@ export class Trace {
    */
   addPicture(node, picture, buffers) {
     const frame = this.frames.get(node);
-    if (!frame) return;
+    if (!frame) {
+      this.early.set(node, [picture, buffers]);
+      return;
+    }
+    this.early.delete(node);
     if (frame.picture) this.blobs.delete(frame.picture);
     frame.picture = picture;
     this.#keep(picture, buffers);
   }
 
   /**
-   * The steps of a branch from the first one on, those shared with its parents included.
+   * The steps of a branch from the first one on, those shared with its parents included: up to its
+   * newest, or to the newest before which none is missing.
    * @param {number} id
    * @returns {Frame[]}
    */
   path(id) {
-    const found = [];
-    let frame = this.frames.get(this.branches.get(id)?.tip ?? -1);
-    while (frame) {
-      found.push(frame);
-      frame = this.frames.get(frame.parent);
+    const branch = this.branches.get(id);
+    if (!branch) return [];
+    const whole = this.#upTo(this.#at(branch.tip));
+    if (whole) return whole;
+    const own = [...this.frames.values()].filter((frame) => frame.branch === id);
+    own.sort((a, b) => b.index - a.index);
+    for (const frame of [...own, this.#at(branch.start)]) {
+      const path = this.#upTo(frame);
+      if (path) return path;
     }
-    return found.reverse();
+    return [];
+  }
+
+  /** @param {number | undefined} node */
+  #at(node) {
+    return node === undefined ? undefined : this.frames.get(node);
+  }
+
+  /**
+   * The steps from the first one to this one.
+   * @param {Frame | undefined} frame
+   * @returns {Frame[] | null} null where one of them has not come yet
+   */
+  #upTo(frame) {
+    const found = [];
+    for (let at = frame; at; at = this.frames.get(at.parent)) found.push(at);
+    return found.length && found[found.length - 1].index === 0 ? found.reverse() : null;
   }
 
   /**

@@ -1,6 +1,8 @@
 // The viewer: a picture, maps over it, and how a selected place relates to the words.
 
+import { createFollower } from "../trace/follow.js";
 import { rangeOf } from "../trace/maps.js";
+import { createPosition } from "../trace/position.js";
 import { toggledWord } from "../trace/words.js";
 import { h } from "../ui/dom.js";
 import { overlayOf, readingAt } from "./overlay.js";
@@ -82,7 +84,7 @@ export function createViewer(host, current, state, { ask } = {}) {
   /** @type {{pane: Pane, stop: () => void}[]} */
   const panes = [];
   let trace = current();
-  let known = trace ? readViewModel(trace, state, local).path.length : 0;
+  const follower = createFollower(state, createPosition(current, state), redraw);
   scaffold.open(
     ...bars.top,
     h(
@@ -94,6 +96,7 @@ export function createViewer(host, current, state, { ask } = {}) {
     h("div", { class: "hdp-bar" }, scrubber.element),
     bars.bottom,
   );
+  follower.open();
 
   /** @param {import("../trace/words.js").Chosen} chosen */
   function choose({ words, tokens }) {
@@ -227,15 +230,12 @@ export function createViewer(host, current, state, { ask } = {}) {
       const now = current();
       if (now !== trace) queries.clear();
       trace = now;
-      const count = readViewModel(now, state, local).path.length;
-      // Who looks at the last step goes on to the new last one.
-      if (state.get("follow") && count !== known && state.get("step") === known - 1)
-        state.set("step", count - 1);
-      known = count;
+      follower.grown(now?.opening.key);
       redraw();
     },
     close() {
       fit(0);
+      follower.close();
       queries.forget();
       scaffold.close();
     },

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { storeOf } from "../../src/trace/store.js";
 import { bytesOf, mapsOf, Trace, valuesOf } from "../../src/trace/trace.js";
-import { branch, encoded, frame, opening } from "../traces.js";
+import { branch, encoded, frame, opening, traceOf } from "../traces.js";
 
 const still = (/** @type {number} */ buffer) => ({
   buffer,
@@ -32,11 +32,24 @@ test("a branch's path begins with the steps that it shares", () => {
   assert.deepEqual(nodes(99), []);
 });
 
-test("a branch whose newest step has not come yet shows none", () => {
-  const trace = forked();
+test("a branch whose newest step has not come yet shows those before it", () => {
+  const trace = traceOf([0, [1, 2, 3]]);
   trace.setBranches([branch({ tip: 12 })]);
-  assert.deepEqual(trace.path(0), []);
   assert.equal(trace.branches.size, 1);
+  const nodes = () => trace.path(0).map(({ node }) => node);
+  assert.deepEqual(nodes(), [1, 2, 3]);
+  trace.add([frame({ node: 12, parent: 11, index: 4 })], []); // the one between is missing
+  assert.deepEqual(nodes(), [1, 2, 3]);
+  trace.add([frame({ node: 11, parent: 3, index: 3 })], []);
+  assert.deepEqual(nodes(), [1, 2, 3, 11, 12]);
+});
+
+test("a branch never gets shorter, and older news of branches change nothing", () => {
+  const trace = traceOf([0, [1, 2, 3]]);
+  trace.setBranches([branch({ tip: 1, name: "renamed" })], 5);
+  assert.equal(trace.path(0).length, 3);
+  trace.setBranches([branch({ tip: 3, name: "older" })], 4);
+  assert.equal(trace.branches.get(0)?.name, "renamed");
 });
 
 test("stills become files, and a picture that comes later replaces the first", async () => {
@@ -48,7 +61,10 @@ test("stills become files, and a picture that comes later replaces the first", a
   const old = still(0);
   trace.add([frame({ node: 4, picture: old })], views([5]));
   trace.addPicture(4, still(1), views([0], [6, 7]));
-  trace.addPicture(99, still(0), views([0])); // a step that is not here
+  const early = still(0);
+  trace.addPicture(99, early, views([8])); // its step is yet to come
+  trace.add([frame({ node: 99, parent: 4 })], []);
+  assert.deepEqual(await bytes(trace.blob(trace.frames.get(99)?.picture ?? null)), [8]);
   assert.deepEqual(await bytes(trace.blob(trace.frames.get(4)?.picture ?? null)), [6, 7]);
   assert.equal(trace.blob(old), null);
 });
@@ -122,13 +138,40 @@ test("a page asks for its traces once, and acknowledges what it took in", () => 
     frames: [frame({})],
     serial: 2,
   });
-  model.hear({ type: "frames", film: 0, branches: [], frames: [], serial: 3 }); // its trace is not here
+  model.hear({ type: "frames", film: 0, key: "a", branches: [], frames: [], serial: 3 }); // its trace is not here
   assert.deepEqual(told, ["film 1 0", "frames 1 1", "frames 0 undefined"]);
   assert.deepEqual(
     sent.slice(1).map(({ type, serial }) => `${type} ${serial}`),
     ["got 1", "got 2", "got 3"],
   );
   assert.equal(store.traces[1]?.path(0).length, 1);
+});
+
+test("messages that arrive in another order make the same trace", () => {
+  /** @type {any[]} */
+  const steps = [1, 2, 3, 4].map((node) => ({
+    type: "frames",
+    film: 0,
+    key: "new",
+    branches: [branch({ tip: node })],
+    frames: [frame({ node, parent: node - 1, index: node - 1 })],
+    serial: 10 + node,
+  }));
+  const film = { type: "film", film: 0, key: "new", opening: opening(), serial: 10 };
+  const old = { ...steps[0], key: "old", frames: [frame({ node: 9 })], serial: 3 };
+  const late = { type: "film", film: 0, key: "old", opening: opening(), serial: 1 };
+  for (const order of /** @type {any[][]} */ ([
+    [film, ...steps],
+    [...steps].reverse().concat([film]),
+    [steps[2], film, old, steps[0], steps[3], late, steps[1]],
+    [film, ...steps, { ...film, serial: 20 }], // another page has asked for everything
+  ])) {
+    const model = new Model();
+    const store = storeOf(model);
+    for (const message of /** @type {any[]} */ (order)) model.hear(structuredClone(message));
+    const nodes = store.traces[0]?.path(0).map(({ node }) => node);
+    assert.deepEqual(nodes, [1, 2, 3, 4]);
+  }
 });
 
 test("other messages go to those who hear them, without an acknowledgement", () => {

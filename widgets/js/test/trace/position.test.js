@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createPosition, describe } from "../../src/timeline/position.js";
+import { describe } from "../../src/timeline/describe.js";
+import { createPosition } from "../../src/trace/position.js";
 import { plainState } from "../../src/trace/state.js";
 import { GROWN, traceOf } from "../traces.js";
 
