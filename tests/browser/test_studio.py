@@ -241,10 +241,10 @@ def test_steps_are_looked_through_without_the_kernel(
             seen.add(pixels_of(picture))
     assert len(seen) == last + 2, "a picture for each step, and one before the first"
 
-    # Nothing is asked for: Python may be told of the step, and that is all.
+    # Nothing is asked for: Python may be told what is looked at, and that is all.
     said = [message.data for message in book.traffic.sent[sent:] if message.kind == "comm_msg"]
     assert [data for data in said if data.get("method") == "custom"] == []
-    assert {name for data in said for name in data.get("state", {})} <= {"step"}
+    assert {name for data in said for name in data.get("state", {})} <= {"step", "_following"}
     asked = [message.data.get("content", {}) for message in book.traffic.sent]
     assert [content.get("type") for content in asked].count("want") == 1
     (server.folder / "enough").touch()
