@@ -127,15 +127,17 @@ def test_painting_in_a_notebook(
     until(lambda: book.cells.count() == cells + 1, page, "a cell that the shortcut inserts")
 
 
+@pytest.mark.parametrize("app", APPS)
 def test_views_say_that_their_kernel_is_gone(
-    serve: Callable[..., Server], open_page: Callable[..., Any]
+    app: str, serve: Callable[..., Server], open_page: Callable[..., Any]
 ) -> None:
-    server = serve("lab")
-    server.write("gone.ipynb", [PAINT, "painter", "print(1)"])
+    server = serve(app)
+    composite = "from hdpainter_widgets import SceneChooser; SceneChooser()"
+    server.write("gone.ipynb", [PAINT, "painter", "print(1)", composite])
     page = open_page(viewport={"width": 1280, "height": 2200})
     book = Notebook(page, server, "gone.ipynb")
-    book.run(0)
-    book.run(1)
+    for number in (0, 1, 3):
+        book.run(number)
     surfaces = page.get_by_role("application")
     until(lambda: surfaces.count() == 2, page, "two views of one painter")
     signs = page.get_by_role("alert").filter(has_text="Not connected")
@@ -143,7 +145,7 @@ def test_views_say_that_their_kernel_is_gone(
     page.get_by_role("menuitem", name="Kernel", exact=True).first.click()
     page.get_by_text("Restart Kernel…", exact=True).first.click()
     page.locator(".jp-Dialog .jp-mod-accept").click()
-    until(lambda: signs.count() == 2, page, "a sign in each view")
+    until(lambda: signs.count() == 3, page, "a sign in each view, and in the composite widget")
     book.run(2)  # so that the number of the next run is another one than before
     book.run(0)
-    until(lambda: signs.count() == 1, page, "no sign where a kernel is behind it again")
+    until(lambda: signs.count() == 2, page, "no sign where a kernel is behind it again")

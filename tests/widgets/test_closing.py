@@ -23,7 +23,7 @@ from hdpainter_nb.errors import ImageError
 from hdpainter_nb.job import Job
 from hdpainter_nb.models.model import Model
 from hdpainter_widgets import Lens, MaskPainter, Player, Runner, Studio, SyncRunner, Timeline
-from hdpainter_widgets.composite import CompositeWidget, KeyShield
+from hdpainter_widgets.composite import CompositeRoot, CompositeWidget
 from hdpainter_widgets.runner.base import BaseRunner
 from support.open_widgets import open_widgets
 from support.page_side import hear, mimebundle
@@ -100,7 +100,7 @@ def test_every_box_of_widgets_keeps_its_keys_from_the_notebook() -> None:
     assert {Player, Studio} < boxes
     assert all(issubclass(cls, CompositeWidget) for cls in boxes)
     player_like = CompositeWidget([ipywidgets.Label("one")])
-    assert isinstance(player_like.children[-1], KeyShield)
+    assert isinstance(player_like.children[-1], CompositeRoot)
     player_like.close()
 
 

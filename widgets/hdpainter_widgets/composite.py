@@ -10,24 +10,25 @@ import ipywidgets as w
 
 from hdpainter_widgets.notebook import NotebookWidget, as_parts, built
 
-__all__ = ["CompositeWidget", "KeyShield"]
+__all__ = ["CompositeRoot", "CompositeWidget"]
 
 
-class KeyShield(NotebookWidget, anywidget.AnyWidget):
-    """Keeps the keys that are pressed in the composite around it from the notebook.
+class CompositeRoot(NotebookWidget, anywidget.AnyWidget):
+    """Gives the composite around it what widgets of ipywidgets lack.
 
-    In a notebook single letters are commands: ``x`` cuts the cell, ``d d`` deletes it, ``m`` turns
-    it into text. Widgets of ipywidgets let all of them through.
+    Keys that are pressed in it stay in it: in a notebook single letters are commands, ``x`` cuts
+    the cell, ``d d`` deletes it, ``m`` turns it into text. And it says when its kernel is gone.
     """
 
-    _esm = built("shield.js")
+    _esm = built("composite.js")
+    _css = built("composite.css")
 
     def __init__(self) -> None:
         super().__init__(layout=w.Layout(display="none"))
 
 
 class CompositeWidget(NotebookWidget, w.VBox):
-    """Widgets from top to bottom that a person takes for one, whose keys stay in it.
+    """Widgets from top to bottom that a person takes for one: see `CompositeRoot`.
 
     Args:
         children: what it is made of.
@@ -35,6 +36,6 @@ class CompositeWidget(NotebookWidget, w.VBox):
 
     def __init__(self, children: Sequence[Any]) -> None:
         with as_parts():
-            shield = KeyShield()
-        super().__init__(children=(*children, shield))
+            root = CompositeRoot()
+        super().__init__(children=(*children, root))
         self.add_class("hdp-composite")

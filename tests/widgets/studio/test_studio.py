@@ -207,8 +207,8 @@ def test_an_impossible_job_is_refused_and_loses_nothing(studio: Studio) -> None:
     studio.step(2)
     run = studio.sampler
     studio.painter.clear()
-    assert "There is nothing to fill" in said(studio)
-    assert "role='alert'" in said(studio)
+    assert "Paint where something should appear" in said(studio)
+    assert "role='alert'" not in said(studio), "nothing was asked for yet"
     assert not shown(studio.page.renew)
     studio.step()
     assert studio.sampler is run
@@ -227,7 +227,7 @@ def test_begins_without_a_mask(make: Make) -> None:
     studio = make(mask=None)
     assert isinstance(studio.sampler, PendingSampler)
     assert len(studio.trace.nodes) == 0
-    assert "There is nothing to fill" in said(studio)
+    assert "Paint where something should appear" in said(studio)
     mask = np.zeros((128, 128), bool)
     mask[32:96, 32:96] = True
     studio.painter.mask = mask
@@ -420,10 +420,28 @@ def test_an_opened_picture_comes_to_be_painted_on(studio: Studio) -> None:
     upload(studio, "mine.png", as_file(picture))
     assert np.array_equal(studio.painter.image, picture)
     assert not studio.inputs.upload.value, "the same file can be opened again"
-    assert "There is nothing to fill" in said(studio)
+    assert "Paint where something should appear" in said(studio)
     upload(studio, "<notes>.txt", b"no picture")
     assert "&lt;notes&gt;.txt: The picture cannot be read" in said(studio)
     assert np.array_equal(studio.painter.image, picture)
+
+
+def test_what_takes_a_while_is_said_while_it_does(studio: Studio) -> None:
+    told: list[str] = []
+    studio.page.saying.observe(lambda change: told.append(change["new"]), "value")
+    upload(studio, "<mine>.png", as_file(np.full((96, 128, 3), 90, np.uint8)))
+    assert "Opening &lt;mine&gt;.png" in told[0]
+    assert "Paint where something should appear" in said(studio)
+    assert "role='alert'" not in said(studio)
+    told.clear()
+    mask = np.zeros((96, 128), bool)
+    mask[32:64, 32:64] = True
+    studio.painter.mask = mask
+    studio.step()
+    assert any("Preparing the run" in text for text in told)
+    assert "hdp-busy" not in said(studio)
+    upload(studio, "notes.txt", b"no picture")
+    assert "hdp-busy" not in said(studio)
 
 
 def test_forgetting_leaves_an_upload_empty() -> None:

@@ -11,7 +11,7 @@ import ipywidgets as w
 import numpy as np
 from numpy.typing import NDArray
 
-from hdpainter_nb.errors import HDPainterError, HDPainterWarning, ImageError
+from hdpainter_nb.errors import HDPainterError, HDPainterWarning, ImageError, MaskError
 from hdpainter_nb.job import Job
 from hdpainter_nb.settings import Preset, Settings
 from hdpainter_widgets.messages import received
@@ -70,6 +70,8 @@ class Inputs:
         job: as the controls have it; None if they make no possible one.
         problem: then what the library says about it.
         remarks: what the library remarked on a job that is possible.
+        unpainted: whether all that is missing is a mask.
+        busy: called with a text when something begins that takes a while; `on_change` ends it.
     """
 
     def __init__(
@@ -85,6 +87,8 @@ class Inputs:
         self.job: Job | None = None
         self.problem: HDPainterError | None = None
         self.remarks: list[str] = []
+        self.unpainted = False
+        self.busy: Callable[[str], object] = lambda _text: None
         self._moving = OwnChanges()  # while the controls are moved from here
         self._on_change = on_change
         self._native = getattr(model, "native_size", None)
@@ -185,6 +189,7 @@ class Inputs:
                 return
             forget_upload(self.upload)
             name, content = files[0]
+            self.busy(f"Opening {name} …")
             self.painter.image = content
         except HDPainterError as error:
             self._refuse(error, f"{name}: " if name else "")
@@ -222,16 +227,19 @@ class Inputs:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", HDPainterWarning)
                 mask, image = self.painter.mask, self.painter.image
+                if not mask.any():
+                    raise MaskError("Paint where something should appear: the mask is empty.")
                 job = Job(image, mask, self.prompt.value, **settings.to_dict())
         except HDPainterError as error:
             self._refuse(error)
             return
         self.remarks = [str(one.message) for one in caught]
-        self.job, self.problem = job, None
+        self.job, self.problem, self.unpainted = job, None, False
         self._on_change()
 
     def _refuse(self, error: HDPainterError, prefix: str = "") -> None:
         self.job, self.problem = None, type(error)(f"{prefix}{error}")
+        self.unpainted = isinstance(error, MaskError) and not self.painter.mask.any()
         self.remarks = []
         self._on_change()
 

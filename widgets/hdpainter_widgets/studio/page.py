@@ -25,6 +25,10 @@ _STYLE = """<style>
 .hdp-studio .hdp-wrong { border-left: 3px solid var(--hdp-alarm); padding: 2px 8px;
   color: var(--hdp-alarm); font-size: 12px; line-height: 1.4; overflow-wrap: anywhere; }
 .hdp-studio .hdp-stale { line-height: 1.4; }
+.hdp-studio .hdp-busy::before { content: ""; display: inline-block; width: 9px; height: 9px;
+  margin: 0 7px -1px 2px; border: 2px solid var(--hdp-brand); border-right-color: transparent;
+  border-radius: 50%; animation: hdp-turn 1s linear infinite; }
+@keyframes hdp-turn { to { transform: rotate(360deg); } }
 .hdp-studio .hdp-form { max-height: 520px; overflow-x: hidden; overflow-y: auto;
   border-top: 1px solid var(--hdp-line); padding-top: 4px; }
 .hdp-studio .hdp-form > .hdp-other { box-shadow: inset 3px 0 var(--hdp-brand); }
@@ -37,6 +41,8 @@ _STYLE = """<style>
 .hdp-studio .jupyter-widget-tab > .jupyter-widget-TabPanel-tabContents { padding: 8px; }
 .hdp-studio .widget-image { border-radius: 3px; }
 </style>"""
+
+_FIRST = "<span class='hdp-note'>Paint where something should appear, say what, and press ▶.</span>"
 
 
 class Page:
@@ -96,11 +102,19 @@ class Page:
         self.tabs.selected_index = self._titles.index(tab)
 
     def tell_inputs(
-        self, changed: Sequence[str], problem: str | None, remarks: Sequence[str], *, begun: bool
+        self,
+        changed: Sequence[str],
+        problem: str | None,
+        remarks: Sequence[str],
+        *,
+        begun: bool,
+        unpainted: bool = False,
     ) -> None:
         """Say what the inputs are like: impossible, changed, or those of the run on display."""
         if problem is not None:
+            # That the mask is empty is no mistake yet: the page was opened, or a photograph.
             text = f"<div class='hdp-wrong' role='alert'>{_lines(problem)}</div>"
+            text = _FIRST if unpainted else text
         elif changed:
             what = html.escape(", ".join(changed))
             text = (
@@ -110,15 +124,17 @@ class Page:
         elif begun:
             text = "<span class='hdp-note'>The run on display is that of these inputs.</span>"
         else:
-            text = (
-                "<span class='hdp-note'>Paint where something shall appear, say what, "
-                "and press ▶.</span>"
-            )
+            text = _FIRST
         if problem is None:
             text += "".join(f"<br><span class='hdp-note'>{_lines(one)}</span>" for one in remarks)
         _put(self.saying, text)
         self._hide(self.renew, problem is not None or not changed)
         self._hide(self.undo, not begun or (problem is None and not changed))
+
+    def tell_busy(self, text: str) -> None:
+        """Say what is being done, until something else is said of the inputs."""
+        note = f"<span class='hdp-note hdp-busy' role='status'>{html.escape(text)}</span>"
+        _put(self.saying, note)
 
     def tell_failure(self, message: str) -> None:
         """Show what stopped the run; nothing when empty."""

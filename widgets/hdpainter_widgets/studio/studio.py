@@ -143,6 +143,7 @@ class Studio(CompositeWidget):
         )
 
     def _wire(self) -> None:
+        self.inputs.busy = self.page.tell_busy
         self.page.renew.on_click(lambda _button: self.play())
         self.page.undo.on_click(lambda _button: self._undo())
         for button in (self.result.enlarge, self.enlarging.options.start):
@@ -318,7 +319,8 @@ class Studio(CompositeWidget):
         changed = [] if job is None or self._origin is None else changes(self._origin, job)
         wrong = None if problem is None else str(problem)
         self._shown_begun = bool(self.runs)
-        self.page.tell_inputs(changed, wrong, self.inputs.remarks, begun=self._shown_begun)
+        remarks, unpainted = self.inputs.remarks, self.inputs.unpainted
+        self.page.tell_inputs(changed, wrong, remarks, begun=self._shown_begun, unpainted=unpainted)
         self.viewers.timeline.renews = bool(changed)
 
     def _undo(self) -> None:
@@ -351,6 +353,14 @@ class Studio(CompositeWidget):
         job = self.job()
         if self._origin is not None and not changes(self._origin, job):
             return None
+        # On a large model this takes seconds, in which nothing else would be seen.
+        self.runner.post("inputs", partial(self.page.tell_busy, "Preparing the run …"))
+        try:
+            return self._begun(job)
+        finally:
+            self.runner.post("inputs", self._inputs_changed)
+
+    def _begun(self, job: Job) -> Any:
         from hdpainter_nb import Sampler
 
         with warnings.catch_warnings(record=True) as caught:
@@ -367,7 +377,6 @@ class Studio(CompositeWidget):
     def _on_begun(self, remarks: list[str]) -> None:
         self.page.remark(remarks)
         self.viewers.offer([trace for trace in self.runs if trace is not self._runs[-1]])
-        self._inputs_changed()
 
     def _on_state(self, state: RunState) -> None:
         failure = state.failure

@@ -19,7 +19,7 @@ const ENTRIES = {
   timeline: WIDGETS,
   compare: WIDGETS,
   lens: WIDGETS,
-  shield: WIDGETS,
+  composite: WIDGETS,
   shortcuts: WIDGETS,
   page: LIBRARY,
 };

@@ -11,15 +11,16 @@ const LOST =
  * Shows the sign while a view's link with the kernel is cut, above what the view shows.
  * @param {Model} model
  * @param {HTMLElement} el the view's
+ * @param {() => HTMLElement | null} [find] where the sign is put, above all else
  * @returns {() => void} ends it
  */
-export function watchConnection(model, el) {
+export function watchConnection(model, el, find = () => el) {
   const sign = h("p", { class: "hdp-lost", role: "alert" }, LOST);
 
   function look() {
     // anywidget shows nothing of the link but its change; the layout's model is cut off with it.
     const cut = model.get("layout")?.comm_live === false;
-    if (cut || el.closest(".jupyter-widgets-disconnected")) el.prepend(sign);
+    if (cut || el.closest(".jupyter-widgets-disconnected")) (find() ?? el).prepend(sign);
     else sign.remove();
   }
 

@@ -8,10 +8,11 @@ import { watchConnection } from "./connection.js";
 /**
  * @param {Model} model
  * @param {HTMLElement} el the view's
+ * @param {() => HTMLElement | null} [find] what it is for, where that is more than the view
  * @returns {() => void} ends it
  */
-export function everyView(model, el) {
-  const stops = [watchConnection(model, el), shieldKeys(() => (el.isConnected ? el : null))];
+export function everyView(model, el, find = () => (el.isConnected ? el : null)) {
+  const stops = [watchConnection(model, el, find), shieldKeys(find)];
   return () => {
     for (const stop of stops) stop();
   };

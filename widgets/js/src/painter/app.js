@@ -242,7 +242,11 @@ export async function openPainter(model, parent) {
       if (pixels) editor.replace(pixels);
       redraw();
     },
-    (file) => model.send({ type: "picture" }, undefined, [file]),
+    (file) => {
+      ui.note = "Opening the picture …"; // until it is here, or Python says why not
+      redraw();
+      model.send({ type: "picture" }, undefined, [file]);
+    },
   );
   link.onNote = (text) => {
     ui.note = text;
