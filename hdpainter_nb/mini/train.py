@@ -12,21 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel
 
 from hdpainter_nb.mini.training import networks, tokenizer
 from hdpainter_nb.mini.training.data import Buffer, Examples
-from hdpainter_nb.mini.training.learner import Learner, anneal, chances
+from hdpainter_nb.mini.training.learner import Learner, anneal
+from hdpainter_nb.mini.training.noising import Noising, colour_cast, place_weighted
 from hdpainter_nb.mini.training.parallel import Team, launch
 from hdpainter_nb.mini.training.precision import autocast
 from hdpainter_nb.mini.training.supervise import pointing_loss, watch
-from hdpainter_nb.mini.training.writing import put
-
-_BLIND = 960  # from this timestep on,
-_ALONE = 0.6  # this share of the examples is noise alone
+from hdpainter_nb.mini.training.writing import put, put_unet
 
 
 @dataclass(frozen=True)
@@ -77,52 +74,27 @@ class InpaintTrainee(Learner):
             self.text.load_state_dict(told.float().state_dict())
             self.remember()
         self.kept = watch(self.unet)
-        cumulative = networks.new_scheduler().alphas_cumprod.to(self.device)
-        self.signal, self.noise = cumulative.sqrt(), (1 - cumulative).sqrt()
-        self.chances = chances(cumulative)
-        self.chances[_BLIND:] *= plan.first
+        self.noising = Noising.of_miniature(self.device, plan.first)
         self.empty = torch.tensor(tokenizer.encode((), ())[0])
 
     def loss(self, rows: list[Tensor]) -> tuple[Tensor, ...]:
-        """Weighted error of v, the same of its averages, the two pointing losses.
-
-        The network predicts v = sqrt(abar) eps - sqrt(1 - abar) x0 (Salimans and Ho,
-        arXiv 2202.00512). With nearly pure noise that asks for the picture itself, in the known
-        region too, where predicting eps lets a colour cast pass unnoticed.
-
-        Sampling begins with nothing but noise, whereas even the schedule's last timestep lets 7 %
-        of the picture through: enough for a network to look for its objects there, and to leave
-        the hole empty when noise shows none (Lin et al., arXiv 2305.08891). So most examples of
-        the first timesteps of sampling are noise alone.
-        """
+        """Weighted error of v, the same of its averages, the two pointing losses."""
         clean, masked, hole, ids, marks = (x.to(self.device) for x in rows)
         clean, masked, hole = clean.float(), masked.float(), hole.float()
         dropped = torch.rand(len(clean), device=self.device) < 0.1  # for guidance
         ids = torch.where(dropped[:, None], self.empty.to(self.device), ids)
         marks = marks & ~dropped[:, None, None, None]
-        time_ = torch.multinomial(self.chances, len(clean), replacement=True)
-        noise = torch.randn_like(clean)
-        scale = lambda values: values[time_].view(-1, 1, 1, 1)  # noqa: E731
-        noisy = scale(self.signal) * clean + scale(self.noise) * noise
-        blind = (time_ >= _BLIND) & (torch.rand(len(clean), device=self.device) < _ALONE)
-        noisy = torch.where(blind.view(-1, 1, 1, 1), noise, noisy)
+        noisy, time = self.noising(clean)
         for scores in self.kept.values():
             scores.clear()
         with autocast(self.device):
             context = self.text(ids).last_hidden_state
             packed = torch.cat([noisy, hole, masked], 1)
-            guess = self.unet(packed.contiguous(memory_format=torch.channels_last), time_, context)
+            guess = self.unet(packed.contiguous(memory_format=torch.channels_last), time, context)
         weight = hole + self.plan.outside * (1 - hole)
-        target = (scale(self.signal) * noisy - clean) / scale(self.noise)  # v, whatever x_t holds
-        miss = guess.sample.float() - target
-        broad = self._weigh(F.avg_pool2d(miss, 4), F.avg_pool2d(weight, 4))
-        return self._weigh(miss, weight), broad, *pointing_loss(self.kept, marks)
-
-    @staticmethod
-    def _weigh(miss: Tensor, weight: Tensor) -> Tensor:
-        """Mean square, weighted by place, of errors `(b, 4, h, w)`."""
-        total = (miss.square().mean(1, keepdim=True) * weight).sum((1, 2, 3))
-        return (total / weight.sum((1, 2, 3))).mean()
+        miss = guess.sample.float() - self.noising.goal(clean, noisy, time)
+        pointing = pointing_loss(self.kept, marks)
+        return place_weighted(miss, weight), colour_cast(miss, weight), *pointing
 
     def learn(self, rows: list[Tensor], rate: float) -> tuple[Tensor, ...]:
         """One optimiser step; returns the four losses."""
@@ -142,22 +114,14 @@ class InpaintTrainee(Learner):
 def export(unet: UNet2DConditionModel, text: CLIPTextModel, out: Path) -> None:
     """Write both networks as fp16 safetensors into a pipeline folder, other parts included."""
     networks.write_index(out)
-    for network, name, file in (
-        (unet, "unet", "diffusion_pytorch_model.safetensors"),
-        (text, "text_encoder", "model.safetensors"),
-    ):
-        folder = out / name
-        folder.mkdir(parents=True, exist_ok=True)
-        if name == "unet":
-            network.save_config(folder)
-        else:
-            network.config.save_pretrained(folder)
-        tensors = network.state_dict()
-        if name == "text_encoder":
-            # older releases of transformers expect this prefix, newer ones accept it
-            lead = "text_model."
-            tensors = {lead + k.removeprefix(lead): v for k, v in tensors.items()}
-        put(tensors, folder / file)
+    put_unet(unet, out)
+    folder = out / "text_encoder"
+    folder.mkdir(parents=True, exist_ok=True)
+    text.config.save_pretrained(folder)
+    # older releases of transformers expect this prefix, newer ones accept it
+    lead = "text_model."
+    tensors = {lead + k.removeprefix(lead): v for k, v in text.state_dict().items()}
+    put(tensors, folder / "model.safetensors")
 
 
 def train(team: Team, plan: Plan) -> None:

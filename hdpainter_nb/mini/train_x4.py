@@ -28,6 +28,7 @@ from hdpainter_nb.mini.training.learner import Learner, anneal, chances
 from hdpainter_nb.mini.training.parallel import Team, launch
 from hdpainter_nb.mini.training.precision import autocast
 from hdpainter_nb.mini.training.supervise import Plain
+from hdpainter_nb.mini.training.writing import put_unet
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class UpscaleTrainee(Learner):
     def save(self) -> None:
         """Export the averaged weights as fp16 and write the checkpoint."""
         with self.averaged():
-            networks_x4.export(self.unet, self.plan.out)
+            put_unet(self.unet, self.plan.out)
         super().save()
 
 

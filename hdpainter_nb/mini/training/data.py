@@ -9,7 +9,9 @@ whole-picture captions do.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -204,60 +206,91 @@ def footprints(example: Example, end: int, owners: list[int]) -> NDArray[np.bool
 
     The end-of-text token stands for the whole caption, so for all of its objects together.
     """
-    side = example.image.shape[0] // 16
-    plates = np.zeros((len(example.discs), side, side), np.bool_)
-    for plate, (x, y, radius) in zip(plates, example.discs, strict=True):
+    marks = disc_marks(example.discs, example.image.shape[0], owners)
+    if example.honest and len(example.discs):
+        every = disc_marks(example.discs, example.image.shape[0], range(len(example.discs)))
+        marks[end] = every.any(0)
+    return marks
+
+
+def disc_marks(discs: NDArray[np.float64], size: int, owners: Sequence[int]) -> NDArray[np.bool_]:
+    """The disc of each owner, none for -1, in a crop of `size` pixels at H/16."""
+    side = size // 16
+    plates = np.zeros((len(discs) + 1, side, side), np.bool_)  # the last one, -1, stays empty
+    for plate, (x, y, radius) in zip(plates, discs, strict=False):
         canvas = np.zeros((side * 16, side * 16), np.uint8)
         cv2.circle(canvas, (round(x), round(y)), round(radius), 1, -1)
         plate[:] = cv2.resize(canvas * 255, (side, side), interpolation=cv2.INTER_AREA) > 100
-    marks = np.zeros((len(owners), side, side), np.bool_)
-    for place, owner in enumerate(owners):
-        if owner >= 0:
-            marks[place] = plates[owner]
-    if example.honest and len(plates):
-        marks[end] = plates.any(0)
-    return marks
+    return plates[list(owners)]
 
 
 Row = tuple[Tensor, ...]  # latents, masked latents, hole at H/8, token ids, footprints
 
 
 @torch.no_grad()
-def encode(vae: AutoencoderKL, examples: list[Example], rng: np.random.Generator) -> list[Row]:
-    """Turn pictures into what the denoiser trains on (latents scaled to unit deviation)."""
-    device = next(vae.parameters()).device
-    whole = torch.from_numpy(np.stack([e.image for e in examples])).permute(0, 3, 1, 2)
-    whole = (whole.float() / 127.5 - 1).to(device)
-    hole = torch.from_numpy(np.stack([e.hole for e in examples]))[:, None].float().to(device)
-    pictures = torch.cat([whole, whole * (1 - hole)]).contiguous(memory_format=torch.channels_last)
-    with autocast(device):
+def latents_of(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
+    """Latents `(n, 4, h/8, w/8)`, fp16, scaled to unit deviation, of `(n, 3, h, w)` in -1 .. 1."""
+    pictures = pictures.to(next(vae.parameters()).device, memory_format=torch.channels_last)
+    with autocast(pictures.device):
         latents = vae.encode(pictures).latent_dist.mean.float() * vae.config.scaling_factor
-    clean, masked = latents.cpu().half().chunk(2)
-    hole = hole.cpu()
-    rows: list[Row] = []
-    for index, example in enumerate(examples):
-        ids, owners, end = tokenizer.encode(example.caption.words, example.caption.owners)
-        if rng.random() < 0.5:  # both ways of shrinking a mask are in use
-            small = hole[index, :, ::8, ::8]
-        else:
-            small = torch.nn.functional.max_pool2d(hole[index], 8)
-        marks = torch.from_numpy(footprints(example, end, owners))
-        rows.append((clean[index], masked[index], small.half(), torch.tensor(ids), marks))
-    return rows
+    return latents.cpu().half()
+
+
+def pictures_of(examples: Sequence[Example]) -> Tensor:
+    """Their crops as the autoencoder takes them, `(n, 3, s, s)`, -1 to 1."""
+    whole = torch.from_numpy(np.stack([e.image for e in examples])).permute(0, 3, 1, 2)
+    return whole.float() / 127.5 - 1
+
+
+def words_of(example: Example) -> tuple[Tensor, Tensor]:
+    """A caption's token ids and the footprints of what its tokens name."""
+    ids, owners, end = tokenizer.encode(example.caption.words, example.caption.owners)
+    return torch.tensor(ids), torch.from_numpy(footprints(example, end, owners))
+
+
+def shrunk(hole: Tensor, rng: np.random.Generator) -> Tensor:
+    """A mask `(1, s, s)` at H/8, in one of the two ways that are in use."""
+    if rng.random() < 0.5:
+        return hole[:, ::8, ::8].half()
+    return torch.nn.functional.max_pool2d(hole, 8).half()
+
+
+def encode(vae: AutoencoderKL, examples: list[Example], rng: np.random.Generator) -> list[Row]:
+    """Turn pictures into what the denoiser trains on."""
+    whole = pictures_of(examples)
+    hole = torch.from_numpy(np.stack([e.hole for e in examples]))[:, None].float()
+    clean, masked = latents_of(vae, torch.cat([whole, whole * (1 - hole)])).chunk(2)
+    small = [shrunk(one, rng) for one in hole]
+    words = [words_of(example) for example in examples]
+    return [(c, m, h, *w) for c, m, h, w in zip(clean, masked, small, words, strict=True)]
+
+
+class Source(Protocol):
+    """What makes examples from scenes; `rng` also decides which are drawn."""
+
+    rng: np.random.Generator
+
+    def several(self, count: int = 2) -> list[Example]: ...
 
 
 class Buffer:
     """A ring of encoded examples; each is drawn several times before it is overwritten."""
 
-    def __init__(self, source: Examples, vae: AutoencoderKL, capacity: int = 8000) -> None:
-        self.source, self.vae, self.capacity = source, vae, capacity
+    def __init__(
+        self,
+        source: Source,
+        vae: AutoencoderKL,
+        capacity: int = 8000,
+        to_rows: Callable[[AutoencoderKL, list[Example], np.random.Generator], list[Row]] = encode,
+    ) -> None:
+        self.source, self.vae, self.capacity, self.to_rows = source, vae, capacity, to_rows
         self.rows: list[Row] = []
         self.added, self._owed = 0, 0.0
 
     def add(self, scenes: int = 1) -> None:
         """Encode two examples of each of some fresh scenes."""
         examples = [e for _ in range(scenes) for e in self.source.several()]
-        for row in encode(self.vae, examples, self.source.rng):
+        for row in self.to_rows(self.vae, examples, self.source.rng):
             if len(self.rows) < self.capacity:
                 self.rows.append(row)
             else:

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diffusers import DDIMScheduler, UNet2DConditionModel
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from hdpainter_nb.mini.training import tokenizer
 
-__all__ = ["new_scheduler", "new_text_encoder", "new_unet", "write_index"]
+__all__ = [
+    "load_frozen",
+    "new_scheduler",
+    "new_text_encoder",
+    "new_unet",
+    "share_parts",
+    "write_index",
+]
 
 CONTEXT = 96  # width of the text encoder's states
 GUIDANCE = 4.0  # the guidance scale that suits the miniature
 
 
-def new_unet() -> UNet2DConditionModel:
-    """SD1.5's level layout; two layers at H/32, the level that RASG reads."""
+def new_unet(channels: int = 9) -> UNet2DConditionModel:
+    """SD1.5's level layout; two layers at H/32, the level that RASG reads.
+
+    `channels` of the input: 9 to inpaint, 4 for text-to-image.
+    """
     return UNet2DConditionModel(
         sample_size=32,
-        in_channels=9,
+        in_channels=channels,
         out_channels=4,
         block_out_channels=(32, 64, 128, 128),
         layers_per_block=(1, 1, 2, 1),
@@ -65,10 +78,49 @@ def new_scheduler() -> DDIMScheduler:
     )
 
 
-def write_index(folder: Path) -> None:
-    """Write what makes a folder of parts a pipeline: model_index.json, schedule and tokenizer."""
+def load_frozen(folder: Path, device: torch.device) -> tuple[AutoencoderKL, CLIPTextModel]:
+    """A pipeline folder's autoencoder and text encoder, fp32, not to be trained."""
+    vae = AutoencoderKL.from_pretrained(folder / "vae", use_safetensors=True).float()
+    text = CLIPTextModel.from_pretrained(folder / "text_encoder", use_safetensors=True).float()
+    for part in (vae, text):
+        part.eval().requires_grad_(False).to(device)
+    return vae.to(memory_format=torch.channels_last), text
+
+
+def share_parts(source: str | Path, folder: Path, parts: Mapping[str, Any]) -> None:
+    """Write everything of a pipeline but its UNet into a folder.
+
+    Args:
+        source: what the parts were loaded from; a folder's files are copied as they are, so that
+            git stores equal ones once.
+        folder: is made.
+        parts: by name; of them, those that are None or the UNet are left out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    given = Path(source).expanduser()
+    for name, part in parts.items():
+        if name == "unet" or part is None:
+            continue
+        if (given / name).is_dir():
+            (folder / name).mkdir(exist_ok=True)
+            for file in sorted(path for path in (given / name).iterdir() if path.is_file()):
+                shutil.copyfile(file, folder / name / file.name)
+        else:
+            part.save_pretrained(folder / name)
+    for name in ("model_index.json", "hdpainter.json"):
+        if (given / name).is_file():
+            shutil.copyfile(given / name, folder / name)
+        elif name == "model_index.json":
+            write_index(folder)
+
+
+def write_index(folder: Path, pipeline: str = "StableDiffusionInpaintPipeline") -> None:
+    """Write what makes a folder of parts a pipeline: model_index.json, schedule and tokenizer.
+
+    `pipeline` names diffusers' class.
+    """
     index = {
-        "_class_name": "StableDiffusionInpaintPipeline",
+        "_class_name": pipeline,
         "_diffusers_version": "0.30.0",
         "feature_extractor": [None, None],
         "image_encoder": [None, None],

@@ -11,7 +11,6 @@ from diffusers import DDIMScheduler, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from hdpainter_nb.mini.training.networks import CONTEXT
-from hdpainter_nb.mini.training.writing import put
 
 GUIDANCE = 1.0  # none: text adds little to what the small picture says, and a step costs half
 MAX_LEVEL = 350  # of the noise on the small picture, as Stability's index has it
@@ -105,11 +104,3 @@ def write_folder(folder: Path, mini: Path) -> None:
             shutil.copyfile(file, folder / part / file.name)
     for file in folder.rglob("*.json"):
         file.chmod(0o644)
-
-
-def export(unet: UNet2DConditionModel, out: Path) -> None:
-    """Write the UNet as fp16 safetensors into a pipeline folder."""
-    folder = out / "unet"
-    folder.mkdir(parents=True, exist_ok=True)
-    unet.save_config(folder)
-    put(unet.state_dict(), folder / "diffusion_pytorch_model.safetensors")

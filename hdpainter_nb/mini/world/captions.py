@@ -53,8 +53,12 @@ def describe(
     rng: np.random.Generator,
     names: Sequence[tuple[str, str, int]],
     background: str | None = None,
+    named: float = 0.2,
 ) -> Caption:
-    """A random caption of `(color, shape, owner)` triples, perhaps with its background's name."""
+    """A random caption of `(color, shape, owner)` triples, perhaps with its background's name.
+
+    `named` is how often a caption of objects also names the background.
+    """
     said: list[tuple[str, int]] = []
     for place, index in enumerate(rng.permutation(len(names))):
         color, shape, owner = names[index]
@@ -66,7 +70,7 @@ def describe(
     scenery = background if background not in (None, "photo") else None
     if scenery and not said:
         said = [(scenery, -1), *([("background", -1)] if rng.random() < 0.3 else [])]
-    elif scenery and rng.random() < 0.2:
+    elif scenery and rng.random() < named:
         if rng.random() < 0.25:
             said = [(scenery, -1), ("with", -1), *said]
         else:

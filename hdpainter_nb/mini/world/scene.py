@@ -160,6 +160,18 @@ def draw(picture: Picture, thing: Thing, rng: np.random.Generator, on: Canvas) -
     picture[here] = picture[here] * (1 - 0.38 * shadow) * (1 - cover) + colour[part] * cover
 
 
+def silhouette(thing: Thing) -> NDArray[np.bool_]:
+    """The pixels that an object covers, without its shadow, `(256, 256)`, at scale 1."""
+    half = int(thing.radius * 1.3) + 8
+    size = (2 * half, 2 * half)
+    alpha = cv2.resize(_coverage(thing, half, 1), size, interpolation=cv2.INTER_AREA)
+    left, top = int(thing.x) - half, int(thing.y) - half
+    room = 2 * half  # around the picture, for what hangs out of it
+    plane = np.zeros((SIZE + 2 * room,) * 2, np.bool_)
+    plane[top + room : top + 2 * room, left + room : left + 2 * room] = alpha > 127
+    return plane[room : room + SIZE, room : room + SIZE]
+
+
 def _strokes(depth: NDArray[np.float32], on: Canvas) -> NDArray[np.float32]:
     """The details of an object: brush strokes, and a thin bevel along the outline's inner edge.
 
