@@ -280,6 +280,7 @@ class Settings(BaseSettings):
         {
             "control_scale",
             "joining",
+            "mask_precision",
             "negative_prompt",
             "painta_mask",
             "positive_suffix",
@@ -368,6 +369,10 @@ class Settings(BaseSettings):
     control_scale: float | None = None
     """How much ControlNet has to say, for a `Job` with a control picture: 1 as it was trained, 0
     nothing; None: 1 if there is such a picture."""
+    mask_precision: int | None = None
+    """How exactly a new object is to follow the mask, for models that are told (SmartBrush's
+    recipe): from 0, the object's own outline, to the model's last, a box around it. None takes
+    the last; other models take nothing else."""
     long_side: int | None = None
     """Longest side to work at, in pixels; None is that of the pictures the model was made for."""
 
@@ -463,6 +468,8 @@ class Settings(BaseSettings):
         between("logit_shift", self.logit_shift, -100.0, 100.0)
         if self.control_scale is not None:
             between("control_scale", self.control_scale, 0.0, 10.0)
+        if self.mask_precision is not None:
+            between("mask_precision", self.mask_precision, 0, 999, integer=True)
         if self.long_side is not None:
             between("long_side", self.long_side, 64, 8192, integer=True)
         if self.rasg and self.guidance == "rasg" and self.scheduler not in NOISY:

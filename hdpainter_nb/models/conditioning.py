@@ -23,6 +23,7 @@ from hdpainter_nb.errors import HDPainterWarning, PromptWarning, SettingsError
 from hdpainter_nb.images.fit import Frame
 from hdpainter_nb.job import Job
 from hdpainter_nb.method import masks
+from hdpainter_nb.method.blending import blend_known
 from hdpainter_nb.method.masks import FittedMask
 from hdpainter_nb.models import prompt, vae
 from hdpainter_nb.models.controlnet import Control, control_of
@@ -53,7 +54,7 @@ class UNetInputs:
     added: Mapping[str, Tensor] = field(default_factory=dict)  # (n, ...) each, SDXL's
     control: Control | None = None
     images: Tensor | None = None  # (n, 3, H, W), what ControlNet follows
-    class_labels: Tensor | None = None  # (n,) noise levels of the upscaler
+    class_labels: Tensor | None = None  # (n,) the upscaler's noise levels, or mask precisions
 
     @classmethod
     def together(cls, parts: Sequence[UNetInputs]) -> UNetInputs:
@@ -101,13 +102,18 @@ class TextConditioning:
         """
         raise NotImplementedError
 
+    def seen(self, x: Tensor) -> Tensor:
+        """What the UNet sees of x (1, 4, h, w), the latents as its timestep has them."""
+        return x
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Conditioning(TextConditioning):
     """A job as the UNet needs it. h, w = H/8, W/8; L = number of text tokens.
 
     ``latent_mask`` and ``masked_image_latents`` are the UNet's extra channels when it has 9.
-    A 4-channel UNet is held to the known region by ``known_latents`` and ``known_noise``.
+    A 4-channel UNet is held to the known region by ``known_latents`` and ``known_noise``. One that
+    is told its mask's ``precision`` has noise in the hole alone: it sees ``known_latents`` elsewhere.
     """
 
     latent_mask: torch.Tensor  # (1, 1, h, w)
@@ -118,6 +124,7 @@ class Conditioning(TextConditioning):
     known_noise: torch.Tensor | None = None  # (1, 4, h, w)
     added: Mapping[str, torch.Tensor] = field(default_factory=dict)  # further UNet conditions
     control: Control | None = None  # ControlNet
+    precision: int | None = None  # of the mask, for a UNet that is told
 
     @property
     def networks(self) -> list[nn.Module]:
@@ -129,12 +136,24 @@ class Conditioning(TextConditioning):
         context = self.context[halves]
         count = len(context)
         channels = [x]
-        if self.known_latents is None:
+        if self.known_latents is None or self.precision is not None:
             channels += [self.latent_mask, self.masked_image_latents]
         stacked = torch.cat([channel.expand(count, -1, -1, -1) for channel in channels], dim=1)
         added = {name: value[halves] for name, value in self.added.items()}
         images = None if self.control is None else self.control.image.expand(count, -1, -1, -1)
-        return UNetInputs(stacked, context, added, self.control, images)
+        labels = None if self.precision is None else torch.tensor([self.precision] * count)
+        labels = None if labels is None else labels.to(x.device)
+        return UNetInputs(stacked, context, added, self.control, images, labels)
+
+    def seen(self, x: Tensor) -> Tensor:
+        """What a UNet that is told the mask's precision sees of x (1, 4, h, w); others see x.
+
+        x_t = x m + x_0 (1 - m): noise in the hole, and the picture as it is elsewhere (SmartBrush,
+        arXiv 2212.05034, sec. 3.1).
+        """
+        if self.precision is None or self.known_latents is None:
+            return x
+        return blend_known(x, self.known_latents, self.latent_mask)
 
 
 def frame_of(job: Job, side: int) -> Frame:
@@ -163,6 +182,7 @@ class Layout:
     control: Control | None  # its picture on the CPU in float32
     factor: int  # pixels per latent position
     blended: bool  # a UNet of 4 channels, which is held to the known region from outside
+    precision: int | None = None  # of the mask, for a UNet that is told
 
     @classmethod
     def of(
@@ -173,6 +193,7 @@ class Layout:
         side: int,
         factor: int,
         blended: bool,
+        precisions: int,
         controlnet: Any,
         name: str,
     ) -> Self:
@@ -184,12 +205,13 @@ class Layout:
             side: the longer side of the frame in pixels where the settings name none.
             factor: pixels per latent position.
             blended: whether the UNet has 4 channels.
+            precisions: how many precisions of its mask the UNet knows.
             controlnet: the model's, if it has one.
             name: the model's, for messages.
 
         Raises:
             ModelError: the job has a control picture, and the model no ControlNet.
-            SettingsError: see `check_blending`.
+            SettingsError: see `check_blending`; a mask's precision that the model does not know.
 
         Warns:
             PromptWarning: the prompt has no word to match.
@@ -208,6 +230,7 @@ class Layout:
             control=control_of(job, frame, controlnet, name),
             factor=factor,
             blended=blended,
+            precision=_precision(settings.mask_precision, precisions, name),
         )
         _warn_of_neglect(job.prompt, layout)
         return layout
@@ -248,6 +271,7 @@ class Layout:
             known_noise=known_noise,
             added={} if pooled is None else added_conditions(pooled, self.mask.size),
             control=control,
+            precision=self.precision,
         )
 
     def empty(self, width: int, pooled_width: int | None, dtype: torch.dtype) -> Conditioning:
@@ -262,14 +286,14 @@ class Layout:
         rows, columns = (length // self.factor for length in self.mask.size)
         latents = torch.empty(1, 4, rows, columns, device="meta")
         pooled = None if pooled_width is None else torch.empty(2, pooled_width, device="meta")
-        known = latents if self.blended else None
+        known = latents if self.blended or self.precision is not None else None
         return self.conditioning(
             context=context,
             pooled=pooled,
             latent_mask=latents[:, :1],
             masked_image_latents=latents,
             known_latents=known,
-            known_noise=known,
+            known_noise=known if self.blended else None,
             control=self.control,
             device=torch.device("cpu"),
         )
@@ -311,8 +335,9 @@ def encode(
 
     # With 4 channels, and where the picture is started from, the stock pipeline encodes all of it
     # before it draws the noise.
-    whole = encoded(picture) if layout.blended or settings.starts_from_picture else None
-    known = whole if layout.blended else None
+    holds = layout.blended or layout.precision is not None
+    whole = encoded(picture) if holds or settings.starts_from_picture else None
+    known = whole if holds else None
     latents, noise = pipeline.prepare_latents(1, 4, *size, image=picture, return_noise=True)
     if whole is not None and settings.starts_from_picture:
         latents = scheduler.noised(whole, noise, 0)
@@ -336,10 +361,11 @@ def encode(
         latent_mask=latent_mask,
         masked_image_latents=masked_image_latents,
         known_latents=known,
-        known_noise=None if known is None else noise,
+        known_noise=noise if layout.blended else None,
         control=None if layout.control is None else layout.control.to(device, dtype),
         device=device,
     )
+    latents = conditioning.seen(latents)
     return conditioning, State(index=0, latents=latents, rng=rng.get_state())
 
 
@@ -374,6 +400,27 @@ def added_conditions(pooled: Tensor, size: tuple[int, int]) -> dict[str, Tensor]
     """
     sizes = torch.tensor([[*size, 0, 0, *size]], dtype=pooled.dtype, device=pooled.device)
     return {"text_embeds": pooled, "time_ids": sizes.expand(2, -1)}
+
+
+def _precision(wanted: int | None, count: int, name: str) -> int | None:
+    """The precision that a UNet is told of the mask; the coarsest where the settings name none.
+
+    Raises:
+        SettingsError: the model knows of no such thing, or of fewer.
+    """
+    if not count and wanted is None:
+        return None
+    if not count:
+        raise SettingsError(
+            f"mask_precision={wanted} is for models that are told how exact the mask is "
+            f"(SmartBrush's recipe), and {name!r} is not one: leave it out."
+        )
+    if wanted is not None and wanted >= count:
+        raise SettingsError(
+            f"mask_precision must be 0 (the object's own outline) to {count - 1} (its bounding "
+            f"box) for {name!r}, not {wanted}."
+        )
+    return count - 1 if wanted is None else wanted
 
 
 def _warn_of_neglect(bare: str, layout: Layout) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "check_pipeline",
     "family_of",
     "family_of_file",
+    "mask_precisions",
     "refuse_ip_adapter",
 ]
 
@@ -221,6 +222,7 @@ def check_pipeline(wanted: Family, pipe: Any) -> None:
         )
     if any(getattr(unet, name, None) != what for name, what in family.conditions.items()):
         raise ModelError(f"The UNet of this {kind} wants further conditions. {family.description}")
+    _check_outputs(family, kind, unet)
     refuse_ip_adapter(parts["unet"])
     if getattr(unet, "time_cond_proj_dim", None):
         raise ModelError(
@@ -243,6 +245,27 @@ def check_pipeline(wanted: Family, pipe: Any) -> None:
         network = parts.get(extra)
         if network is not None and type(network).__name__ != "ControlNetModel":
             warn_user(f"The {extra} of this {kind} is not used here.", HDPainterWarning)
+
+
+def mask_precisions(config: Any) -> int:
+    """How many precisions of its mask a UNet is told (SmartBrush's recipe); 0: it is told none.
+
+    Such a UNet has 9 input channels, a class embedding for the precision, and a fifth output, the
+    logits of the object's own mask.
+    """
+    told = getattr(config, "num_class_embeds", None) or 0
+    return int(told) if (config.in_channels, config.out_channels) == (9, 5) else 0
+
+
+def _check_outputs(family: Family, kind: str, config: Any) -> None:
+    """Refuse a UNet with outputs or classes that nobody here would know what to do with."""
+    plain = config.out_channels == 4 and not getattr(config, "num_class_embeds", None)
+    if family.channels != UPSCALING.channels and not plain and not mask_precisions(config):
+        raise ModelError(
+            f"The UNet of this {kind} has {config.out_channels} output channels and "
+            f"num_class_embeds={config.num_class_embeds}; only 4 without classes, or 9 input and "
+            "5 output channels with them (SmartBrush's recipe), can be sampled here."
+        )
 
 
 def refuse_ip_adapter(unet: Any) -> None:

@@ -30,7 +30,7 @@ from hdpainter_nb.models.conditioning import (
 from hdpainter_nb.models.controlnet import usable
 from hdpainter_nb.models.defaults import ModelDefaults
 from hdpainter_nb.models.devices import offload_mode
-from hdpainter_nb.models.families import INPAINTING, INPAINTING_XL, Family
+from hdpainter_nb.models.families import INPAINTING, INPAINTING_XL, Family, mask_precisions
 from hdpainter_nb.models.out_of_memory import out_of_memory_explained
 from hdpainter_nb.models.prompt import PromptText, Tokens, embed, private_tokenizer, read_text
 from hdpainter_nb.models.schedulers import PredictionType, Scheduler, State, scheduler_for
@@ -174,6 +174,11 @@ class Model:
         return "inpaint" if self.unet.config.in_channels == 9 else "blended"
 
     @property
+    def mask_precisions(self) -> int:
+        """How many values `Settings.mask_precision` may take; 0: the model knows of none."""
+        return mask_precisions(self.unet.config)
+
+    @property
     def family(self) -> Family:
         """What its pipeline is like."""
         large = self.pipe is not None and "text_encoder_2" in self.pipe.components
@@ -314,6 +319,7 @@ class Model:
             side=self.native_size,
             factor=self.factor,
             blended=self.kind == "blended",
+            precisions=self.mask_precisions,
             controlnet=self.controlnet,
             name=self.name,
         )

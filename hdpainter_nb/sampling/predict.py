@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -55,13 +55,31 @@ class StepInputs(Generic[C_co, S_co]):
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The UNet's output at x_t, each (1, 4, h, w), in its own terms (epsilon or v)."""
+    """The UNet's output at x_t, each (1, 4, h, w), in its own terms (epsilon or v).
+
+    A UNet may have a fifth channel, `object_logits` (1, 1, h, w): the mask of the object.
+    """
 
     uncond: Tensor | None  # None without classifier-free guidance
     cond: Tensor
     observations: Observations
     score: Tensor | None = None  # () float32, S(x_t)
     grad: Tensor | None = None  # (1, 4, h, w) float32, grad_{x_t} S
+    object_logits: Tensor | None = None  # (1, 1, h, w), of the conditional half
+
+    @classmethod
+    def of(
+        cls,
+        uncond: Tensor | None,
+        cond: Tensor,
+        observations: Observations,
+        score: Tensor | None = None,
+        grad: Tensor | None = None,
+    ) -> Self:
+        """A prediction of the UNet's whole outputs, (1, 4 or 5, h, w)."""
+        logits = cond[:, 4:] if cond.shape[1] > 4 else None
+        uncond = None if uncond is None else uncond[:, :4]
+        return cls(uncond, cond[:, :4], observations, score, grad, logits)
 
     def guided(self, scale: float) -> Tensor:
         """Classifier-free guidance (Ho & Salimans 2022): u + scale (c - u)."""
@@ -138,7 +156,7 @@ def _predictions(
         halves = run(xs, "both" if first.guided else "cond").split(count)
         uncond = _each(halves[0], count) if first.guided else [None] * count
         each = zip(uncond, _each(halves[-1], count), observations, strict=True)
-        return [Prediction(*one) for one in each]
+        return [Prediction.of(*one) for one in each]
 
     used = UsedWeights() if swaps else nullcontext()
     with torch.enable_grad(), used:
@@ -151,7 +169,7 @@ def _predictions(
         one.end_graph()
     uncond = _each(run(xs, "uncond"), count) if first.guided else [None] * count
     every = zip(uncond, cond, observations, scores, _each(grad, count), strict=True)
-    return [Prediction(*one) for one in every]
+    return [Prediction.of(*one) for one in every]
 
 
 def call(unet: nn.Module, given: UNetInputs, timestep: float) -> Tensor:

@@ -101,7 +101,7 @@ class BaseStep(Generic[C, S]):
         return StepInputs(
             state=state,
             level=self.scheduler.at(index),
-            x=self.scheduler.scaled(state.latents, index),
+            x=conditioning.seen(self.scheduler.scaled(state.latents, index)),
             conditioning=conditioning,
             settings=self.settings,
             plan=self.plan(index, conditioning, cancelled),
@@ -290,6 +290,8 @@ class InpaintStep(BaseStep[Conditioning, Settings]):
         self.check_finite(inputs, unet, x0, stepped.latents)
 
         further = {"grad": self._gradient(unet.grad), "memory": to_arrays(stepped.memory)}
+        if unet.object_logits is not None:
+            further["object_mask"] = to_array(unet.object_logits[0, 0].float().sigmoid())
         record = self.record(inputs, unet, x0, stepped.sigma, **further)
         return stepped.state(inputs.state.index + 1, stepped.latents, x0), record
 
@@ -299,7 +301,8 @@ class InpaintStep(BaseStep[Conditioning, Settings]):
         Raises:
             SettingsError: it cannot.
         """
-        blended = self.conditioning.known_latents is not None
+        told = self.conditioning.precision is not None  # sees the known pixels by itself
+        blended = self.conditioning.known_latents is not None and not told
         check_blending(self.settings, self.model.name, blended=blended)
         super().check_start(index)
 
@@ -348,7 +351,8 @@ class InpaintStep(BaseStep[Conditioning, Settings]):
         """x0, and x_{t-1} of a UNet of 4 channels with the known latents put back, noised.
 
         A UNet of 9 channels sees the known pixels and needs none of it. ``stock`` is what diffusers
-        does, ``bld`` what blended latent diffusion itself does (Avrahami et al. 2023).
+        does, ``bld`` what blended latent diffusion itself does (Avrahami et al. 2023). One that is
+        told its mask's precision has noise in the hole alone, and gets them back without any.
         """
         conditioning, index = inputs.conditioning, inputs.state.index
         known, mask = conditioning.known_latents, conditioning.latent_mask

@@ -396,12 +396,16 @@ class _Reader:
             seconds=fields.number("seconds"),
             settings=self.settings,
             x0_unblended=self._take("x0_unblended", "f", shape) if unblended else None,
+            object_mask=self._object_mask(),
             memory=self._memory() if fields.has("memory") else {},
             score_maps=self._stacks("score_maps") if fields.has("score_maps") else LevelMaps({}),
             self_qk=self._queries("self_qk"),
             cross_qk=self._queries("cross_qk"),
             holes=self._holes() if fields.has("holes") else {},
         )
+
+    def _object_mask(self) -> NDArray[Any] | None:
+        return self._take("object_mask", "f", self.shape[-2:]) if self._has("object_mask") else None
 
     def _has(self, name: str) -> bool:
         return f"{self.prefix}.{name}" in self.arrays

@@ -30,7 +30,7 @@ __all__ = [
 
 PLAIN_FIELDS = ("index", "timestep", "score", "sigma", "alpha", "guided_norm", "seconds")
 """The fields of a `Record` that are numbers."""
-ARRAY_FIELDS = ("latents", "x0_latents", "x0_preview", "scores", "x0_unblended")
+ARRAY_FIELDS = ("latents", "x0_latents", "x0_preview", "scores", "x0_unblended", "object_mask")
 """Those that are one array, or None."""
 MAP_FIELDS = ("c", "similarity", "similarity_painta")
 """Those that are `LevelMaps` of (h, w)."""
@@ -92,6 +92,8 @@ class Record:
     """The settings under which this step was made."""
     x0_unblended: Float | None = None
     """(4, h, w): the x0 prediction before eq. 10 blended the original in; None where it did not."""
+    object_mask: Float | None = None
+    """(h, w), 0 to 1: where the UNet takes the new object to be; None where it does not say."""
     memory: Mapping[str, Any] = field(default_factory=dict)
     """What a multistep scheduler remembers after the step, to go on from a file."""
     score_maps: LevelMaps = field(default_factory=lambda: LevelMaps({}))

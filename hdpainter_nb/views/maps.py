@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hdpainter_nb.trace.maps import LevelMaps
     from hdpainter_nb.trace.record import Record
 
-__all__ = ["c_map", "filmstrip", "heatmaps", "similarity"]
+__all__ = ["c_map", "filmstrip", "heatmaps", "object_mask", "similarity"]
 
 _TILE = 224  # pixels
 
@@ -109,6 +109,32 @@ def c_map(
     tiles = [map_tile(below, m, name, (0.0, 1.0), mask, alpha, colormap) for name, m in maps]
     title = f"{step_title(record)} · c of PAIntA at H/{level}"
     return sheet(tiles or [absent_tile(below, record)], tile=tile, title=title)
+
+
+@checked
+def object_mask(
+    record: Record,
+    *,
+    picture: Any = None,
+    mask: Any = None,
+    crop: Crop | None = None,
+    alpha: float = 0.6,
+    colormap: str = "viridis",
+    tile: int = _TILE,
+) -> Image:
+    """Where a UNet of SmartBrush's recipe takes the new object to be, in one step.
+
+    The scale runs from 0 (elsewhere) to 1 (the object). Arguments as in `heatmaps`.
+
+    Raises:
+        ValueError: the record's model says no such mask.
+    """
+    if record.object_mask is None:
+        raise ValueError("this run's model says no mask of the object, so there is none to draw")
+    below = backdrop(record, picture, crop)
+    values = visible_part(record.object_mask, record, crop)
+    drawn = map_tile(below, values, "object", (0.0, 1.0), mask, alpha, colormap)
+    return sheet([drawn], tile=tile, title=f"{step_title(record)} · the object's mask")
 
 
 @checked

@@ -13,7 +13,7 @@ import torch
 
 from support.builders_tokenizer import make_tokenizer
 
-Kind = Literal["sd15", "sd2", "sd2-v", "sd15-4ch"]
+Kind = Literal["sd15", "sd2", "sd2-v", "sd15-4ch", "smartbrush"]
 WORDS = ("a", "red", "blue", "star", "circle", "and", "on", "the", "left", "high", "quality")
 LENGTH = 24
 
@@ -24,6 +24,7 @@ def make_folder(path: Path, kind: Kind = "sd15", *, size: int = 16, seed: int = 
     sd15: 9 channels, one number of heads at every level, padded with end-of-text.
     sd2: 9 channels, heads by level, linear projections, padded with "!"; sd2-v predicts v.
     sd15-4ch: an ordinary text-to-image model.
+    smartbrush: sd15 that is told one of three precisions of its mask, and predicts the object's.
     size: latent side; the model is made for 8 * size pixels.
     """
     path = Path(path)
@@ -34,7 +35,9 @@ def make_folder(path: Path, kind: Kind = "sd15", *, size: int = 16, seed: int = 
         path / "tokenizer", WORDS, pad="!" if second else "eot", max_length=LENGTH
     )
     make_text_encoder(width, len(tokenizer), tokenizer).save_pretrained(path / "text_encoder")
-    unet = make_unet(width, second, channels=4 if kind == "sd15-4ch" else 9, size=size)
+    told: dict[str, Any] = {"out_channels": 5, "num_class_embeds": 3}
+    told = told if kind == "smartbrush" else {}
+    unet = make_unet(width, second, channels=4 if kind == "sd15-4ch" else 9, size=size, **told)
     unet.save_pretrained(path / "unet")
     make_vae(8 * size).save_pretrained(path / "vae")
     make_scheduler("v_prediction" if kind == "sd2-v" else "epsilon").save_pretrained(
@@ -57,7 +60,9 @@ def make_folder(path: Path, kind: Kind = "sd15", *, size: int = 16, seed: int = 
     return path
 
 
-def make_unet(width: int = 32, second: bool = False, *, channels: int = 9, size: int = 16) -> Any:
+def make_unet(
+    width: int = 32, second: bool = False, *, channels: int = 9, size: int = 16, **more: Any
+) -> Any:
     """About 0.6 M parameters; cross-attention at H/8, H/16 and H/32 like Stable Diffusion's."""
     from diffusers import UNet2DConditionModel
 
@@ -66,7 +71,7 @@ def make_unet(width: int = 32, second: bool = False, *, channels: int = 9, size:
     return UNet2DConditionModel(
         sample_size=size,
         in_channels=channels,
-        out_channels=4,
+        out_channels=more.pop("out_channels", 4),
         block_out_channels=(16, 32, 32, 32),
         layers_per_block=1,
         down_block_types=down,
@@ -75,6 +80,7 @@ def make_unet(width: int = 32, second: bool = False, *, channels: int = 9, size:
         cross_attention_dim=width,
         attention_head_dim=[2, 4, 4, 4] if second else 8,
         use_linear_projection=second,
+        **more,
     )
 
 
