@@ -160,6 +160,9 @@ def _maps(record: Record, buffers: Buffers) -> list[Json]:
     if record.scores is not None:
         scores = encode_map(record.cross.spread(record.scores), buffers)  # (tokens, h, w)
         maps.append({"kind": "scores", "level": SCORE_LEVEL, "layer": "mean", **scores})
+    if record.object_mask is not None:
+        drawn = encode_map(record.object_mask, buffers)  # (h, w)
+        maps.append({"kind": "object", "level": record.settings.factor, "layer": "mean", **drawn})
     return maps
 
 

@@ -26,7 +26,16 @@ from hdpainter_widgets.viewers.sources import (
 
 __all__ = ["HeatmapViewer"]
 
-_KINDS = ("cross", "scores", "c", "similarity", "similarity_painta", "difference", "region")
+_KINDS = (
+    "cross",
+    "scores",
+    "c",
+    "similarity",
+    "similarity_painta",
+    "difference",
+    "region",
+    "object",
+)
 _log = logging.getLogger(__name__)
 
 
@@ -46,7 +55,8 @@ class HeatmapViewer(BranchWidget):
         words: words of the prompt; None takes the telling ones.
         tokens: positions of single tokens, in addition to the words.
         kind: ``cross``, ``scores``, ``c``, ``similarity``, ``similarity_painta``, ``difference``
-            (of the latter two) or ``region``.
+            (of the latter two), ``region`` or ``object``: where a model of SmartBrush's recipe
+            takes the new object to be.
         combine: ``mean`` or ``sum`` over words and tokens.
         level: attention resolution, 8, 16 or 32.
         layer: name of a layer, or ``mean``.
@@ -184,6 +194,8 @@ class HeatmapViewer(BranchWidget):
             "crop": self.trace.crop,
         }
         looks: dict[str, Any] = {"alpha": self.opacity, "colormap": self.colormap}
+        if self.kind == "object" and record.object_mask is not None:
+            return views.object_mask(record, **common, **looks)
         if self.kind == "c":
             return views.c_map(record, self.level, **common, **looks)
         if self.kind.startswith("similarity") and self.level in record.similarity:

@@ -28,7 +28,7 @@
  * @property {Branch[]} branches
  *
  * @typedef {object} MapData maps `shape` (..., h, w); each has its own lowest and highest value
- * @property {string} kind cross, scores, c, similarity or similarity_painta
+ * @property {string} kind cross, scores, c, similarity, similarity_painta or object
  * @property {number} level 8, 16 or 32
  * @property {string} layer "mean" where layers were averaged
  * @property {number[]} shape

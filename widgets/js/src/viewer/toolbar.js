@@ -17,6 +17,7 @@ export const KINDS = {
   similarity_painta: "self-similarity after PAIntA",
   difference: "difference, after − before",
   region: "self-attention of a region",
+  object: "the object's mask, predicted",
 };
 
 /** @type {Record<string, string>} */
@@ -28,6 +29,7 @@ const ABOUT = {
   similarity_painta: "The same with PAIntA's rescaling",
   difference: "What PAIntA's rescaling changes: blue is less, red is more",
   region: "Where the chosen region looks: its rows of the self-attention",
+  object: "Where the network takes the new object to be, 0 to 1 (SmartBrush)",
 };
 
 const WHY_JET =

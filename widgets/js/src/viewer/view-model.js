@@ -23,7 +23,16 @@ import { layerNames } from "../ui/format.js";
 /** @typedef {{single: boolean, each: boolean, crisp: boolean, outline: boolean, painta: boolean}} Local */
 /** @typedef {{label: string, positions: number[]}} Part words or tokens that are shown together */
 
-const ALL = ["cross", "scores", "c", "similarity", "similarity_painta", "difference", "region"];
+const ALL = [
+  "cross",
+  "scores",
+  "c",
+  "similarity",
+  "similarity_painta",
+  "difference",
+  "region",
+  "object",
+];
 
 const COARSEST = 32; // level; beyond it a map has too few cells to say where
 
