@@ -1,11 +1,11 @@
-"""Train SmartBrush's recipe: `python -m hdpainter_nb.mini.train_smartbrush --minutes 45`.
+r"""Train SmartBrush's recipe: `python -m hdpainter_nb.mini.train_smartbrush --minutes 45`.
 
 By default on the procedural world, from the bundled miniature, on a CPU. On a GPU the same command
 begins with a real model and takes a folder of MSCOCO's layout or any instances file of its form:
 
-  python -m hdpainter_nb.mini.train_smartbrush --start Lykon/dreamshaper-8-inpainting \\
-      --images coco/train2017 --instances coco/annotations/instances_train2017.json \\
-      --captions coco/annotations/captions_train2017.json --size 512 --batch 8 --accumulate 4 \\
+  python -m hdpainter_nb.mini.train_smartbrush --start Lykon/dreamshaper-8-inpainting \
+      --images coco/train2017 --instances coco/annotations/instances_train2017.json \
+      --captions coco/annotations/captions_train2017.json --size 512 --batch 8 --accumulate 4 \
       --mixed-precision bf16 --checkpointing --steps 20000 --rate 1e-5 --workers 8 --out smartbrush
 
 Run it again and it goes on from its checkpoint, step for step as if it had never ended.
@@ -30,7 +30,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from hdpainter_nb.errors import HDPainterError, SettingsError
+from hdpainter_nb.evaluation.triplets.coco import CocoTriplets
 from hdpainter_nb.mini.training import tokenizer
+from hdpainter_nb.mini.training.data_coco import Captions, CocoObjects
 from hdpainter_nb.mini.training.data_objects import ObjectSource, WorldObjects
 from hdpainter_nb.mini.training.exact import Budget, ExactRun
 from hdpainter_nb.mini.training.networks import share_parts
@@ -40,6 +42,7 @@ from hdpainter_nb.mini.training.object_rows import ObjectRows
 from hdpainter_nb.mini.training.smartbrush import dice_loss, noised_inside, prepared_unet
 from hdpainter_nb.mini.training.supervise import pointing_loss, watch
 from hdpainter_nb.mini.training.writing import put_unet
+from hdpainter_nb.models.loading import load
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,13 @@ class Plan:
     @property
     def world(self) -> bool:
         """Whether the procedural world is painted; else pictures with instances are read."""
-        return self.instances is None
+        return self.instances is None and self.images is None
 
 
 class SmartBrush:
     """The networks, the examples and the losses of one process."""
 
     def __init__(self, plan: Plan, accelerator: Accelerator) -> None:
-        from hdpainter_nb.models.loading import load
-
         self.plan, self.device = plan, accelerator.device
         torch.manual_seed(plan.seed)
         pipe = load(plan.start, device="cpu", dtype="float32").pipe
@@ -95,7 +96,6 @@ class SmartBrush:
         if plan.checkpointing:
             unet.enable_gradient_checkpointing()
         self.kept = watch(unet) if plan.world else {}
-        self.pointing = (plan.pointing, plan.scoring) if plan.world else ()
         self.run = ExactRun(
             accelerator,
             unet,
@@ -103,15 +103,10 @@ class SmartBrush:
             seed=plan.seed,
             decay=plan.average,
         )
-        # What is not trained computes in what mixed precision asks for; an f16 VAE may overflow.
-        half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(plan.mixed_precision)
-        self.text = self.parts["text_encoder"].requires_grad_(False).eval().to(self.device, half)
-        vae = self.parts["vae"].requires_grad_(False).eval()
-        wide = half if half is torch.bfloat16 else torch.float32
-        vae = vae.to(self.device, torch.float32 if plan.world else wide)
-        source = self._source()
+        self.text = self.parts["text_encoder"].requires_grad_(False).eval().to(self.device)
+        vae = self.parts["vae"].requires_grad_(False).eval().to(self.device)
         self.rows = ObjectRows(
-            source,
+            self._source(),
             vae.to(memory_format=torch.channels_last),
             batch=plan.batch,
             fresh=plan.fresh if plan.world else 1.0,
@@ -138,11 +133,15 @@ class SmartBrush:
                     "with --images and --instances, or --start data/mini."
                 )
             return WorldObjects(plan.seed, plan.size)
-        from hdpainter_nb.mini.training.data_coco import Captions, CocoObjects
-
-        captions = Captions(self.parts["tokenizer"], plan.captions, plan.descriptions)
-        assert plan.instances is not None
-        return CocoObjects(plan.images, plan.instances, captions, size=plan.size, seed=plan.seed)
+        if plan.images is None or plan.instances is None:
+            raise SettingsError("Pictures need both --images and --instances.")
+        triplets = CocoTriplets(
+            plan.images.parent, None, images=plan.images, instances=plan.instances
+        )
+        captions = Captions.read(plan.captions, plan.descriptions)
+        return CocoObjects(
+            triplets, captions, self.parts["tokenizer"], size=plan.size, seed=plan.seed
+        )
 
     def loss(self) -> tuple[Tensor, ...]:
         """What the next micro-batch is to descend, then its parts.

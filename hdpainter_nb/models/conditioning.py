@@ -113,7 +113,8 @@ class Conditioning(TextConditioning):
 
     ``latent_mask`` and ``masked_image_latents`` are the UNet's extra channels when it has 9.
     A 4-channel UNet is held to the known region by ``known_latents`` and ``known_noise``. One that
-    is told its mask's ``precision`` has noise in the hole alone: it sees ``known_latents`` elsewhere.
+    is told its mask's ``precision`` has noise in the hole alone, and sees ``known_latents``
+    elsewhere.
     """
 
     latent_mask: torch.Tensor  # (1, 1, h, w)

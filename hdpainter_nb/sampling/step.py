@@ -289,7 +289,10 @@ class InpaintStep(BaseStep[Conditioning, Settings]):
         x0, stepped = self._keep_known(inputs, guided.x0, stepped)
         self.check_finite(inputs, unet, x0, stepped.latents)
 
-        further = {"grad": self._gradient(unet.grad), "memory": to_arrays(stepped.memory)}
+        further: dict[str, Any] = {
+            "grad": self._gradient(unet.grad),
+            "memory": to_arrays(stepped.memory),
+        }
         if unet.object_logits is not None:
             further["object_mask"] = to_array(unet.object_logits[0, 0].float().sigmoid())
         record = self.record(inputs, unet, x0, stepped.sigma, **further)

@@ -3,9 +3,9 @@
 Nothing here knows of diffusion or imports torch; OpenCV, pillow and matplotlib load on first use.
 
 Arrays become arrays with `jet` and `overlay`; records become labelled pictures (`PIL.Image`) with
-`heatmaps`, `c_map`, `similarity`, `object_mask`, `layer_maps`, `needles` and `filmstrip`, and plots with
-`gradient_histogram`, `gradient_steps` and `curves`. Numbers become plots with `lines`, `shares` and
-`effects`, and a `table`.
+`heatmaps`, `c_map`, `similarity`, `object_mask`, `layer_maps`, `needles` and `filmstrip`, and plots
+with `gradient_histogram`, `gradient_steps` and `curves`. Numbers become plots with `lines`,
+`shares` and `effects`, and a `table`.
 """
 
 from __future__ import annotations

@@ -10,11 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
-from hdpainter_nb.mini import train, train_vae
+from hdpainter_nb import load
+from hdpainter_nb.mini import train, train_text_to_image, train_vae
 from hdpainter_nb.mini.training.autoencoder import analytic_start, new_vae, psnr, whiten
-from hdpainter_nb.mini.training.data import Examples, footprints
+from hdpainter_nb.mini.training.data import Examples, footprints, latents_of
+from hdpainter_nb.mini.training.data_text import Pictures
 from hdpainter_nb.mini.training.parallel import Team
 from hdpainter_nb.mini.training.supervise import coarser
 from hdpainter_nb.mini.training.tokenizer import encode
@@ -65,6 +68,53 @@ def test_denoiser_starts_from_exported_weights(folder: Path) -> None:
         torch.testing.assert_close(tensor, stored[name].float(), rtol=0, atol=0)
 
 
+def test_text_to_image_starts_as_the_inpainting_one_with_a_hole_everywhere(folder: Path) -> None:
+    """Away from the rim, where the constant channels end, four channels give what nine gave."""
+    plan = train_text_to_image.Plan(
+        folder / "text", folder / "out_text", data_path("mini"), minutes=1, size=64
+    )
+    trainee = train_text_to_image.TextTrainee(plan)
+    stored = load_file(data_path("mini") / "unet" / "diffusion_pytorch_model.safetensors")
+    black = latents_of(trainee.vae, torch.zeros(1, 3, 64, 64)).float()
+    torch.manual_seed(0)
+    noisy = torch.randn(1, 4, 8, 8)
+    stacked = torch.cat(
+        [noisy, torch.ones(1, 1, 8, 8), black.mean((2, 3), keepdim=True).expand(1, 4, 8, 8)], 1
+    )
+    kernel, bias = (stored[f"conv_in.{name}"].float() for name in ("weight", "bias"))
+    expected = torch.nn.functional.conv2d(stacked, kernel, bias, padding=1)
+    given = trainee.unet.conv_in(noisy)
+    inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))
+    torch.testing.assert_close(given[inner], expected[inner], rtol=1e-4, atol=1e-4)
+
+
+def test_text_to_image_trains_and_resumes(folder: Path) -> None:
+    plan = train_text_to_image.Plan(
+        folder / "text", folder / "out_text", data_path("mini"), minutes=5, max_steps=1, batch=2,
+        warm_rows=4, size=64,
+    )  # fmt: skip
+    for expected in (1, 2):
+        train_text_to_image.train(_alone(folder), plan)
+        assert torch.load(folder / "text" / "text.pt", weights_only=True)["step"] == expected
+    pipe = StableDiffusionPipeline.from_pretrained(
+        folder / "out_text", safety_checker=None, requires_safety_checker=False
+    )
+    assert pipe.unet.config.in_channels == 4
+    model = load(str(folder / "out_text"), device="cpu")
+    assert model.kind == "blended"
+
+
+def test_pictures_are_captioned_by_what_they_hold() -> None:
+    source = Pictures(3, 128)
+    examples = [example for _ in range(40) for example in source.several()]
+    words = {word for example in examples for word in example.caption.words}
+    assert {"red", "star", "sky", "brick"} <= words
+    for example in examples:
+        assert example.hole.all()
+        assert ((example.discs[:, :2] >= 0) & (example.discs[:, :2] < 128)).all()
+        assert len({*example.caption.owners} - {-1}) == len(example.discs)
+
+
 def test_loss_asks_for_v(folder: Path) -> None:
     trainee = train.InpaintTrainee(train.Plan(folder / "none", folder / "none", minutes=1))
     clean = torch.randn(3, 4, 8, 8)
@@ -74,7 +124,7 @@ def test_loss_asks_for_v(folder: Path) -> None:
 
     def knowing(packed: torch.Tensor, time: torch.Tensor, context: torch.Tensor) -> SimpleNamespace:
         """A denoiser that has seen the picture."""
-        a, s = (x[time].view(-1, 1, 1, 1) for x in (trainee.signal, trainee.noise))
+        a, s = (x[time].view(-1, 1, 1, 1) for x in (trainee.noising.signal, trainee.noising.noise))
         eps = (packed[:, :4] - a * clean) / s
         for kept in trainee.kept.values():
             kept.append(torch.zeros(3, 1, 16 if kept is trainee.kept[16] else 4, 24))

@@ -1,4 +1,4 @@
-"""A UNet that is told its mask's precision has noise in the hole alone, and says the object's mask."""
+"""A UNet that is told its mask's precision: noise in the hole alone, the object's mask said."""
 
 from __future__ import annotations
 

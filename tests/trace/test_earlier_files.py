@@ -67,6 +67,7 @@ THEN = {
     "blending": "stock",
     "grown_masks": 0,
     "painta_scaling": "multiply",
+    "mask_precision": None,
 }
 
 

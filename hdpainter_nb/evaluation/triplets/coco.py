@@ -19,7 +19,7 @@ from hdpainter_nb.evaluation.triplet import Triplet, digest
 from hdpainter_nb.images.read import read_image
 from hdpainter_nb.utils.checked import checked
 
-__all__ = ["PUBLISHED_LIST", "CocoTriplets", "hull_mask"]
+__all__ = ["PUBLISHED_LIST", "CocoTriplets", "hull_mask", "polygon_mask"]
 
 PUBLISHED_LIST = "4f677e08932fc34755c590897bce939634ad5f769e9fda6bd93295c951f5fa31"
 """SHA-256 of the published ``mscoco_testset_10000.csv``."""
@@ -169,6 +169,15 @@ class CocoTriplets:
             raise EvaluationError(f"There is no triplet {id!r} in this set.")
         return self._objects[id]
 
+    def object_mask(self, id: str) -> NDArray[np.bool_]:
+        """(H, W): the annotated object itself, of which the triplet's hole is the hull."""
+        return polygon_mask(self._annotation(id)["segmentation"], self.size(id))
+
+    def numbers(self, id: str) -> tuple[Any, Any]:
+        """What the annotations' file numbers an object, if it does, and its picture."""
+        annotation = self._annotation(id)
+        return annotation.get("id"), annotation["image_id"]
+
     def fingerprint(self) -> str:
         """Of annotations and list; the pictures are those of the annotations' sizes."""
         return digest("coco", self._hash.hexdigest())
@@ -188,6 +197,23 @@ def hull_mask(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> NDA
     hull = cv2.convexHull(points.astype(np.int32))
     mask = np.zeros(size, np.uint8)
     return np.asarray(cv2.drawContours(mask, [hull], -1, 255, cv2.FILLED), np.uint8)
+
+
+def polygon_mask(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """What the polygons of an object cover together.
+
+    Args:
+        polygons: x and y in turn, in pixels, where a pixel's centre is at a half.
+        size: (H, W).
+
+    Returns:
+        (H, W).
+    """
+    mask = np.zeros(size, np.uint8)
+    for polygon in polygons:
+        corners = (np.asarray(polygon, float).reshape(-1, 2) - 0.5) * 16  # 4 bits after the point
+        cv2.fillPoly(mask, [corners.round().astype(np.int32)], 255, shift=4)
+    return mask > 0
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -128,8 +128,9 @@ def in_order(
     loader: Any = DataLoader(
         Groups(source, first, step),
         batch_size=None,
-        sampler=_Counting(),  # type: ignore[arg-type]
+        sampler=_Counting(),
         num_workers=workers,
+        generator=torch.Generator(),  # else it draws from the one that noises
         collate_fn=_as_it_is,
     )
     return iter(loader)

@@ -59,7 +59,7 @@ class ObjectRows(Iterator[Row]):
         self._rows: deque[Row] = deque(maxlen=self.window)
         end = self._due(number) if self.fresh >= 1 else self._due(number) - self.window
         self._made = max(0, end)
-        self._skip: int | None = None  # rows of the first group that come before
+        self._skip = 0  # rows of the next group that come before
         self._groups: Iterator[list[ObjectExample]] | None = None
 
     def _due(self, number: int) -> int:
@@ -88,10 +88,12 @@ class ObjectRows(Iterator[Row]):
             self._groups = in_order(
                 self.source, rank + first * processes, step=processes, workers=self.workers
             )
-        examples = next(self._groups)[self._skip or 0 :]
-        self._skip = None
-        self._rows.extend(encoded(self.vae, examples))
-        self._made += len(examples)
+        # encoded together, even where the first ones are left out: a batch of another size rounds
+        # otherwise
+        rows = encoded(self.vae, next(self._groups))[self._skip :]
+        self._skip = 0
+        self._rows.extend(rows)
+        self._made += len(rows)
 
 
 @torch.no_grad()

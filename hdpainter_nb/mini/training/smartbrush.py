@@ -21,7 +21,8 @@ def prepared_unet(unet: UNet2DConditionModel, levels: int) -> UNet2DConditionMod
             trained further.
         levels: how many precisions there are.
     """
-    config = dict(unet.config)
+    # diffusers would take a setting that was not given for one to be left at its default
+    config = {name: value for name, value in unet.config.items() if not name.startswith("_")}
     if config["out_channels"] == 5 and config["num_class_embeds"] == levels:
         return unet
     changed = {"in_channels": 9, "out_channels": 5, "num_class_embeds": levels}
