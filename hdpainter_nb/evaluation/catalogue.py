@@ -66,18 +66,25 @@ SYSTEMS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "native": True,
         },
         "mini:bld": {"model": "mini-text", "method": "base", "preset": "bld"},
+        "mini:smartbrush": {"model": "mini-smartbrush", "method": "base"},
     }
 )
 """The rows of Tables 1 and 2 that run through our sampler, and what they are made of.
 
 Which of its forms the paper's row of Blended Latent Diffusion is, it does not say; ``mini:bld`` is
-that of the bundled text-to-image miniature.
+that of the bundled text-to-image miniature. ``mini:smartbrush`` is the bundled miniature of
+SmartBrush's recipe.
 """
 
 GLIDE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"glide": MappingProxyType({}), "glide-painta": MappingProxyType({"painta": True})}
 )
 """The rows of GLIDE and their settings; where its weights lie is written after a colon."""
+
+_UNPUBLISHED = (
+    "Nobody has published weights of SmartBrush: train its recipe (python -m "
+    "hdpainter_nb.mini.train_smartbrush --help) and write smartbrush:FOLDER."
+)
 
 TripletMaker = Callable[..., TripletSet]
 _TRIPLETS: Mapping[str, TripletMaker] = MappingProxyType(
@@ -100,7 +107,8 @@ def system_of(
         text: a name of `SYSTEMS`; ``MODEL:METHOD`` for any model that `load` takes, the method
             being ``base``, ``rasg``, ``painta`` or ``both``, or a baseline's, ``bld``, ``bld_sdxl``
             or ``bld_ldm``; ``glide:FOLDER`` or ``glide-painta:FOLDER``, where `load_glide` finds
-            GLIDE's files; or ``NAME=FOLDER`` for pictures made elsewhere. ``NAME=MODEL:METHOD``
+            GLIDE's files; ``smartbrush:FOLDER`` for a model that `mini.train_smartbrush` has
+            trained; or ``NAME=FOLDER`` for pictures made elsewhere. ``NAME=MODEL:METHOD``
             gives a model's row another name, and ``@4`` at the end keeps the best of 4 seeds by
             CLIP (`BestOfSeeds`).
         protocol: of the run.
@@ -130,6 +138,11 @@ def system_of(
     row, _, weights = rest.partition(":")
     if row in GLIDE:
         return _glide(name or row, row, weights, overrides, load_options)
+    if row == "smartbrush":
+        if not weights:
+            raise EvaluationError(_UNPUBLISHED)
+        trained: dict[str, Any] = {"name": name or row, "model": weights, "method": "base"}
+        return SamplerSystem(**{**trained, **shared})
     if several := re.fullmatch(r"(.+)@(\d{1,4})", rest):
         one = system_of(
             several[1], protocol, at_once=at_once, overrides=overrides, load_options=load_options
@@ -147,6 +160,7 @@ def system_of(
     raise EvaluationError(
         f"There is no system {text!r}. Known: {', '.join(SYSTEMS)}; MODEL:METHOD for any model, "
         f"with the methods {', '.join([*METHODS, *BASELINES])}; glide:FOLDER for GLIDE's weights; "
+        "smartbrush:FOLDER for a trained one; "
         "NAME=FOLDER for pictures made elsewhere."
     )
 

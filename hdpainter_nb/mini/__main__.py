@@ -10,6 +10,11 @@ print(
   python -m hdpainter_nb.mini.oracle     --minutes 4    the judge, into data/mini
   python -m hdpainter_nb.mini.evaluate   -n 200         paint, judge and print the table
 
+Two more denoisers that begin with its weights:
+
+  python -m hdpainter_nb.mini.train_text_to_image --minutes 45   4 channels, into data/mini_text
+  python -m hdpainter_nb.mini.train_smartbrush --minutes 45      into data/mini_smartbrush
+
 The x4 upscaler that goes with it:
 
   python -m hdpainter_nb.mini.train_vae  --factor 4     its autoencoder, into data/mini_x4/vae

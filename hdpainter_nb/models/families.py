@@ -93,9 +93,12 @@ INPAINTING = Family(
             "sd2": "sd2-community/stable-diffusion-2-inpainting",
             "sdxl": "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
             "mini-text": "the bundled text-to-image miniature",
+            "mini-smartbrush": "the bundled miniature of SmartBrush's recipe",
         }
     ),
-    bundled=MappingProxyType({"mini": "mini", "mini-text": "mini_text"}),
+    bundled=MappingProxyType(
+        {"mini": "mini", "mini-text": "mini_text", "mini-smartbrush": "mini_smartbrush"}
+    ),
     forbidden_parts=(*_FORBIDDEN, "text_encoder_2", "low_res_scheduler"),
     channels=(4, 9),
     conditions=MappingProxyType({"addition_embed_type": None, "class_embed_type": None}),

@@ -206,3 +206,17 @@ def test_cost_is_counted_for_one_and_taken_for_all(tmp_path: Path) -> None:
     one = cost_of(run, systems[:1], triplets, Shard(1, 3)).systems[0]
     assert one.flops * 3 == plain.flops
     assert "FLOP, peak " in str(plain)
+
+
+def test_smartbrush_is_named_by_its_folder() -> None:
+    protocol = EvaluationProtocol()
+    for text, name, model in (
+        ("smartbrush:some/folder", "smartbrush", "some/folder"),
+        ("mine=smartbrush:some/folder", "mine", "some/folder"),
+        ("mini:smartbrush", "mini-smartbrush", "mini-smartbrush"),
+    ):
+        system: Any = system_of(text, protocol, overrides={"mask_precision": 3})
+        assert (system.name, system.model, system.method) == (name, model, "base")
+        assert system.settings["mask_precision"] == 3
+    with pytest.raises(EvaluationError, match=r"published weights of SmartBrush.*train_smartbrush"):
+        system_of("smartbrush", protocol)

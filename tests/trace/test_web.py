@@ -118,6 +118,22 @@ def test_scores_are_maps_too(trace: Trace) -> None:
     )
 
 
+def test_the_objects_mask_is_a_map_too(trace: Trace) -> None:
+    import dataclasses
+
+    node = trace.path(0)[1]
+    assert node.record is not None
+    mask = np.random.default_rng(0).random((32, 32), np.float32)
+    record = dataclasses.replace(node.record, object_mask=mask)
+    buffers: list[bytes] = []
+    frame = web.step_message(dataclasses.replace(node, record=record), buffers)
+    found = [described for described in frame["maps"] if described["kind"] == "object"]
+    assert [(f["level"], f["layer"], f["shape"]) for f in found] == [(8, "mean", [32, 32])]
+    np.testing.assert_allclose(
+        decoded(found[0], buffers), mask, atol=steps_apart(found[0]).max() / 2 + 1e-6
+    )
+
+
 def test_without_maps_only_numbers_travel(trace: Trace) -> None:
     buffers: list[bytes] = []
     frame = web.step_message(trace.path(0)[1], buffers, maps=False)

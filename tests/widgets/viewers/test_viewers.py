@@ -522,7 +522,12 @@ def test_every_viewer_has_a_picture(trace: Trace) -> None:
     viewer.step = 1  # not decoded: the preview
     assert np.asarray(opened(viewer)).shape == with_picture.shape
     assert (np.asarray(opened(viewer)) != with_picture).any()
-    for kind in ("c", "similarity", "scores", "difference"):
+    record = trace.path(0)[2].record
+    assert record is not None
+    told = dataclasses.replace(record, object_mask=np.eye(32, dtype=np.float32))
+    trace.nodes[2] = dataclasses.replace(trace.nodes[2], record=told)
+    viewer.step = 1
+    for kind in ("c", "similarity", "scores", "difference", "object"):
         viewer.kind = kind
         assert opened(viewer).width > 200
     viewer.step = -1

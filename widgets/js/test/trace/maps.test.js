@@ -60,6 +60,12 @@ const painta = frame({
   ],
 });
 
+test("the object's mask is a map without words, at the latents' resolution", () => {
+  const step = frame({ maps: [encoded("object", 8, "mean", [1, 2], [0, 1])] });
+  assert.deepEqual(levelsOf(step, "object"), [8]);
+  near(gridOf(step, want({ kind: "object", level: 8 }))?.values, [0, 1]);
+});
+
 test("means over layers, heads and tokens; sums over tokens alone", () => {
   near(gridOf(heads, want({ layer: "a", head: 0 }))?.values, [0, 1]);
   near(gridOf(heads, want({ layer: "a", head: 1, tokens: [1] }))?.values, [30, 40], 0.1);
