@@ -14,6 +14,7 @@ from hdpainter_nb.images.fit import counts
 from hdpainter_nb.settings import AnyPreset, BaseSettings, Settings
 from hdpainter_nb.utils import html
 from hdpainter_nb.utils.checked import checked
+from hdpainter_nb.utils.wording import method_said, said
 
 if TYPE_CHECKING:
     from hdpainter_nb.images.control import Guide
@@ -93,9 +94,9 @@ class BaseJob(Generic[S]):
                 {
                     "prompt": self.prompt,
                     "size": f"{width} x {height} px, {self.mask.mean():.0%} to fill",
-                    "method": self.settings.method,
+                    "method": method_said(self.settings.method),
                     "steps, seed": f"{self.settings.steps}, {self.settings.seed}",
-                    "other than default": ", ".join(f"{k}={v!r}" for k, v in changed.items()),
+                    "other than default": ", ".join(said(k, v) for k, v in changed.items()),
                 }
             ),
         )

@@ -19,6 +19,7 @@ __all__ = [
     "choose_layers",
     "choose_tokens",
     "matches",
+    "telling",
     "tokens_of_prompt",
     "word_positions",
 ]
@@ -129,6 +130,15 @@ def check_word(word: str, words: Iterable[str], error: type[Exception] = Setting
 def _read(word: str) -> str:
     """As a tokenizer of CLIP reads it: composed, in small letters."""
     return unicodedata.normalize("NFC", word).lower()
+
+
+_STOP_WORDS = {"a", "an", "the", "of", "on", "in", "and", "with", "at", "to"}
+
+
+def telling(words: Sequence[str]) -> list[str]:
+    """The words worth a look at first: no articles, no end-of-text, four at most."""
+    chosen = [x for x in words if x.lower() not in _STOP_WORDS and not x.startswith("<")]
+    return chosen[:4] or list(words[:4])
 
 
 def choose_tokens(

@@ -304,7 +304,8 @@ class Settings(BaseSettings):
     # --- what is run -----------------------------------------------------------------------------
     steps: int = 50
     """Number of steps asked for, 1 to 1000; 50 as in the official script and the community
-    pipeline. The official grid may take more (switch 13)."""
+    pipeline. The official grid may make a few more, 31 for 30: it goes down from 999 by whole
+    strides of ``1000 // steps`` as long as t is above 0 (switch 13)."""
     scheduler: Scheduler = "ddim"
     """How x_{t-1} follows from x_t. ``ddim`` is eq. 3 as the paper has it. The others are those of
     diffusers, with the timesteps that the model's own configuration asks for; of the settings here
@@ -529,8 +530,8 @@ class UpscaleSettings(BaseSettings):
     fixed: ClassVar[frozenset[str]] = BaseSettings.fixed | {"soft_mask"}
 
     steps: int = 20
-    """Number of DDIM steps asked for, 1 to 1000. The official grid (999, 949 .. 49 here) may take
-    more."""
+    """Number of DDIM steps asked for, 1 to 1000. The official grid (999, 949 .. 49 here) may make
+    a few more, 31 for 30: it goes down by whole strides of ``1000 // steps``."""
     seed: int = 1
     """Seed of the starting noise and of the noise on the small picture."""
     guidance_scale: float | None = None

@@ -70,6 +70,7 @@ class Observations:
         # Any is what `plan.transfer` gave, or a tensor where there is none. Level, then layer.
         self._maps: dict[int, dict[str, Any]] = {}  # ([heads,] tokens, h, w)
         self._score_maps: dict[int, dict[str, Any]] = {}  # ([heads,] tokens, h, w)
+        self._keys: int | None = None  # tokens that a softmax ran over, padding included
         self._score_means: list[Tensor] = []  # (tokens, h, w), of the chosen heads
         self._queries: dict[Attn, dict[int, dict[str, tuple[Any, Any]]]] = {"self": {}, "cross": {}}
         self._similarity: dict[int, dict[str, Tensor]] = {}  # (hw,)
@@ -121,6 +122,7 @@ class Observations:
     def add_map(self, layer: Watched, probabilities: Tensor) -> None:
         """Cross-attention probabilities (heads, hw, L), in the detail that was asked for."""
         detail, level = self.plan.capture.cross, layer.level
+        self._keys = probabilities.shape[-1]
         stack = self._chosen_heads(layer, probabilities).transpose(-1, -2)  # (heads, L, hw)
         if detail != "heads":
             stack = stack.mean(0)
@@ -209,7 +211,7 @@ class Observations:
         scores = to_array(mean_over_layers(self._score_means)) if self._score_means else None
         return {
             "cross": CrossMaps(
-                LevelMaps(self._maps), plan.words, plan.token_texts, positions, heads
+                LevelMaps(self._maps), plan.words, plan.token_texts, positions, heads, self._keys
             ),
             "scores": scores,
             "score_maps": LevelMaps(self._score_maps),

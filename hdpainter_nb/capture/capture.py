@@ -284,7 +284,10 @@ class Capture:
                 raise SettingsError(f"There is no head {head}; the layers have 0 to {most - 1}.")
         for step in as_tuple(self.steps) or ():
             if step >= steps:
-                raise SettingsError(f"There is no step {step}; the run has 0 to {steps - 1}.")
+                last = steps - 1
+                raise SettingsError(
+                    f"There is no step {step}; the run has 0 to {last}, counted from 0."
+                )
 
     def bytes_per_step(
         self,

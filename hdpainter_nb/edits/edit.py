@@ -219,7 +219,10 @@ class Edit:
             raise SettingsError(f"{self} changes nothing: give it one of the methods {names}.")
         check_attributes(self, Edit, ("steps", "layer", "half", "attention"))
         if not any(self.in_step(step, run.total) for step in range(run.total)):
-            raise SettingsError(f"{self} acts in no step: the run has steps 0 to {run.total - 1}.")
+            last = run.total - 1
+            raise SettingsError(
+                f"{self} acts in no step: the run has steps 0 to {last}, counted from 0."
+            )
         if self.points != {"mask"}:
             run.matching(self.layer)
         if self.points == {"c"} and not getattr(run.settings, "painta", False):

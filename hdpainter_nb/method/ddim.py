@@ -15,6 +15,7 @@ __all__ = [
     "add_noise",
     "ddim_step",
     "deterministic_step",
+    "explain_grid",
     "output_from",
     "previous",
     "sigma",
@@ -56,6 +57,26 @@ def timesteps(steps: int, grid: Grid, train_steps: int = 1000) -> list[int]:
         return list(range(train_steps - 1, 0, -dt))
     offset = 0 if grid == "leading_0" else 1
     return [min(i * dt + offset, train_steps - 1) for i in reversed(range(steps))]
+
+
+def explain_grid(steps: int, grid: Literal["official", "leading"], train_steps: int = 1000) -> str:
+    """Why a run makes more steps than were asked for, in a sentence; empty where it does not.
+
+    >>> explain_grid(30, "official")
+    '30 steps asked for make 31: the official grid of timesteps goes down from 999 by ...'
+
+    Args:
+        steps, grid, train_steps: as for `timesteps`.
+    """
+    made = len(timesteps(steps, grid, train_steps))
+    if made == steps:
+        return ""
+    stride = train_steps // steps
+    return (
+        f"{steps} steps asked for make {made}: the official grid of timesteps goes down from "
+        f"{train_steps - 1} by {train_steps} // {steps} = {stride} while it is above 0. "
+        f"The setting grid=leading makes {steps}."
+    )
 
 
 def previous(timestep: int, steps: int, train_steps: int = 1000) -> int:

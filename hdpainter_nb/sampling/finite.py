@@ -37,7 +37,7 @@ class StepNumbers:
         """See that all is finite; the device is waited for once.
 
         Args:
-            place: ``step 3 of 50, timestep 941``; steps are counted from 0, as records are.
+            place: ``step 3 of 50, timestep 941``; steps are counted from 1.
 
         Raises:
             ModelError: it is not. The message names the first that is not, and what to do.

@@ -194,7 +194,7 @@ class BaseStep(Generic[C, S]):
             x0=x0,
             after=x_prev,
         )
-        numbers.check(f"step {index} of {total}, timestep {round(inputs.level.timestep)}")
+        numbers.check(f"step {index + 1} of {total}, timestep {round(inputs.level.timestep)}")
 
     @property
     def editable(self) -> Layers:

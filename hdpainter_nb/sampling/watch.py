@@ -192,7 +192,7 @@ class WatchedCall:
             after=after[self.row],
         )
         total = self.branch.settings.steps
-        numbers.check(f"step {self.made} of {total}, timestep {round(level.timestep)}")
+        numbers.check(f"step {self.made + 1} of {total}, timestep {round(level.timestep)}")
         record = Record(
             index=self.made,
             timestep=round(level.timestep),
@@ -222,7 +222,7 @@ class WatchedCall:
             if not are_finite([images[self.row]]):
                 precision = str(images.dtype).removeprefix("torch.")
                 raise ModelError(
-                    f"The picture that the VAE made of step {self.made - 1} is not finite in "
+                    f"The picture that the VAE made of step {self.made} is not finite in "
                     f"{precision}: load the VAE in float32, or one made for half precision. The "
                     "steps are kept."
                 )

@@ -103,7 +103,7 @@ class Attention:
         """
         if not len(record.self_qk) and not len(record.cross_qk):
             raise SettingsError(
-                f"Step {record.index} kept no queries and keys. Make the run with "
+                f"Step {record.number} kept no queries and keys. Make the run with "
                 "capture=Capture.standard(queries=True), or ask sampler.attention(record), which "
                 "makes the step's UNet call once more."
             )
@@ -318,6 +318,7 @@ class Attention:
     ) -> CrossMaps:
         """softmax(Q K^T / sqrt(d)) over all tokens, padding included; kept up to EOT."""
         maps: dict[int, dict[str, Any]] = {}
+        count: int | None = None
         for layer, level in self._cross.levels.items():
             q, count = self._cross[layer][0], keys[layer].shape[1]
             a = logits(q, keys[layer])  # (heads, hw, L)
@@ -329,7 +330,7 @@ class Attention:
             p = softmax(a)[..., :count]
             p = p[..., : len(tokens) or None].swapaxes(-1, -2)
             maps.setdefault(level, {})[layer] = p.reshape(*p.shape[:2], *self._shape(level))
-        return CrossMaps(LevelMaps(maps), words, tokens, heads=self._cross.heads)
+        return CrossMaps(LevelMaps(maps), words, tokens, heads=self._cross.heads, keys=count)
 
     def _shape(self, level: int) -> tuple[int, int]:
         return self._size[0] // level, self._size[1] // level

@@ -163,6 +163,8 @@ def _pack_details(
         entry["positions"] = list(cross.positions)
     if cross.heads is not None:
         entry["heads"] = list(cross.heads)
+    if cross.keys is not None:
+        entry["text_length"] = cross.keys
     if record.score_maps:
         entry["score_maps"] = {str(n): list(x) for n, x in record.score_maps.layers.items()}
         for level, named in record.score_maps.layers.items():

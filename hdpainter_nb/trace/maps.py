@@ -8,11 +8,12 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hdpainter_nb.select import Word, as_spelt, matches, word_positions
+from hdpainter_nb.select import Word, as_spelt, matches, telling, word_positions
 from hdpainter_nb.utils.checked import checked
 
 __all__ = ["CrossMaps", "Float", "LevelMaps", "Pending", "QueryKeys"]
 
+_CLIP_LENGTH = 77  # tokens, padding included
 Float = NDArray[np.floating[Any]]
 Value: TypeAlias = "Float | Pending"
 
@@ -155,6 +156,8 @@ class CrossMaps:
         words, tokens: those of the prompt; tokens from start-of-text to end-of-text.
         positions: the tokens that have maps, in the order of the maps' token axis.
         heads: the numbers of the heads on the maps' head axis, where not all were kept.
+        keys: how many tokens the softmax ran over, padding included; None: a file of an earlier
+            version does not say.
     """
 
     def __init__(
@@ -164,17 +167,33 @@ class CrossMaps:
         tokens: tuple[str, ...],
         positions: tuple[int, ...] | None = None,
         heads: tuple[int, ...] | None = None,
+        keys: int | None = None,
     ) -> None:
         self.maps = maps
         self.words = words
         self.tokens = tokens
         self.positions = tuple(range(len(tokens))) if positions is None else positions
         self.heads = heads
+        self.keys = keys
 
     @property
     def levels(self) -> tuple[int, ...]:
         """The captured resolutions."""
         return tuple(self.maps)
+
+    @property
+    def telling(self) -> list[str]:
+        """The words worth a look at first, of those that have maps: no articles, four at most."""
+        return telling(list(dict.fromkeys(w.text for w in self.words if w.text in self)))
+
+    @property
+    def even_share(self) -> float:
+        """What every token would get if a position attended to all of them alike: 1 / tokens.
+
+        Attention far below it is attention to nothing in particular, so colour scales span at
+        least this much. Where the number of tokens is not known it is taken for CLIP's 77.
+        """
+        return 1 / (self.keys or max(_CLIP_LENGTH, len(self.tokens)))
 
     @checked(error=KeyError)
     def layers(self, level: int) -> dict[str, Float]:

@@ -378,6 +378,7 @@ class _Reader:
             tokens=self.tokens,
             positions=self.positions,
             heads=self.heads,
+            keys=fields.whole("text_length", 1, _LAST) if fields.has("text_length") else None,
         )
         return Record(
             index=fields.whole("index", 0, _LAST),

@@ -14,6 +14,7 @@ from hdpainter_nb.capture.store import ArrayStore
 from hdpainter_nb.settings import BaseSettings
 from hdpainter_nb.trace.maps import CrossMaps, Float, LevelMaps, Pending, QueryKeys
 from hdpainter_nb.utils import html
+from hdpainter_nb.utils.wording import method_said
 
 __all__ = [
     "ARRAY_FIELDS",
@@ -57,7 +58,7 @@ class Record:
     """What was seen in one step, from x_t to x_{t-1}. NumPy arrays only."""
 
     index: int
-    """Number of the step, from 0."""
+    """Where the step stands in its run, from 0, as code counts; people read `number`."""
     timestep: int
     """t, in training steps: 999 is pure noise."""
     latents: Float
@@ -105,16 +106,21 @@ class Record:
     holes: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
     """Level -> (h, w): what PAIntA took to be masked; empty unless `self_qk` is kept."""
 
+    @property
+    def number(self) -> int:
+        """The step's number as people count: 1 for the first. All that is shown has this one."""
+        return self.index + 1
+
     def __repr__(self) -> str:
-        parts = [f"step {self.index}", f"t={self.timestep}", self.settings.method]
+        parts = [f"step {self.number}", f"t={self.timestep}", self.settings.method]
         if self.score is not None:
             parts.append(f"S={self.score:.4g}")
         return f"Record({', '.join(parts)}, {self.seconds * 1000:.0f} ms)"
 
     def _repr_html_(self) -> str:
         facts: dict[str, Any] = {
-            "step, t": f"{self.index}, {self.timestep}",
-            "method": self.settings.method,
+            "step, t": f"{self.number}, {self.timestep}",
+            "method": method_said(self.settings.method),
             "words": ", ".join(word.text for word in self.cross.words),
             "attention at": ", ".join(f"H/{level}" for level in self.cross.levels),
             "sigma": self.sigma,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
+from hdpainter_nb.edits.wording import edit_said
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.trace.attention import Attention
 from hdpainter_nb.trace.file import write_tree
@@ -12,10 +13,12 @@ from hdpainter_nb.trace.html import write_page
 from hdpainter_nb.trace.ranking import WordRanking, screen
 from hdpainter_nb.trace.reading import read_tree
 from hdpainter_nb.trace.record import describe
+from hdpainter_nb.trace.titles import branch_title
 from hdpainter_nb.trace.tree import Tree
 from hdpainter_nb.utils import html
 from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.nbytes import byte_count, readable_bytes
+from hdpainter_nb.utils.wording import method_said
 
 __all__ = ["Trace"]
 
@@ -46,7 +49,8 @@ class Trace(Tree):
         """
         records = self.records(branch)
         if not -len(records) <= step < len(records):
-            raise SettingsError(f"There is no step {step}; there are {len(records)}.")
+            count = len(records)
+            raise SettingsError(f"There is no step {step}; there are {count}, counted from 0.")
         return Attention.of(records[step])
 
     def screen(self, word: str | int, branch: int | str = 0) -> WordRanking:
@@ -82,12 +86,13 @@ class Trace(Tree):
         edited = any(b.edits for b in self.branches.values())
         rows = [
             {
-                "branch": b.name,
+                "number": b.id,
+                "branch": branch_title(self, b),
                 "prompt": b.prompt,
-                "method": b.settings.method,
-                **({"edits": ", ".join(map(str, b.edits))} if edited else {}),
+                "method": method_said(b.settings.method),
+                **({"edits": ", ".join(map(edit_said, b.edits))} if edited else {}),
                 "steps": len(self.records(b.id)),
-                "from step": self.nodes[b.start].index,
+                "after step": self.nodes[b.start].index,
             }
             for b in self.branches.values()
         ]

@@ -238,7 +238,8 @@ class Tree:
     def __getitem__(self, index: int | slice) -> Record | list[Record]:
         records = self.records() if self.branches else []
         if isinstance(index, int) and not -len(records) <= index < len(records):
-            raise IndexError(f"There is no step {index}; there are {len(records)}.")
+            count = len(records)
+            raise IndexError(f"There is no step {index}; there are {count}, counted from 0.")
         return records[index]
 
     def _number(self, branch: int | str) -> int:

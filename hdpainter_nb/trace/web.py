@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from hdpainter_nb.capture.capture import SCORE_LEVEL
 from hdpainter_nb.trace.maps import CrossMaps, LevelMaps
 from hdpainter_nb.trace.record import PLAIN_FIELDS, GradStats, Record
+from hdpainter_nb.trace.titles import branch_title
 from hdpainter_nb.trace.tree import Branch, Node, Tree
+from hdpainter_nb.utils.wording import said
 
 __all__ = ["FILM_VERSION", "branches", "encode_image", "encode_map", "run_message", "step_message"]
 
@@ -53,7 +55,10 @@ def run_message(trace: Tree, buffers: Buffers) -> Json:
 
 
 def branches(trace: Tree) -> list[Json]:
-    """The lines of steps: id, name, prompt, method, parent (branch), start and tip (nodes)."""
+    """The lines of steps: id, name, title, prompt, method, parent, start and tip (nodes), settings.
+
+    ``settings`` are those that differ from the defaults, ``said`` has all of them in words.
+    """
     return [_branch(trace, branch) for branch in trace.branches.values()]
 
 
@@ -65,6 +70,8 @@ def step_message(
     picture: NDArray[np.uint8] | None = None,
 ) -> Json:
     """One step: node, parent, branch, the record's numbers, words, tokens, gradient, maps.
+
+    ``even_share`` is what every token would get of a position's attention if all got alike.
 
     Args:
         node: any but a root.
@@ -83,6 +90,7 @@ def step_message(
         "method": record.settings.method,
         "words": [[word.text, list(word.tokens)] for word in record.cross.words],
         "tokens": list(record.cross.tokens),
+        "even_share": _number(record.cross.even_share),
         "grad": None if record.grad is None else _gradient(record.grad),
         "preview": encode_image(record.x0_preview, buffers, lossless=True) if maps else None,
         "picture": encode_image(picture, buffers) if picture is not None else None,
@@ -134,12 +142,14 @@ def _branch(trace: Tree, branch: Branch) -> Json:
     return {
         "id": branch.id,
         "name": branch.name,
+        "title": branch_title(trace, branch),
         "prompt": branch.prompt,
         "method": branch.settings.method,
         "parent": branch.parent,
         "start": branch.start,
         "tip": trace.tips[branch.id],
         "settings": {n: repr(value) for n, value in branch.settings.changed().items()},
+        "said": {n: said(n, value) for n, value in branch.settings.to_dict().items()},
         "edits": [str(edit) for edit in branch.edits],
     }
 

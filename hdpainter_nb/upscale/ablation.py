@@ -60,9 +60,9 @@ def upscale_variants(
     return {
         "bicubic + Poisson": compositing.poisson(job.image, bicubic, job.mask, bounds=bounds),
         "plain x4 + Poisson (no latent blend)": plain.image(),
-        "ours": done,
-        "ours, hard mask": hard.image(),
-        "ours, no Poisson": raw,
+        "HD-Painter": done,
+        "HD-Painter, hard mask": hard.image(),
+        "HD-Painter without Poisson": raw,
     }
 
 

@@ -57,18 +57,20 @@ def jet(
 
 
 def limits(
-    *maps: ArrayLike, lo: float | None = None, hi: float | None = None
+    *maps: ArrayLike, lo: float | None = None, hi: float | None = None, least: float = 0.0
 ) -> tuple[float, float]:
-    """The smallest and largest finite value of all `maps`, where `lo` and `hi` leave it open."""
+    """The smallest and largest finite value of all `maps`, where `lo` and `hi` leave it open.
+
+    With `least` the upper end is at least so far above the lower one, unless `hi` says where it is:
+    differences of no account are not stretched over all colours.
+    """
     flat = [np.asarray(m, np.float64).ravel() for m in maps]
     values = np.concatenate(flat) if flat else np.zeros(0)
     values = values[np.isfinite(values)]
     if not values.size:
         values = np.zeros(1)
-    return (
-        float(values.min()) if lo is None else float(lo),
-        float(values.max()) if hi is None else float(hi),
-    )
+    low = float(values.min()) if lo is None else float(lo)
+    return low, max(float(values.max()), low + least) if hi is None else float(hi)
 
 
 @checked

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.views.style import BLUE, GREY, ORANGE, colour_of, figure_of
+from hdpainter_nb.views.tiles import step_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ def gradient_histogram(record: Record) -> Plot:
     """
     stats = record.grad
     if stats is None:
-        raise ValueError(f"step {record.index} has no gradient: it was made with rasg=False")
+        raise ValueError(f"step {record.number} has no gradient: it was made with rasg=False")
     figure = figure_of(8.6, 3.3)
     left, right = figure.subplots(1, 2)
     _histogram(left, stats.hist, stats.edges, stats.mean, stats.std)
@@ -46,9 +47,7 @@ def gradient_histogram(record: Record) -> Plot:
     right.set_xlim(-5, 5)
     _note(right, _moments(stats))
     right.legend(frameon=False, loc="upper left", fontsize=8.5, handlelength=1.4)
-    figure.suptitle(
-        f"step {record.index}, t={record.timestep}", x=0.01, ha="left", fontsize=11, weight="bold"
-    )
+    figure.suptitle(step_title(record), x=0.01, ha="left", fontsize=11, weight="bold")
     return figure
 
 
@@ -65,10 +64,10 @@ def gradient_steps(records: Sequence[Record]) -> Plot:
     Raises:
         ValueError: no step was made with guidance, so that there is no gradient.
     """
-    guided = [(record.index, record.grad) for record in records if record.grad is not None]
+    guided = [(record.number, record.grad) for record in records if record.grad is not None]
     if not guided:
         raise ValueError("these steps have no gradient: they were made with rasg=False")
-    steps = [index for index, _ in guided]
+    steps = [number for number, _ in guided]
     stats = [grad for _, grad in guided]
     figure = figure_of(10.6, 3.3)
     size, spread, moments = figure.subplots(1, 3, width_ratios=(1, 1.25, 1))

@@ -13,12 +13,14 @@ from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.views.colour import Float, limits
 from hdpainter_nb.views.layout import Tile, sheet
 from hdpainter_nb.views.tiles import (
+    LOGITS,
     Crop,
     backdrop,
     enlarged,
     evenly_spread,
     map_tile,
     short_name,
+    step_title,
     visible_part,
 )
 
@@ -54,7 +56,7 @@ def layer_maps(
     """A row for every layer of a level, a column for each of `count` steps.
 
     c runs from 0 (dark blue) to 1 (dark red) throughout; the other kinds have one colour scale for
-    the whole sheet, whose ends the title names.
+    the whole sheet, of one logit at least, whose ends the title names.
 
     Args:
         records: a record, or those of a run; steps without such maps are left out.
@@ -82,10 +84,10 @@ def layer_maps(
     every = [values for maps in drawn for values in maps.values()]
     scale, colormap = (0.0, 1.0), "jet"
     if kind == "difference":
-        reach = max(map(abs, limits(*every))) or 1.0
+        reach = max(LOGITS, *map(abs, limits(*every)))
         scale, colormap = (-reach, reach), "coolwarm"
     elif kind != "c":
-        scale = limits(*every)
+        scale = limits(*every, least=LOGITS)
     opacity = alpha if alpha is not None else 0.6 if kind == "c" else 0.85
     tiles = []
     names = dict.fromkeys(name for maps in drawn for name in maps)
@@ -93,7 +95,7 @@ def layer_maps(
         for (record, _), maps in zip(chosen, drawn, strict=True):
             given = picture(record) if callable(picture) else picture
             below = backdrop(record, given, crop)
-            title = f"step {record.index}, t={record.timestep}" if number == 0 else ""
+            title = step_title(record) if number == 0 else ""
             if name in maps:
                 drawn_map = maps[name]
                 each = map_tile(below, drawn_map, title, scale, mask, opacity, colormap, bar=False)
@@ -101,11 +103,12 @@ def layer_maps(
                 each = Tile(enlarged(below), title)
             tiles.append(replace(each, note=short_name(name) if record is chosen[0][0] else ""))
     low, high = (f"{v:.2g}" for v in scale)
+    unit = "" if kind == "c" else " logits"
     return sheet(
         tiles,
         len(chosen),
         tile=tile,
-        title=f"{_TITLES[kind]} at H/{level} · blue {low}, red {high}",
+        title=f"{_TITLES[kind]} at H/{level} · blue {low}, red {high}{unit}",
     )
 
 

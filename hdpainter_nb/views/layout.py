@@ -42,6 +42,10 @@ class Bar:
     lo: float
     hi: float
     colormap: str = "jet"
+    unit: str = ""
+    """Of the values, after the upper end."""
+    mark: float | None = None
+    """A value that a tick stands at."""
 
 
 @dataclass(frozen=True)
@@ -206,12 +210,13 @@ def _fitted(pictures: list[Image], tile: int | None) -> list[Image]:
 
 
 def _scale(page: Image, draw: ImageDraw, place: tuple[int, int], width: int, bar: Bar) -> None:
-    """A colour scale with its two end values, as wide as the tile."""
+    """A colour scale with its two end values and their unit, as wide as the tile."""
     from PIL import Image as pil
 
     x, y = place
     font = _font(_NOTE, bold=False)
     low, high = (f"{v:.0f}" if abs(v) >= 100 else f"{v:.2g}" for v in (bar.lo, bar.hi))
+    high = f"{high} {bar.unit}".rstrip()
     left, right = x + int(draw.textlength(low, font)) + 5, x + width - 5
     right -= int(draw.textlength(high, font))
     draw.text((x, y - 1), low, FAINT, font)
@@ -219,6 +224,9 @@ def _scale(page: Image, draw: ImageDraw, place: tuple[int, int], width: int, bar
     if right - left >= 8:
         ramp = jet(np.linspace(0, 1, right - left)[None].repeat(8, 0), colormap=bar.colormap)
         page.paste(pil.fromarray(ramp), (left, y + 3))
+        if bar.mark is not None and bar.lo < bar.mark < bar.hi:
+            at = left + round((right - left) * (bar.mark - bar.lo) / (bar.hi - bar.lo))
+            draw.line((at, y + 1, at, y + 12), INK)
 
 
 def _text(

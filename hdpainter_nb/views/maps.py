@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.views.colour import limits
-from hdpainter_nb.views.layout import Tile, sheet
+from hdpainter_nb.views.layout import Bar, Tile, sheet
 from hdpainter_nb.views.tiles import (
+    LOGITS,
     Crop,
     absent_tile,
     backdrop,
@@ -62,7 +63,10 @@ def heatmaps(
         alpha: opacity of the maps.
         colormap: one of `COLORMAPS`.
         shared: one colour scale for all words, so that they can be compared. Otherwise each map
-            fills the scale, so that a weak word's shape shows too. The scales say which values.
+            has its own, from its lowest value to its highest, so that a weak word's shape shows
+            too. No scale spans less than an even share of attention, 1 / tokens (`even_share` of
+            `record.cross`), where a tick stands: a word that gets next to nothing stays blue. The
+            scales say which values, as shares of a position's attention.
         columns, tile: as in `grid`.
 
     Raises:
@@ -74,11 +78,14 @@ def heatmaps(
         raise ValueError("there are no words to draw: the prompt is empty")
     maps = {name: visible_part(record.cross[name, level], record, crop) for name in names}
     below = backdrop(record, picture, crop)
-    common = limits(*maps.values())
+    even = record.cross.even_share
+    common = limits(*maps.values(), least=even)
+    scales = {n: common if shared else limits(m, least=even) for n, m in maps.items()}
+    bars = {n: Bar(*scale, colormap, unit="share", mark=even) for n, scale in scales.items()}
     return sheet(
         [
-            map_tile(below, m, name, common if shared else limits(m), mask, alpha, colormap)
-            for name, m in maps.items()
+            map_tile(below, m, n, scales[n], mask, alpha, colormap, bar=bars[n])
+            for n, m in maps.items()
         ],
         columns,
         tile=tile,
@@ -153,7 +160,8 @@ def similarity(
 
     Self-attention similarity before the softmax, averaged over heads, layers and the masked rows.
     The first two share a scale. The difference is drawn on a diverging one, light grey for none.
-    Arguments as in `heatmaps`.
+    All are in logits: one more is e times the weight in the softmax. No scale spans less than one,
+    and the difference's reaches at least one to both sides. Arguments as in `heatmaps`.
 
     Raises:
         KeyError: the level was not captured.
@@ -162,20 +170,25 @@ def similarity(
     before = visible_part(record.similarity[level], record, crop)
     title = f"{step_title(record)} · similarity to the masked area at H/{level}"
     if level not in record.similarity_painta:
-        first = map_tile(below, before, "similarity", limits(before), mask, alpha, colormap)
+        scale = limits(before, least=LOGITS)
+        bar = Bar(*scale, colormap, unit="logits")
+        first = map_tile(below, before, "similarity", scale, mask, alpha, colormap, bar=bar)
         return sheet([first, absent_tile(below, record)], tile=tile, title=title)
     compared = _same_layers(record.similarity, record.similarity_painta, level)
     before = visible_part(compared, record, crop)
     after = visible_part(record.similarity_painta[level], record, crop)
-    common = limits(before, after)
+    common = limits(before, after, least=LOGITS)
+    bar = Bar(*common, colormap, unit="logits")
     with np.errstate(over="ignore", invalid="ignore"):  # of runs gone wrong
         change = after - before
-    reach = max(map(abs, limits(change))) or 1.0
+    reach = max(LOGITS, *map(abs, limits(change)))
+    apart = Bar(-reach, reach, "coolwarm", unit="logits")
+    both = (-reach, reach)
     return sheet(
         [
-            map_tile(below, before, "before PAIntA", common, mask, alpha, colormap),
-            map_tile(below, after, "after PAIntA", common, mask, alpha, colormap),
-            map_tile(below, change, "after − before", (-reach, reach), mask, alpha, "coolwarm"),
+            map_tile(below, before, "before PAIntA", common, mask, alpha, colormap, bar=bar),
+            map_tile(below, after, "after PAIntA", common, mask, alpha, colormap, bar=bar),
+            map_tile(below, change, "after − before", both, mask, alpha, "coolwarm", bar=apart),
         ],
         tile=tile,
         title=title,
@@ -200,7 +213,8 @@ def filmstrip(
     Args:
         records: the steps of a run, in order.
         count: steps to show; the first and the last are always among them.
-        words: words whose heatmaps make further rows; each row has one colour scale.
+        words: words whose heatmaps make further rows; each row has one colour scale, of an even
+            share of attention at least, whose ends stand above it.
         level: attention resolution of those.
         picture: gives a record's picture, ``sampler.decoded`` say; None takes the x0 previews.
         mask, crop, alpha, tile: as in `heatmaps`.
@@ -214,15 +228,16 @@ def filmstrip(
     chosen = [records[i] for i in evenly_spread(len(records), count)]
     pictures = [backdrop(r, None if picture is None else picture(r), crop) for r in chosen]
     tiles = [
-        Tile(enlarged(p), f"step {r.index} · t={r.timestep}")
+        Tile(enlarged(p), f"step {r.number} · t={r.timestep}")
         for r, p in zip(chosen, pictures, strict=True)
     ]
     for word in words:
         maps = [visible_part(r.cross[word, level], r, crop) for r in chosen]
-        scale = limits(*maps)
+        scale = limits(*maps, least=chosen[0].cross.even_share)
+        titles = [f"{word}, {scale[0]:.2g} to {scale[1]:.2g}", *[word] * (len(chosen) - 1)]
         tiles += [
-            map_tile(p, m, word, scale, mask, alpha, "jet", bar=False)
-            for p, m in zip(pictures, maps, strict=True)
+            map_tile(p, m, title, scale, mask, alpha, "jet", bar=False)
+            for p, m, title in zip(pictures, maps, titles, strict=True)
         ]
     return sheet(tiles, len(chosen), tile=tile)
 

@@ -34,6 +34,8 @@ def needles(
 ) -> Image:
     """Small pictures of the best rows of a screen, each map on its own colour scale.
 
+    None spans less than an even share of attention, as in `heatmaps`.
+
     >>> needles(trace.screen("star").per("layer", "head"))
 
     Args:
@@ -59,9 +61,8 @@ def needles(
         record = screen.record(row)
         values = visible_part(screen.map(row), record, place)
         below = backdrop(record, picture, place)
-        drawn = map_tile(
-            below, values, _where(row), limits(values), outline, alpha, colormap, bar=False
-        )
+        scale = limits(values, least=record.cross.even_share)
+        drawn = map_tile(below, values, _where(row), scale, outline, alpha, colormap, bar=False)
         tiles.append(replace(drawn, note=_scores_of(row, masked=screen.masked)))
     title = f"{screen.word!r}: the best {len(tiles)} of {len(screen)} by {score}"
     return sheet(tiles, columns, tile=tile, title=title)
@@ -70,7 +71,7 @@ def needles(
 def _where(row: RankedMap) -> str:
     parts = [] if row.layer is None else [short_name(row.layer)]
     parts += [] if row.head is None else [f"head {row.head}"]
-    parts += [] if row.step is None else [f"step {row.step}"]
+    parts += [] if row.step is None else [f"step {row.step + 1}"]
     if row.layer is None and row.level is not None:
         parts.insert(0, f"H/{row.level}")
     return " · ".join(parts) or "all"

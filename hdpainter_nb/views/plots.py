@@ -38,7 +38,7 @@ def curves(records: Sequence[Record] | Mapping[str, Sequence[Record]]) -> Plot:
     for axes, (title, value) in zip(figure.subplots(1, 3), panels, strict=True):
         drawn = False
         for i, (name, rows) in enumerate(runs.items()):
-            points = [(r.index, v) for r in rows if (v := value(r)) is not None]
+            points = [(r.number, v) for r in rows if (v := value(r)) is not None]
             if not points:
                 continue
             steps, values = zip(*points, strict=True)

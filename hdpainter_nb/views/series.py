@@ -35,8 +35,8 @@ def lines(
     Args:
         panels: title of a panel -> name of a curve -> its values. A value that is None or not
             finite leaves a gap.
-        x: where the values lie; None numbers them from 0. A curve may be shorter than `x`. Falling
-            numbers, timesteps say, are drawn from left to right as they fall.
+        x: where the values lie; None numbers them from 1, as steps are. A curve may be shorter
+            than `x`. Falling numbers, timesteps say, are drawn from left to right as they fall.
         xlabel: what `x` is, with its unit.
         log: titles of the panels whose values are drawn on a logarithmic scale.
         reference: name of the curve that the others are to be compared with: grey and dashed.
@@ -89,7 +89,7 @@ def _draw(
     """One curve; whether there was anything to draw."""
     y = np.array([np.nan if v is None else v for v in values], np.float64)
     y[~np.isfinite(y)] = np.nan
-    along = np.arange(len(y)) if x is None else np.asarray(x[: len(y)], np.float64)
+    along = np.arange(1, len(y) + 1) if x is None else np.asarray(x[: len(y)], np.float64)
     if len(along) != len(y):
         raise ValueError(f"{name!r} has {len(y)} values, but x only {len(along)}")
     axes.plot(along, y, label=name, **look)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hdpainter_nb.trace.record import Record
 
 __all__ = [
+    "LOGITS",
     "Crop",
     "absent_tile",
     "backdrop",
@@ -24,6 +25,8 @@ __all__ = [
     "visible_part",
 ]
 
+LOGITS = 1.0
+"""The least span of a colour scale of similarities or scores: a factor e before the softmax."""
 Crop = tuple[int, int, int, int]
 """Top, left, height, width in pixels: what of the padded picture the given one shows."""
 
@@ -37,7 +40,7 @@ def map_tile(
     alpha: float,
     colormap: str,
     *,
-    bar: bool = True,
+    bar: Bar | bool = True,
 ) -> Tile:
     """A map over a picture.
 
@@ -49,10 +52,12 @@ def map_tile(
         mask: (H, W), whose outline is drawn; None draws none.
         alpha: opacity of the map.
         colormap: one of `COLORMAPS`.
-        bar: with the colour scale below.
+        bar: with the colour scale below; a `Bar` says how.
     """
     drawn = overlay(enlarged(picture), values, alpha, colormap, *scale, outline=mask)
-    return Tile(drawn, title, bar=Bar(*scale, colormap) if bar else None)
+    if isinstance(bar, bool):
+        return Tile(drawn, title, bar=Bar(*scale, colormap) if bar else None)
+    return Tile(drawn, title, bar=bar)
 
 
 def backdrop(record: Record, picture: Any, crop: Crop | None) -> Picture:
@@ -115,5 +120,5 @@ def evenly_spread(total: int, count: int) -> list[int]:
 
 
 def step_title(record: Record) -> str:
-    """Which step a record is of."""
-    return f"step {record.index}, t={record.timestep}"
+    """Which step a record is of, counted from 1."""
+    return f"step {record.number}, t={record.timestep}"

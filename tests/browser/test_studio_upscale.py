@@ -55,7 +55,7 @@ def test_a_key_makes_it_larger_and_another_saves_it(
     until(lambda: lens.locator("figure").count() == 3, page, "three pictures")
     until(lambda: "loading" not in lens.inner_text(), page, "them to arrive")
     names = [name.inner_text() for name in lens.locator("figcaption b").all()]
-    assert names == ["original", "bicubic", "ours"]
+    assert names == ["original", "bicubic", "×4"]
 
     # Looking closer needs no kernel: it moves all three.
     canvases = [lens.locator("canvas").nth(i) for i in range(3)]

@@ -618,7 +618,7 @@ def test_a_branch_tells_and_keeps_its_edits(model: Model, quick: Job, tmp_path: 
     assert other.branch(guidance_scale=4.0).edits == tuple(edits)  # kept until told otherwise
     dropped = other.branch(edit=())
     assert (dropped.branch_name, dropped.edits) == ("no edits", ())
-    assert "ScaleWord(&#x27;star&#x27;, 2.0" in sampler.trace._repr_html_()
+    assert "“star” × 2, steps 1 to 9, c set to 0.5" in sampler.trace._repr_html_()
     assert [len(b["edits"]) for b in branches(sampler.trace)] == [0, 2, 2, 0]
 
     loaded = Trace.load(sampler.trace.save(tmp_path / "run.hdp"))

@@ -81,7 +81,7 @@ def test_a_damaged_weight(
             with pytest.raises(ModelError) as caught:
                 sampler.step()
             message = str(caught.value)
-            assert f"prediction is not finite at step 2 of {sampler.total}, timestep {t}" in message
+            assert f"prediction is not finite at step 3 of {sampler.total}, timestep {t}" in message
             assert WEIGHT in message
     assert sampler.index == len(sampler.records) == 2
     sampler.run()
@@ -103,7 +103,7 @@ def test_a_batch_names_the_seed_and_moves_no_sample(
 
     with monkeypatch.context() as patch:
         patch.setattr(predict, "call", second)
-        with pytest.raises(ModelError, match="prediction is not finite at step 1") as caught:
+        with pytest.raises(ModelError, match="prediction is not finite at step 2") as caught:
             batch.step()
     assert caught.value.__notes__ == ["It is the sample of seed 7."]
     assert [len(sampler.records) for sampler in batch] == [1, 1]
@@ -116,7 +116,7 @@ def test_latents_and_what_the_unet_is_told(model: Model, job: Any) -> None:
     broken = State(0, state.latents.clone(), state.rng)
     broken.latents[0, 1, 2, 3] = NAN
     sampler = Sampler.from_cond(model, cond, broken, job.settings)
-    with pytest.raises(ModelError, match="The latents are not finite at step 0"):
+    with pytest.raises(ModelError, match="The latents are not finite at step 1"):
         sampler.step()
     for name in ("context", "masked_image_latents"):
         values = getattr(cond, name)
@@ -124,7 +124,7 @@ def test_latents_and_what_the_unet_is_told(model: Model, job: Any) -> None:
         values[0, -1, -1] = INF
         sampler = Sampler.from_cond(model, cond, state, job.settings)
         what = "text embeddings" if name == "context" else name
-        with pytest.raises(ModelError, match=rf"{what} (are|is) not finite at step 0"):
+        with pytest.raises(ModelError, match=rf"{what} (are|is) not finite at step 1"):
             sampler.step()
         values.copy_(was)
 
@@ -142,7 +142,7 @@ def test_a_gradient(model: Model, job: Any, guidance: str, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr(predict, "gradients", broken)
         with pytest.raises(
-            ModelError, match=r"gradient of S.* is not finite at step 1 .*rasg=False"
+            ModelError, match=r"gradient of S.* is not finite at step 2 .*rasg=False"
         ):
             sampler.step()
     assert sampler.step().index == 1
@@ -192,7 +192,7 @@ def test_the_upscaler(tmp_path_factory: pytest.TempPathFactory) -> None:
     mask[32:96, 32:96] = True
     upscaler = Upscaler(model, UpscaleJob(large[::4, ::4], large, mask, "a red star", steps=3))
     upscaler.step()
-    with damaged(model.unet), pytest.raises(ModelError, match=rf"not finite at step 1 .*{WEIGHT}"):
+    with damaged(model.unet), pytest.raises(ModelError, match=rf"not finite at step 2 .*{WEIGHT}"):
         upscaler.step()
     assert len(upscaler.records) == 1
     upscaler.run()
@@ -219,14 +219,14 @@ def test_a_watched_run_keeps_what_was_seen(watched: Any) -> None:
         return values
 
     with watch(watched) as trace:
-        with pytest.raises(ModelError, match="The latents are not finite at step 2 of 3"):
+        with pytest.raises(ModelError, match="The latents are not finite at step 3 of 3"):
             paint(watched, callback_on_step_end=break_it)
         assert len(trace) == 2
-        with damaged(watched.unet), pytest.raises(ModelError, match=rf"at step 0 of 3.*{WEIGHT}"):
+        with damaged(watched.unet), pytest.raises(ModelError, match=rf"at step 1 of 3.*{WEIGHT}"):
             paint(watched)
         with (
             damaged(watched.vae, "decoder.conv_in.weight"),
-            pytest.raises(ModelError, match="picture that the VAE made of step 2 is not finite"),
+            pytest.raises(ModelError, match="picture that the VAE made of step 3 is not finite"),
         ):
             paint(watched)
         assert len(trace.records(2)) == 3

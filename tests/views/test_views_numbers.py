@@ -157,7 +157,7 @@ def test_gradient_steps_show_every_guided_step() -> None:
     records = [make_record(i, 6) for i in range(6)]
     figure = views.gradient_steps(records)
     size, spread, moments = figure.axes[:3]
-    assert list(size.lines[0].get_xdata()) == list(range(6))
+    assert list(size.lines[0].get_xdata()) == [1, 2, 3, 4, 5, 6]
     assert np.allclose(size.lines[0].get_ydata(), [r.grad.std for r in records])
     density = spread.collections[0].get_array()
     assert density.shape == (61, 6)

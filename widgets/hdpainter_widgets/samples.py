@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from hdpainter_nb.images.read import read_image, read_mask
 from hdpainter_nb.utils.check import one_of
 
-__all__ = ["SHAPES", "bundled_pictures", "open_sample", "sample_names", "shape_mask"]
+__all__ = [
+    "SHAPES",
+    "bundled_pictures",
+    "not_understood",
+    "open_sample",
+    "sample_names",
+    "shape_mask",
+]
 
 SHAPES = ("ellipse", "rectangle")
 """What a hole may look like."""
@@ -89,6 +96,22 @@ _MIDDLE = (31, 34, 38, 38)
 def sample_names() -> list[str]:
     """What can be asked of `open_sample`."""
     return [*bundled_pictures(), *(_named(name) for name in _PAINTINGS)]
+
+
+def not_understood(prompt: str) -> str:
+    """What the miniature does not know of a prompt, as a sentence; empty where it knows all."""
+    from hdpainter_nb.mini.world.captions import unknown_words
+    from hdpainter_nb.mini.world.scene import COLORS, SHAPES
+
+    unknown = unknown_words(prompt)
+    if not unknown:
+        return ""
+    words = ", ".join(f"“{word}”" for word in unknown)
+    mean = "means" if len(unknown) == 1 else "mean"
+    return (
+        f"{words} {mean} nothing to the miniature. It knows the colours {', '.join(COLORS)} and "
+        f"the shapes {', '.join(SHAPES)}."
+    )
 
 
 def open_sample(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,15 @@ WORDS = tuple(dict.fromkeys((*_GLUE, *COLORS, *SHAPES, *BACKGROUNDS)))
 # world do not upset the model later.
 _STRAY = ("nice", "shiny", "big", "please", "!", "?", "small", "'s", "7", "\U0001f642", "very")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def unknown_words(prompt: str) -> list[str]:
+    """The words of a prompt that no caption of this world has, each once, in small letters.
+
+    The miniature was trained on these captions alone: what else is asked for means nothing to it.
+    """
+    said = re.findall(r"[^\W_]+(?:['’][^\W_]+)*", prompt.lower())
+    return [word for word in dict.fromkeys(said) if word not in WORDS]
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def test_every_step_changes_picture_maps_and_detail(player: Player) -> None:
     for column in zip(*seen, strict=True):
         assert len(set(column)) == 3
     assert controls.progress.value == 3
-    assert controls.slider.value == controls.slider.max == 2
+    assert controls.slider.value == controls.slider.max == 3
     assert "3 of 6 steps · paused" in controls.status.value
     assert controls.maps_note.value == ""
 
@@ -88,7 +88,7 @@ def test_playing_back_and_restarting(player: Player) -> None:
     assert seen == list(range(player.sampler.total))
     assert (player.sampler.done, controls.picture.value) == (True, last)
     controls.back.click()
-    assert controls.slider.max == 4
+    assert controls.slider.max == 5
     assert controls.picture.value != last
     controls.restart.click()
     assert player.sampler.index == 0
@@ -101,21 +101,22 @@ def test_the_slider_looks_without_moving_the_sampler(player: Player) -> None:
     player.step(4)
     newest = controls.picture.value
     controls.slider.value = 1
+    assert player._shown is player.sampler.records[0], "people count from 1"
     assert controls.picture.value != newest
     assert player.sampler.index == 4
     player.step()
     assert controls.slider.value == 1, "who looks back is not pulled forward"
-    assert controls.slider.max == 4
-    controls.slider.value = 4
+    assert controls.slider.max == 5
+    controls.slider.value = 5
     player.step()
-    assert controls.slider.value == 5
+    assert controls.slider.value == 6
 
 
 def test_looking_at_a_step_that_is_undone(player: Player) -> None:
     player.step(4)
     player.controls.slider.value = 3
     player.back(2)
-    assert player.controls.slider.value == 1
+    assert player.controls.slider.value == 2
     assert player._shown is player.sampler.records[-1]
 
 
@@ -299,7 +300,7 @@ def test_plays_on_a_thread_and_closing_ends_it(monkeypatch: pytest.MonkeyPatch) 
     player.controls.play.click()
     assert player.wait(LONG)
     assert player.sampler.done
-    assert player.controls.slider.value == 7
+    assert player.controls.slider.value == 8
     assert "finished" in player.controls.status.value
     player.close()
     player.close()

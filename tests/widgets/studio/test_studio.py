@@ -246,7 +246,7 @@ def test_an_empty_prompt_is_possible_and_remarked_on(make: Make) -> None:
 
 def test_a_number_that_is_none_is_named(studio: Studio) -> None:
     studio.inputs.form.fields["guidance_scale"].value = "much"
-    assert "guidance_scale: &#x27;much&#x27; is not a number" in said(studio)
+    assert "guidance scale: &#x27;much&#x27; is not a number" in said(studio)
     studio.inputs.form.fields["guidance_scale"].value = "1e9"
     assert "guidance_scale must be a number from 0 to 100" in said(studio)
     studio.inputs.form.fields["guidance_scale"].value = ""
@@ -520,7 +520,7 @@ def test_presets_change_what_they_govern_and_nothing_else() -> None:
     form._on_change = lambda: heard.append(form.read())
     form.preset.value = "paper"
     assert heard == [Settings.preset("paper", steps=7, seed=5, rasg=False)], "told once"
-    assert "rasg=False" in form.summary.value
+    assert "without RASG" in form.summary.value
     assert "sigma" not in form.summary.value
     form.fields["eta"].value = 0.5
     assert set(form.other()) == {"rasg", "eta"}
@@ -560,7 +560,7 @@ def test_changes_are_named(job: Job) -> None:
     other = Job(job.image[::-1], ~job.mask, "a star", **job.settings.to_dict())
     found = changes(job, other.replace(guidance_scale=2.0, painta=False))
     assert found[:3] == ["picture", "mask", "prompt"]
-    assert sorted(found[3:]) == ["guidance scale", "painta"]
+    assert sorted(found[3:]) == ["PAIntA", "guidance scale"]
 
 
 def test_options_are_checked(make: Make, model: Model, job: Job) -> None:

@@ -105,9 +105,9 @@ def test_the_picture_has_the_originals_size_and_surroundings(studio: Studio) -> 
     assert np.array_equal(large[beyond], job.image[beyond])
     assert not np.array_equal(large[job.mask], job.image[job.mask])
     lens = studio.enlarging.lens
-    assert list(lens.pictures) == ["original", "bicubic", "ours"]
+    assert list(lens.pictures) == ["original", "bicubic", "×4"]
     assert np.array_equal(lens.pictures["original"], job.image)
-    assert np.array_equal(lens.pictures["ours"], large)
+    assert np.array_equal(lens.pictures["×4"], large)
     assert synced(lens, "masked")
     assert "64 × 64 → 256 × 256 pixels" in said(studio)
 
@@ -159,7 +159,7 @@ def test_what_a_cell_asks_for_shows_in_the_controls(studio: Studio) -> None:
     assert (settings.steps, settings.noise_level, settings.soft) == (3, 5, False)
     assert studio.upscaler.prompt == "a blue circle"
     assert studio.enlarging.options.form.fields["noise_level"].value == 5
-    assert list(studio.enlarging.lens.pictures)[-1] == "ours: no soft, noise_level=5"
+    assert list(studio.enlarging.lens.pictures)[-1] == "×4 without soft blend mask, noise level 5"
     with pytest.raises(SettingsError, match="There is no setting 'noise'"):
         studio.upscale(noise=3)
 
@@ -176,9 +176,9 @@ def test_other_settings_branch_and_the_lens_keeps_both(studio: Studio) -> None:
     assert len(trace.nodes) == 2 * steps - 1, "from the same noise, in as many steps"
     assert studio.upscaler.done
     pictures = studio.enlarging.lens.pictures
-    assert list(pictures)[2:] == ["ours", "ours: no poisson", "ours: no blend"]
-    assert np.array_equal(pictures["ours"], first)
-    assert not np.array_equal(pictures["ours: no blend"], first)
+    assert list(pictures)[2:] == ["×4", "×4 without Poisson blending", "×4 without latent blend"]
+    assert np.array_equal(pictures["×4"], first)
+    assert not np.array_equal(pictures["×4 without latent blend"], first)
     studio.upscale()
     assert len(trace.nodes) == 2 * steps - 1, "nothing has changed since"
 
@@ -192,10 +192,10 @@ def test_it_can_be_stepped_and_taken_back(studio: Studio) -> None:
     runner.restart()
     runner.step()
     assert studio.upscaler.index == 1
-    assert list(studio.enlarging.lens.pictures)[-1] == "ours, step 1 of 2"
+    assert list(studio.enlarging.lens.pictures)[-1] == "×4, step 1 of 2"
     runner.step()
     assert np.array_equal(studio.image(of="x4"), done)
-    assert list(studio.enlarging.lens.pictures) == ["original", "bicubic", "ours"]
+    assert list(studio.enlarging.lens.pictures) == ["original", "bicubic", "×4"]
 
 
 def test_another_picture_begins_another_run(studio: Studio) -> None:
@@ -300,7 +300,7 @@ def test_cancelling_leaves_the_steps_before(make: Make, monkeypatch: pytest.Monk
     gate.set()
     assert studio.wait(LONG)
     assert studio.upscaler.index == 1
-    assert list(studio.enlarging.lens.pictures)[-1] == "ours, step 1 of 8"
+    assert list(studio.enlarging.lens.pictures)[-1] == "×4, step 1 of 8"
 
 
 # --- files, keys, stills -------------------------------------------------------------------------
@@ -393,7 +393,7 @@ def test_the_form_serves_settings_without_presets() -> None:
     settings = UpscaleSettings(steps=7, blend=False, guidance_scale=3.0)
     form.write(settings)
     assert form.read() == settings
-    assert "blend=False" in form.summary.value
+    assert "without latent blend" in form.summary.value
     assert "steps" not in form.summary.value
     assert form.meaning("blend").startswith("Eq. 10")
     form.reset.click()

@@ -166,7 +166,7 @@ def test_a_branch_stepped_on_elsewhere_is_not_made_twice(
     ("name", "more", "said"),
     [
         ("goto", {"branch": 7, "step": 0}, "There is no branch 7; there are 0"),
-        ("goto", {"branch": 0, "step": 2}, "Branch 0 has 2 steps; there is no step 2"),
+        ("goto", {"branch": 0, "step": 2}, "Branch 0 has 2 steps; there is no step 3"),
         ("branch", {"node": 77, "changes": {}}, "no step with the number 77"),
         ("branch", {"node": 1, "changes": {"paint": False}}, "paint"),
         ("branch", {"node": 1, "changes": {"guidance_scale": "much"}}, "guidance_scale"),

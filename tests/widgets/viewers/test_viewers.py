@@ -15,7 +15,7 @@ import pytest
 import traitlets
 from PIL import Image
 
-from hdpainter_nb import Job, Sampler
+from hdpainter_nb import Job, Sampler, views
 from hdpainter_nb.models.model import Model
 from hdpainter_nb.settings import Settings, UpscaleSettings
 from hdpainter_nb.trace.trace import Trace
@@ -564,3 +564,20 @@ def test_a_preview_has_the_size_of_its_picture() -> None:
         assert whole.shape == (side, side, 3)
         part = preview(record, (8, 0, side - 28, side - 40))
         np.testing.assert_array_equal(part, whole[8 : side - 20, : side - 40])
+
+
+def test_a_comparison_names_branches_in_words_and_counts_steps_from_1(
+    trace: Trace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels: list[str] = []
+    draw = views.side_by_side
+
+    def keep(a: Any, b: Any, names: tuple[str, str], **more: Any) -> Any:
+        labels.extend(names)
+        return draw(a, b, names, **more)
+
+    monkeypatch.setattr("hdpainter_nb.views.side_by_side", keep)
+    compare = Compare(trace)
+    compare.step = 0
+    compare._drawn()
+    assert labels == ["main · step 1", "without PAIntA · step 1"]

@@ -71,8 +71,8 @@ class Controls:
         """What is looked at, and how."""
         self.slider = w.IntSlider(
             description="look at step",
-            min=0,
-            max=0,
+            min=1,
+            max=1,
             continuous_update=True,
             disabled=True,
             style={"description_width": "initial"},
@@ -134,8 +134,8 @@ class Controls:
         )
 
     def fit_slider(self, count: int, *, follow: bool) -> None:
-        """Let the slider reach `count` records; at the last one if it follows."""
-        last = max(0, count - 1)
+        """Let the slider reach `count` records, the first being 1; at the last if it follows."""
+        last = max(1, count)
         self.slider.disabled = count < 2
         if last < self.slider.max:
             self.slider.value = min(self.slider.value, last)

@@ -142,7 +142,7 @@ class Player(CompositeWidget):
         record, picture = self._shown, self._picture(self._shown)
         if record is None:
             return views.grid([picture], ["before the first step"], tile=208, title=self._prompt)
-        label = f"after {record.index + 1} of {self.runner.state.total} steps"
+        label = f"after {record.number} of {self.runner.state.total} steps"
         left = views.grid([picture], [label], tile=208, title=self._prompt)
         maps = frames.tiles(record, picture, self._looks)
         return left if maps is None else frames.beside(left, maps)
@@ -174,11 +174,11 @@ class Player(CompositeWidget):
     def _on_slider(self, change: Any) -> None:
         if self._moving:
             return
-        index = change["new"]
-        self._following = index >= self.controls.slider.max
+        number = change["new"]
+        self._following = number >= self.controls.slider.max
         records = self.runner.records
-        if 0 <= index < len(records):
-            self.runner.post("show", partial(self._show, records[index]))
+        if number <= len(records):
+            self.runner.post("show", partial(self._show, records[number - 1]))
 
     def _on_speed(self, change: Any) -> None:
         self.runner.speed = change["new"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import random
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 from hdpainter_nb.errors import HDPainterError, HDPainterWarning, ImageError, MaskError
 from hdpainter_nb.job import Job
 from hdpainter_nb.settings import Preset, Settings
+from hdpainter_nb.utils.wording import label
 from hdpainter_widgets.messages import received
 from hdpainter_widgets.notebook import OwnChanges
 from hdpainter_widgets.painter import LARGEST_FILE, MaskPainter
-from hdpainter_widgets.samples import open_sample, sample_names
+from hdpainter_widgets.samples import not_understood, open_sample, sample_names
 from hdpainter_widgets.studio.settings_form import SettingsForm
 
 __all__ = ["Inputs", "changes", "forget_upload", "uploaded"]
@@ -69,6 +71,7 @@ class Inputs:
     Attributes:
         job: as the controls have it; None if they make no possible one.
         problem: then what the library says about it.
+        unknown: stands below the prompt, and says which words the miniature does not know.
         remarks: what the library remarked on a job that is possible.
         unpainted: whether all that is missing is a mask.
         busy: called with a text when something begins that takes a while; `on_change` ends it.
@@ -92,6 +95,7 @@ class Inputs:
         self._moving = OwnChanges()  # while the controls are moved from here
         self._on_change = on_change
         self._native = getattr(model, "native_size", None)
+        self._narrow = getattr(model, "name", "") == "mini"  # whose world is small
         samples = sample_names()
         if image is None:
             image, hole = open_sample(samples[0])
@@ -133,6 +137,7 @@ class Inputs:
             layout=w.Layout(flex="3 1 260px", min_width="0"),
             style=_SHORT,
         )
+        self.unknown = w.HTML(layout=w.Layout(display="none"))
         self.picture = w.Dropdown(
             description="picture", options=offers, value=first, layout=_wide("206px"), style=_SHORT
         )
@@ -149,17 +154,20 @@ class Inputs:
         negative.description = "without"
         guidance = take("guidance_scale", width="116px")
         guidance.description, guidance.placeholder = "guidance", guidance.placeholder[-4:].strip()
+        steps = take("steps", width="98px")
+        steps.tooltip = self.form.meaning("steps")
         row = w.Layout(flex_flow="row wrap", align_items="center")
         self.bar = w.VBox(
             [
                 w.HBox([self.prompt, negative], layout=row),
+                self.unknown,
                 w.HBox(
                     [
                         self.picture,
                         self.upload,
                         self.method,
                         self.form.preset,
-                        take("steps", width="98px"),
+                        steps,
                         w.HBox([take("seed", width="112px"), self.dice]),
                         guidance,
                     ],
@@ -221,6 +229,9 @@ class Inputs:
     def _changed(self) -> None:
         if self._moving:
             return
+        from hdpainter_nb.method.ddim import explain_grid
+
+        self._tell_unknown()
         try:
             settings = self.form.read()
             self._follow(settings)
@@ -233,9 +244,21 @@ class Inputs:
         except HDPainterError as error:
             self._refuse(error)
             return
-        self.remarks = [str(one.message) for one in caught]
+        grid = explain_grid(settings.steps, settings.grid) if settings.scheduler == "ddim" else ""
+        self.remarks = [*(str(one.message) for one in caught), *([grid] if grid else [])]
         self.job, self.problem, self.unpainted = job, None, False
         self._on_change()
+
+    def _tell_unknown(self) -> None:
+        """Below the prompt: which of its words the model was never told."""
+        if not self._narrow:
+            return
+        words = f"{self.prompt.value} {self.form.fields['negative_prompt'].value}"
+        text = html.escape(not_understood(words))
+        note = f"<span class='hdp-note' role='status'>⚠ {text}</span>" if text else ""
+        if self.unknown.value != note:
+            self.unknown.value = note
+            self.unknown.layout.display = None if note else "none"
 
     def _refuse(self, error: HDPainterError, prefix: str = "") -> None:
         self.job, self.problem = None, type(error)(f"{prefix}{error}")
@@ -265,7 +288,7 @@ def changes(old: Job, new: Job) -> list[str]:
         names.append("mask")
     if old.prompt != new.prompt:
         names.append("prompt")
-    return names + [name.replace("_", " ") for name in old.settings.differences(new.settings)]
+    return names + [label(name) for name in old.settings.differences(new.settings)]
 
 
 def _own(model: Any) -> dict[str, str]:

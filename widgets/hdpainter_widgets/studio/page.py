@@ -109,8 +109,17 @@ class Page:
         *,
         begun: bool,
         unpainted: bool = False,
+        branch: str = "",
     ) -> None:
-        """Say what the inputs are like: impossible, changed, or those of the run on display."""
+        """Say what the inputs are like: impossible, changed, or those of the run on display.
+
+        Args:
+            changed: what is other than when the run on display began.
+            problem: why they are impossible; None where they are not.
+            remarks: what there is to say of possible ones.
+            begun: whether there is a run on display.
+            branch: what its branch on display does otherwise than these inputs, in words.
+        """
         if problem is not None:
             # That the mask is empty is no mistake yet: the page was opened, or a photograph.
             text = f"<div class='hdp-wrong' role='alert'>{_lines(problem)}</div>"
@@ -120,6 +129,11 @@ class Page:
             text = (
                 f"<div class='hdp-stale' role='status'><b>Changed:</b> {what}. "
                 "Press ▶ to start a new run.</div>"
+            )
+        elif begun and branch:
+            text = (
+                "<span class='hdp-note'>The run on display began with these inputs; "
+                f"its branch differs: {html.escape(branch)}.</span>"
             )
         elif begun:
             text = "<span class='hdp-note'>The run on display is that of these inputs.</span>"

@@ -18,6 +18,7 @@ import ipywidgets as w
 
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.settings import PRESETS, BaseSettings, Preset, Settings
+from hdpainter_nb.utils.wording import label, said
 from hdpainter_widgets.notebook import OwnChanges, close_all
 
 __all__ = ["Meaning", "SettingsForm", "field_docs"]
@@ -79,7 +80,7 @@ def _meaning(text: str) -> Meaning:
 
 _ELSEWHERE = ("steps", "seed")  # no preset has a say in these
 _GOVERNED = frozenset(name for changes in PRESETS.values() for name in changes)
-_LABEL = "118px"
+_LABEL = "150px"
 
 
 class SettingsForm:
@@ -117,6 +118,8 @@ class SettingsForm:
         names = [f.name for f in fields(self._kind)]
         names.sort(key=lambda name: order.index(name) if name in order else len(order))
         self.fields = {name: self._control(name, (own or {}).get(name)) for name in names}
+        for name, control in self.fields.items():
+            control.tooltip = name  # as code has it; ipywidgets 7 knows no such argument
         self.preset = w.Dropdown(
             description="preset",
             options=list(PRESETS),
@@ -223,7 +226,7 @@ class SettingsForm:
             return kind(text)
         except ValueError:
             wanted = "a whole number" if kind is int else "a number"
-            raise SettingsError(f"{name}: {text!r} is not {wanted}.") from None
+            raise SettingsError(f"{label(name)}: {text!r} is not {wanted}.") from None
 
     def _changed(self) -> None:
         if self._writing:
@@ -233,10 +236,10 @@ class SettingsForm:
         except SettingsError as error:
             self.summary.value = f"<span class='hdp-wrong'>{html.escape(str(error))}</span>"
         else:
-            says = ", ".join(f"{name}={value!r}" for name, (value, _) in other.items())
+            says = ", ".join(said(name, value) for name, (value, _) in other.items())
             named = f"<b>{self.preset.value}</b>" if self._kind is Settings else "by default"
             whole = "All as in preset" if self._kind is Settings else "All as"
-            text = f"Other than {named}: <code>{html.escape(says)}</code>"
+            text = f"Other than {named}: {html.escape(says)}"
             text = text if says else f"{whole} {named}."
             self.summary.value = f"<span class='hdp-note'>{text}</span>"
         for name, row in self._rows.items():
@@ -254,9 +257,9 @@ class SettingsForm:
     def _control(self, name: str, own: str | None) -> Any:
         kind = self._kinds[name]
         common: dict[str, Any] = {
-            "description": name,
+            "description": label(name),
             "style": {"description_width": _LABEL},
-            "layout": w.Layout(width="280px", flex="0 0 auto"),
+            "layout": w.Layout(width="312px", flex="0 0 auto"),
         }
         inner = [k for k in get_args(kind) if k is not NoneType]
         if get_origin(kind) is Literal:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from hdpainter_nb import views
+from hdpainter_nb.edits.wording import edit_said
 from hdpainter_nb.errors import HDPainterError, HDPainterWarning, SettingsError
 from hdpainter_nb.job import Job
 from hdpainter_nb.settings import Preset, Settings
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_nb.utils.check import one_of
+from hdpainter_nb.utils.wording import method_said, said
 from hdpainter_widgets.composite import CompositeWidget
 from hdpainter_widgets.notebook import as_parts, close_all
 from hdpainter_widgets.pictures import as_png, placeholder, preview
@@ -101,7 +103,7 @@ class Studio(CompositeWidget):
         self._model, self._capture = model, capture
         self._origin: Job | None = None  # what the run on display began with
         self._runs: list[Trace] = []  # of this studio, oldest first
-        self._shown_begun = False  # whether the page says that a run has begun
+        self._told = (False, "")  # whether the page says that a run has begun, and of its branch
         self._ready = False
         self._resulted: tuple[Any, int] | None = None  # trace and node that the result shows
         with as_parts():
@@ -318,10 +320,22 @@ class Studio(CompositeWidget):
             self.files.suggest(named.prompt)
         changed = [] if job is None or self._origin is None else changes(self._origin, job)
         wrong = None if problem is None else str(problem)
-        self._shown_begun = bool(self.runs)
+        self._told = begun, branch = self._on_display()
         remarks, unpainted = self.inputs.remarks, self.inputs.unpainted
-        self.page.tell_inputs(changed, wrong, remarks, begun=self._shown_begun, unpainted=unpainted)
+        self.page.tell_inputs(
+            changed, wrong, remarks, begun=begun, branch=branch, unpainted=unpainted
+        )
         self.viewers.timeline.renews = bool(changed)
+
+    def _on_display(self) -> tuple[bool, str]:
+        """Whether a run is on display, and what its branch does otherwise than it began."""
+        branch = self.trace.branches.get(getattr(self.sampler, "branch_id", -1))
+        if not self.runs or branch is None or self._origin is None:
+            return bool(self.runs), ""
+        apart = self._origin.settings.differences(branch.settings)
+        words = [said(name, value) for name, (_, value) in apart.items()]
+        words += [f"“{branch.prompt}”"] if branch.prompt != self._origin.prompt else []
+        return True, ", ".join([*words, *map(edit_said, branch.edits)])
 
     def _undo(self) -> None:
         if self._origin is not None:
@@ -382,7 +396,7 @@ class Studio(CompositeWidget):
         failure = state.failure
         shown = failure is not None and failure.error is self.inputs.problem  # with the inputs
         self.page.tell_failure("" if failure is None or shown else failure.message)
-        if self._shown_begun != bool(self.runs):
+        if self._told != self._on_display():
             self._inputs_changed()
         sampler = self.sampler
         self._offer_large()
@@ -414,7 +428,7 @@ class Studio(CompositeWidget):
         if result is None:
             return
         image, job, index, total, self._resulted = result
-        name = f"“{job.prompt}”, {job.settings.method}, seed {job.settings.seed}"
+        name = f"“{job.prompt}”, {method_said(job.settings.method)}, seed {job.settings.seed}"
         when = "finished" if index == total else f"after {index} of {total} steps"
         self.result.show(job.image, image, f"{name}: {when}")
         self.viewers.refresh()

@@ -16,6 +16,7 @@ from hdpainter_nb.errors import HDPainterWarning, SettingsError
 from hdpainter_nb.images import compositing, resize
 from hdpainter_nb.settings import UpscaleSettings
 from hdpainter_nb.upscale import geometry
+from hdpainter_nb.utils.wording import said
 from hdpainter_widgets.lens import Lens
 from hdpainter_widgets.notebook import as_parts
 from hdpainter_widgets.runner.base import BaseRunner
@@ -350,7 +351,7 @@ def _label(upscaler: Any) -> str:
     """What the lens calls a result: by its settings, and by its step where it is not the last."""
     changed = upscaler.settings.changed()
     off = [name for name in ("blend", "soft", "poisson") if not changed.pop(name, True)]
-    others = [f"{name}={value!r}" for name, value in changed.items() if name != "steps"]
-    says = ", ".join([*(f"no {name}" for name in off), *others])
+    others = [said(name, value) for name, value in changed.items() if name != "steps"]
+    says = ", ".join([*(said(name, False) for name in off), *others])
     step = "" if upscaler.done else f", step {upscaler.index} of {upscaler.total}"
-    return f"ours{f': {says}' if says else ''}{step}"
+    return f"×4{f' {says}' if says else ''}{step}"

@@ -55,7 +55,7 @@ class BranchSamplers:
         path = stepper.trace.path(branch)
         if not -1 <= step < len(path) - 1:
             raise SettingsError(
-                f"Branch {branch} has {len(path) - 1} steps; there is no step {step} to go to."
+                f"Branch {branch} has {len(path) - 1} steps; there is no step {step + 1} to go to."
             )
         node = path[step + 1]
         if node not in stepper.path:  # a second sampler has gone on with the branch

@@ -8,6 +8,7 @@ from typing import Any
 import traitlets as t
 
 from hdpainter_nb import views
+from hdpainter_nb.trace.titles import branch_title
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_widgets.messages import FiniteFloat
 from hdpainter_widgets.notebook import built
@@ -133,13 +134,14 @@ class Compare(TraceWidget):
         for trace, number in zip(traces, self.branches, strict=True):
             length = _length(trace, number)
             shown = min(self.step, length - 1)
-            name = trace.branches[number].name if number in trace.branches else ""
+            known = number in trace.branches
+            name = branch_title(trace, trace.branches[number]) if known else ""
             if shown < 0:
                 pictures.append(blank(trace))
                 labels.append(name)
             else:
                 pictures.append(picture_of(trace, trace.path(number)[shown + 1]))
-                labels.append(f"{name} · step {shown}")
+                labels.append(f"{name} · step {shown + 1}")
         same = pictures[0].shape == pictures[1].shape
         return views.side_by_side(
             pictures[0], pictures[1], (labels[0], labels[1]), difference=same, tile=256

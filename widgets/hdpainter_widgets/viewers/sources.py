@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hdpainter_nb.select import Word, as_spelt, check_word
+from hdpainter_nb.select import Word, as_spelt, check_word, telling
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_widgets.runner.base import BaseRunner
 
@@ -107,15 +107,6 @@ def check_words(sampler: Any, words: Sequence[str]) -> list[str]:
         ValueError: one of them is known not to be in the prompt.
     """
     return _spelt(words, words_of(sampler))
-
-
-_STOP_WORDS = {"a", "an", "the", "of", "on", "in", "and", "with", "at", "to"}
-
-
-def telling(words: Sequence[str]) -> list[str]:
-    """The words worth a look at first: no articles, no end-of-text, four at most."""
-    chosen = [x for x in words if x.lower() not in _STOP_WORDS and not x.startswith("<")]
-    return chosen[:4] or list(words[:4])
 
 
 def _words_of_branch(trace: Trace, branch: int) -> list[str]:

@@ -60,6 +60,7 @@ export function frame(given) {
     method: "none",
     words: [],
     tokens: [],
+    even_share: 0,
     grad: null,
     preview: null,
     picture: null,
@@ -94,12 +95,14 @@ export function branch(given) {
   return {
     id: 0,
     name: "main",
+    title: "main",
     prompt: "",
     method: "none",
     parent: null,
     start: 0,
     tip: 0,
     settings: {},
+    said: {},
     ...given,
   };
 }
@@ -121,7 +124,14 @@ export function traceOf(...lines) {
       frames.push({ node, parent, branch: id, index, timestep: 900, seconds: 0.1, maps: [] });
       parent = node;
     }
-    return /** @type {Branch} */ ({ id, name: `b${id}`, start, tip: parent, method: "" });
+    return /** @type {Branch} */ ({
+      id,
+      name: `b${id}`,
+      title: `line ${id}`,
+      start,
+      tip: parent,
+      method: "",
+    });
   });
   const trace = new Trace(/** @type {any} */ ({ branches, image: null, mask: null }), []);
   trace.add(
@@ -144,8 +154,14 @@ export function forked() {
   const trace = new Trace(
     opening({
       branches: [
-        branch({ tip: 3, settings: { steps: "20" } }),
-        branch({ id: 1, parent: 0, start: 1, tip: 4, settings: { steps: "20", painta: "False" } }),
+        branch({ tip: 3, said: { steps: "steps 20", painta: "with PAIntA" } }),
+        branch({
+          id: 1,
+          parent: 0,
+          start: 1,
+          tip: 4,
+          said: { steps: "steps 20", painta: "without PAIntA" },
+        }),
       ],
     }),
     [],

@@ -1,6 +1,6 @@
 // Two branches step by step: side by side, one over the other, or their difference.
 
-import { nearestLevel, WORDY } from "../trace/maps.js";
+import { nearestLevel, unitOf, WORDY } from "../trace/maps.js";
 import { h } from "../ui/dom.js";
 import { Pane } from "../viewer/pane.js";
 import { createScaffold } from "../viewer/scaffold.js";
@@ -147,6 +147,7 @@ export function createCompare(host, traces, state) {
       mode,
       colormap: state.get("colormap"),
       gain: local.gain,
+      tokens: state.get("combine") === "sum" ? Math.max(1, words.length) : 1,
     });
     const single = mode === "difference";
     panes[1].element.hidden = single;
@@ -170,6 +171,7 @@ export function createCompare(host, traces, state) {
       range: shown?.range ?? null,
       colormap: shown?.colormap ?? "jet",
       value: told?.value ?? null,
+      unit: unitOf(kind, both[0]?.frame?.even_share ?? 0),
     });
   }
 
@@ -187,7 +189,7 @@ export function createCompare(host, traces, state) {
     backdrop.prepare(trace, path.slice(Math.max(0, at - 1), at + 3));
     const pixels = single && kind === "picture";
     panes[which].name(
-      `${single ? "Difference" : (side.branch?.name ?? "")}, ${NAMES[kind]}, step ${at + 1}`,
+      `${single ? "Difference" : (side.branch?.title ?? "")}, ${NAMES[kind]}, step ${at + 1}`,
       "",
     );
     panes[which].show({

@@ -1,7 +1,7 @@
 // What is drawn over two compared pictures: their maps in the same colours, or a difference.
 
 import { DIVERGING } from "../color/colormaps.js";
-import { symmetric, union } from "../trace/maps.js";
+import { colourRange, leastSpan, symmetric, union } from "../trace/maps.js";
 import { sheet } from "../ui/canvas.js";
 import { lessOf, pictureDifference, rangeOfSide } from "./sides.js";
 
@@ -21,26 +21,29 @@ export class Heats {
   /**
    * @param {Side[]} both
    * @param {(Grid | null)[]} grids their maps
-   * @param {{kind: string, mode: string, colormap: string, gain: number}} how
+   * @param {{kind: string, mode: string, colormap: string, gain: number, tokens?: number}} how
+   *   tokens: how many are added up
    * @returns {(Heat | null)[]} of each side; of the first alone where it is a difference
    */
-  of(both, grids, { kind, mode, colormap, gain }) {
+  of(both, grids, { kind, mode, colormap, gain, tokens = 1 }) {
     if (both.length < 2) return [null, null];
     if (mode === "difference" && kind === "picture") {
       const grid = this.#pixelsApart(both);
       return [grid && { grid, range: [0, 255 / gain], colormap }, null];
     }
     if (kind === "picture") return [null, null];
+    const least = leastSpan(kind, { even: both[0].frame?.even_share ?? 0, tokens });
     if (mode === "difference") {
       const grid = lessOf(grids[0], grids[1]);
       const own = rangeOfSide(both[0], grid);
-      return [grid && own && { grid, range: symmetric(own), colormap: DIVERGING }, null];
+      return [grid && own && { grid, range: symmetric(own, least), colormap: DIVERGING }, null];
     }
     const range = both.reduce(
       (all, side, i) => union(all, rangeOfSide(side, grids[i])),
       /** @type {Range | null} */ (null),
     );
-    return grids.map((grid) => (grid && range ? { grid, range, colormap } : null));
+    const colours = range && colourRange(kind, range, least);
+    return grids.map((grid) => (grid && colours ? { grid, range: colours, colormap } : null));
   }
 
   /**

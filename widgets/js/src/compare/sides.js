@@ -102,15 +102,15 @@ export function lessOf(first, second) {
 }
 
 /**
- * The settings that differ, as each side has them; those with default values are not listed there.
+ * The settings that differ, as each side has them, in words.
  * @param {Side[]} sides
  * @returns {string[][]} for each side, one text per setting
  */
 export function settingsApart(sides) {
-  const all = sides.map(({ branch }) => branch?.settings ?? {});
+  const all = sides.map(({ branch }) => branch?.said ?? {});
   const names = [...new Set(all.flatMap((settings) => Object.keys(settings)))].sort();
   const apart = names.filter((name) => all.some((settings) => settings[name] !== all[0][name]));
-  return all.map((settings) => apart.map((name) => `${name} = ${settings[name] ?? "default"}`));
+  return all.map((settings) => apart.map((name) => settings[name] ?? ""));
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import { createChoice, createPicker, createShare, createToggle } from "../ui/controls.js";
 import { h } from "../ui/dom.js";
+import { methodSaid } from "../ui/format.js";
 import { glyph } from "../ui/glyphs.js";
 import { COLORS, COMBINE, LEVELS } from "../viewer/options.js";
 import { createPrompt } from "../viewer/prompt.js";
@@ -140,11 +141,14 @@ export function createCompareBars(done) {
         const { trace, branch, path, over } = side;
         const caption = captions[which];
         caption.picker.update(
-          [...trace.branches.values()].map(({ id, name }) => ({ value: String(id), label: name })),
+          [...trace.branches.values()].map(({ id, title }) => ({
+            value: String(id),
+            label: title,
+          })),
           String(branch?.id ?? ""),
-          branch?.name,
+          branch?.title,
         );
-        caption.method.textContent = branch?.method ?? "";
+        caption.method.textContent = branch ? methodSaid(branch.method) : "";
         caption.prompt.textContent = branch?.prompt || "(empty prompt)";
         caption.prompt.title = branch?.prompt ?? "";
         const last = path.length - 1;

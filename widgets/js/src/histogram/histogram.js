@@ -4,7 +4,7 @@ import { createFollower } from "../trace/follow.js";
 import { createPosition } from "../trace/position.js";
 import { beyond } from "../ui/chart.js";
 import { h } from "../ui/dom.js";
-import { withPower } from "../ui/format.js";
+import { methodSaid, withPower } from "../ui/format.js";
 import { createCurves } from "./curves.js";
 import { createPanel } from "./panel.js";
 
@@ -97,7 +97,7 @@ export function createHistogram(host, current, state) {
     const frame = path[step];
     offer(trace, branch);
     title.textContent = frame
-      ? `Step ${step + 1} of ${path.length} · t = ${frame.timestep} · ${frame.method}`
+      ? `Step ${step + 1} of ${path.length} · t = ${frame.timestep} · ${methodSaid(frame.method)}`
       : "No step yet";
     const why = frame ? reason(frame) : "Nothing to show before the first step.";
     const many = width >= WIDE;

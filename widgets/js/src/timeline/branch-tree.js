@@ -2,6 +2,7 @@
 
 import { find, lineage, neighbour } from "../trace/tree.js";
 import { h, put, s } from "../ui/dom.js";
+import { methodSaid } from "../ui/format.js";
 
 /** @typedef {import("../trace/tree.js").Tree} Tree */
 /** @typedef {import("../trace/tree.js").Dot} Dot */
@@ -88,7 +89,7 @@ export function createTree({ choose, hover, label }) {
         group = s("g", { role: "group" });
         groups.set(branch.id, group);
       }
-      put(group, { "aria-label": branch.name });
+      put(group, { "aria-label": branch.title });
       if (rows.children[row] !== group) rows.insertBefore(group, rows.children[row] ?? null);
       for (const dot of dots) {
         const key = `${branch.id}:${dot.node}`;
@@ -140,8 +141,9 @@ export function createTree({ choose, hover, label }) {
         });
         names.append(name);
       }
-      if (name.textContent !== row.branch.name) name.textContent = row.branch.name;
-      put(name, { title: `${row.branch.name}\n${row.branch.prompt}\n${row.branch.method}` });
+      if (name.textContent !== row.branch.title) name.textContent = row.branch.title;
+      const { title, prompt, method } = row.branch;
+      put(name, { title: `${title}\n${prompt}\n${methodSaid(method)}` });
       name.classList.toggle("hdp-current", row.branch.id === branch);
     });
   }

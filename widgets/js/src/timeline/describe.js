@@ -1,6 +1,6 @@
 // A point of a run in words.
 
-import { duration } from "../ui/format.js";
+import { duration, methodSaid } from "../ui/format.js";
 
 /** @typedef {import("../trace/trace.js").Trace} Trace */
 
@@ -11,9 +11,9 @@ import { duration } from "../ui/format.js";
  * @param {number} node
  */
 export function describe(trace, branch, node) {
-  const name = trace?.branches.get(branch)?.name;
+  const name = trace?.branches.get(branch)?.title;
   const frame = trace?.frames.get(node);
   if (!frame) return ["Before the first step", name].filter(Boolean).join(" · ");
   const { index, timestep, method, seconds } = frame;
-  return `Step ${index + 1} · ${name} · t = ${timestep} · ${method} · ${duration(seconds)}`;
+  return `Step ${index + 1} · ${name} · t = ${timestep} · ${methodSaid(method)} · ${duration(seconds)}`;
 }

@@ -70,6 +70,7 @@ export function createHelp(opener) {
 /** What can be switched on and off: of a run that fills a hole, and of one that makes it larger. */
 const FILLING = { painta: "PAIntA", rasg: "RASG" };
 const ENLARGING = { blend: "latent blend", soft: "soft mask", poisson: "Poisson" };
+const NAMES = /** @type {Record<string, string>} */ ({ ...FILLING, ...ENLARGING });
 
 /**
  * @param {HTMLElement} opener
@@ -107,7 +108,9 @@ export function createBranching(opener, confirm) {
   }
   function describe() {
     const all = Object.entries(changes()).map(([name, value]) =>
-      name === "guidance_scale" ? `guidance ${value}` : `${name} ${value ? "on" : "off"}`,
+      name === "guidance_scale"
+        ? `guidance scale ${value}`
+        : `${value ? "with" : "without"} ${NAMES[name]}`,
     );
     note.textContent = all.length
       ? `New: ${all.join(", ")}`
@@ -131,7 +134,7 @@ export function createBranching(opener, confirm) {
     h(
       "div",
       { class: "hdp-actions" },
-      h("button", { type: "button", class: "hdp-button", click: () => sheet.hide() }, "Not now"),
+      h("button", { type: "button", class: "hdp-button", click: () => sheet.hide() }, "Cancel"),
       h("button", { type: "submit", class: "hdp-button hdp-main" }, "Branch"),
     ),
   );
@@ -148,17 +151,16 @@ export function createBranching(opener, confirm) {
         switches.set(name, h("input", { type: "checkbox" }));
         /** @type {HTMLInputElement} */ (switches.get(name)).checked = on.includes(name);
       }
-      const labels = /** @type {Record<string, string>} */ ({ ...FILLING, ...ENLARGING });
       choices.replaceChildren(
-        ...[...switches].map(([name, box]) => h("label", {}, box, labels[name])),
+        ...[...switches].map(([name, box]) => h("label", {}, box, NAMES[name])),
         h("label", {}, "Guidance scale", scale),
       );
       const before = branch.settings.guidance_scale ?? "";
       scale.value = before;
       scale.dataset.before = scale.value && String(scale.valueAsNumber);
       title.textContent = at
-        ? `Branch after step ${at} of ${branch.name}`
-        : `Branch before the first step of ${branch.name}`;
+        ? `Branch after step ${at} of ${branch.title}`
+        : `Branch before the first step of ${branch.title}`;
       describe();
       sheet.show();
     },

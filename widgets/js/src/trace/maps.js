@@ -1,5 +1,6 @@
 // Which map a step shows: chosen, put together, and the values that its colours run between.
 
+import { short } from "../ui/format.js";
 import { mapsOf } from "./trace.js";
 
 /** @typedef {import("./trace.js").Frame} Frame */
@@ -249,9 +250,50 @@ export function union(a, b) {
 /**
  * A range about 0 for what is drawn in the diverging colours.
  * @param {Range} range
+ * @param {number} [least] how far it reaches at least
  * @returns {Range}
  */
-export function symmetric([low, high]) {
-  const reach = Math.max(Math.abs(low), Math.abs(high)) || 1;
+export function symmetric([low, high], least = 0) {
+  const reach = Math.max(Math.abs(low), Math.abs(high), least) || 1;
   return [-reach, reach];
+}
+
+/**
+ * The least that a kind's colours span, so that what is next to nothing is not painted red: an even
+ * share of the attention, over the tokens or over the places; one logit, a factor e before the
+ * softmax; all of c.
+ * @param {string} kind
+ * @param {{even: number, tokens?: number, cells?: number}} of even: a token's even share; tokens:
+ *   how many are added up; cells: of the map
+ */
+export function leastSpan(kind, { even, tokens = 1, cells = 1 }) {
+  if (kind === "cross") return even * tokens;
+  if (kind === "region") return 1 / cells;
+  return 1;
+}
+
+/**
+ * The values that a kind's colours run between, of at least that span.
+ * @param {string} kind
+ * @param {Range} range of its values
+ * @param {number} least
+ * @returns {Range}
+ */
+export function colourRange(kind, [low, high], least) {
+  if (kind === "c") return [0, 1];
+  if (kind === "difference") return symmetric([low, high], least);
+  return [low, Math.max(high, low + least)];
+}
+
+/**
+ * What the values of a kind are, to stand beside its colours.
+ * @param {string} kind
+ * @param {number} even a token's even share
+ */
+export function unitOf(kind, even) {
+  if (kind === "cross")
+    return even ? `share of attention (even: ${short(even)})` : "share of attention";
+  if (kind === "region") return "share of attention";
+  if (kind === "c") return "0 hidden, 1 seen in full";
+  return kind === "picture" ? "levels of 255" : "logits";
 }

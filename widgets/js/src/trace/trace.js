@@ -8,13 +8,15 @@
  *
  * @typedef {object} Branch
  * @property {number} id
- * @property {string} name
+ * @property {string} name by which code asks for it
+ * @property {string} title in words
  * @property {string} prompt
  * @property {string} method
  * @property {number | null} parent the branch that it left
  * @property {number} start the node that it grows from
  * @property {number} tip its newest node
  * @property {Record<string, string>} settings those that differ from the defaults
+ * @property {Record<string, string>} said all settings in words: "without RASG"
  *
  * @typedef {object} Opening what belongs to the whole run; sizes are height and width in pixels
  * @property {number} version
@@ -61,6 +63,7 @@
  * @property {string} method
  * @property {[string, number[]][]} words text and token positions
  * @property {string[]} tokens
+ * @property {number} even_share what each token would get of the attention if all got alike
  * @property {Gradient | null} grad
  * @property {Still | null} preview
  * @property {Still | null} picture

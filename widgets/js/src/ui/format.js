@@ -51,6 +51,28 @@ export function duration(seconds) {
   return rest ? `${minutes}${NARROW}min ${rest}${NARROW}s` : `${minutes}${NARROW}min`;
 }
 
+/** @type {Record<string, string>} */
+const METHODS = {
+  painta: "PAIntA",
+  rasg: "RASG",
+  baseline: "without PAIntA and RASG",
+  x4: "×4",
+  blend: "latent blend",
+  soft: "soft mask",
+  poisson: "Poisson",
+};
+
+/**
+ * A method in words: `painta+rasg` is "PAIntA + RASG".
+ * @param {string} method
+ */
+export function methodSaid(method) {
+  return method
+    .split("+")
+    .map((part) => METHODS[part] ?? part)
+    .join(" + ");
+}
+
 /**
  * With a true minus sign, as wide as a plus.
  * @param {string} text

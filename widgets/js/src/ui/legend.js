@@ -13,18 +13,21 @@ export function createLegend() {
   const mark = h("i", { hidden: true });
   const zero = h("em", { hidden: true, title: "0" });
   const bar = h("span", { class: "hdp-gradient", "aria-hidden": "true" }, zero, mark);
+  const units = h("span", { class: "hdp-unit" });
   const scale = h("span", { class: "hdp-scale" }, low, bar, high);
   let drawn = "";
   return {
-    element: h("div", { class: "hdp-legend" }, name, scale),
+    element: h("div", { class: "hdp-legend" }, name, scale, units),
     /**
      * @param {{name: string, range: Range | null, colormap: string, value?: number | null,
-     *   plain?: boolean}} shown plain: without numbers, where several ranges have one scale
+     *   plain?: boolean, unit?: string}} shown plain: without numbers, where several ranges have
+     *   one scale
      */
-    update({ name: text, range, colormap, value = null, plain = false }) {
+    update({ name: text, range, colormap, value = null, plain = false, unit = "" }) {
       name.textContent = text;
       name.title = text;
       scale.style.visibility = range ? "visible" : "hidden";
+      units.textContent = unit;
       if (!range) return;
       if (drawn !== colormap) bar.style.backgroundImage = cssGradient(colormap);
       drawn = colormap;

@@ -2,14 +2,15 @@
 
 import { DIVERGING } from "../color/colormaps.js";
 import {
+  colourRange,
   gridOf,
   headsOf,
   layersOf,
+  leastSpan,
   levelsOf,
   nearestLevel,
   rangeOf,
   sharedRange,
-  symmetric,
   WORDY,
 } from "../trace/maps.js";
 import { positionsOf } from "../trace/words.js";
@@ -124,6 +125,18 @@ export function wantOf({ kind, level, layer, head, get }, tokens) {
 }
 
 /**
+ * The least that the colours of a map span.
+ * @param {ViewModel} viewModel
+ * @param {Grid} grid
+ * @param {Part} [part]
+ */
+export function leastOf({ frame, kind, get }, grid, part) {
+  const tokens = get("combine") === "sum" ? (part?.positions.length ?? 1) : 1;
+  const cells = grid.width * grid.height;
+  return leastSpan(kind, { even: frame?.even_share ?? 0, tokens, cells });
+}
+
+/**
  * A part's map and the values between which it is coloured.
  * @param {ViewModel} viewModel
  * @param {Part} part
@@ -138,5 +151,5 @@ export function heatOf(viewModel, part) {
   const own = rangeOf(grid, trace.opening);
   const range =
     (viewModel.get("shared") && sharedRange(viewModel.path, want, trace.opening)) || own;
-  return { grid, range: kind === "difference" ? symmetric(range) : range };
+  return { grid, range: colourRange(kind, range, leastOf(viewModel, grid, part)) };
 }

@@ -1,7 +1,7 @@
 // The viewer: a picture, maps over it, and how a selected place relates to the words.
 
 import { createFollower } from "../trace/follow.js";
-import { rangeOf } from "../trace/maps.js";
+import { colourRange, rangeOf, unitOf } from "../trace/maps.js";
 import { createPosition } from "../trace/position.js";
 import { toggledWord } from "../trace/words.js";
 import { h } from "../ui/dom.js";
@@ -14,7 +14,7 @@ import { createScaffold } from "./scaffold.js";
 import { selectionOf } from "./selection.js";
 import { hintOf, nameOf } from "./text.js";
 import { createBars } from "./toolbar.js";
-import { heatOf, readViewModel, together } from "./view-model.js";
+import { heatOf, leastOf, readViewModel, together } from "./view-model.js";
 
 /** @typedef {import("../trace/trace.js").Trace} Trace */
 /** @typedef {import("../trace/state.js").State} State */
@@ -180,7 +180,7 @@ export function createViewer(host, current, state, { ask } = {}) {
       const { pane } = panes[i];
       const heat =
         kind === "region"
-          ? answer?.grid && { grid: answer.grid, range: rangeOf(answer.grid, now.opening) }
+          ? answer?.grid && regionHeat(viewModel, now, answer.grid)
           : heatOf(viewModel, part);
       const over = picker.over === pane;
       const found = picker.hover && (over || each) ? picker.hover : null;
@@ -205,6 +205,7 @@ export function createViewer(host, current, state, { ask } = {}) {
         colormap: viewModel.colormap,
         value: at?.value ?? null,
         plain: !one,
+        unit: unitOf(kind, frame?.even_share ?? 0),
       });
       if (at) reading.textContent = at.text;
       else if (scene.below && frame && scene.below.what !== viewModel.get("backdrop"))
@@ -240,6 +241,17 @@ export function createViewer(host, current, state, { ask } = {}) {
       scaffold.close();
     },
   };
+}
+
+/**
+ * A region's map, as `heatOf` gives those of the trace.
+ * @param {ViewModel} viewModel
+ * @param {Trace} trace
+ * @param {Grid} grid
+ */
+function regionHeat(viewModel, trace, grid) {
+  const range = rangeOf(grid, trace.opening);
+  return { grid, range: colourRange("region", range, leastOf(viewModel, grid)) };
 }
 
 /** @type {Record<string, [number, number]>} */

@@ -34,7 +34,7 @@ test("words of both, and settings that set them apart", () => {
     wordsOfBoth(sides).words.map(([text]) => text),
     ["star", "moon"],
   );
-  assert.deepEqual(settingsApart(sides), [["painta = default"], ["painta = False"]]);
+  assert.deepEqual(settingsApart(sides), [["with PAIntA"], ["without PAIntA"]]);
 });
 
 test("maps of both, and one less the other", () => {

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+  colourRange,
   gridOf,
   headsOf,
   layersOf,
+  leastSpan,
   levelsOf,
   nearestLevel,
   rangeOf,
@@ -122,6 +124,18 @@ test("one scale for all steps spans those that have the map", () => {
   const where = opening({ frame: [16, 32], crop: [0, 0, 16, 32] });
   assert.deepEqual(sharedRange([frame({}), ...steps], want({ kind: "c" }), where), [-2, 1]);
   assert.equal(sharedRange([frame({})], want({ kind: "c" }), where), null);
+});
+
+test("colours span an even share of attention, a logit, or all of c, at the least", () => {
+  const span = (/** @type {string} */ kind) => leastSpan(kind, { even: 0.04, cells: 64 });
+  const tiny = /** @type {[number, number]} */ ([1e-6, 1e-5]);
+  assert.deepEqual(colourRange("cross", tiny, span("cross")), [1e-6, 1e-6 + 0.04]);
+  assert.deepEqual(colourRange("cross", [0, 0.3], span("cross")), [0, 0.3]);
+  assert.equal(leastSpan("cross", { even: 0.04, tokens: 3 }), 0.12);
+  assert.equal(span("region"), 1 / 64);
+  assert.deepEqual(colourRange("similarity", [-0.1, 0.1], span("similarity")), [-0.1, 0.9]);
+  assert.deepEqual(colourRange("difference", [-0.1, 0.2], span("difference")), [-1, 1]);
+  assert.deepEqual(colourRange("c", [0.2, 0.4], span("c")), [0, 1]);
 });
 
 test("ranges are joined, and made symmetric about 0", () => {

@@ -20,7 +20,7 @@ test("what is shown and where the run stands are two things", () => {
   state.set("step", -1);
   assert.equal(positions.shown().node, 0);
   assert.match(describe(trace, 1, 0), /^Before the first step/);
-  assert.match(describe(trace, 1, 6), /^Step 3 · b1/);
+  assert.match(describe(trace, 1, 6), /^Step 3 · line 1 · t = 900 · RASG/);
 });
 
 test("the run stands nowhere as long as its step has not arrived", () => {
