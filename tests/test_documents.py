@@ -35,6 +35,11 @@ def cells(path: Path, kind: str) -> list[str]:
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
 
 
+def fewer(code: str, steps: int = 6) -> str:
+    """The same with few steps."""
+    return re.sub(r"(steps=|back\()\d+", rf"\g<1>{steps}", code)
+
+
 def names(code: str) -> tuple[set[str], set[str]]:
     """What code reads, and what it binds."""
     tree = ast.parse(code)
@@ -77,8 +82,7 @@ def test_the_readmes_python_runs_in_an_empty_folder(own_folder: Path, hub: None)
     assert len(blocks) >= 5
     shown: dict[str, Any] = {}
     for number, block in enumerate(blocks):
-        fewer = re.sub(r"(steps=|back\()\d+", r"\g<1>4", block)
-        exec(compile(fewer, f"README.md, block {number}", "exec"), shown)
+        exec(compile(fewer(block, 4), f"README.md, block {number}", "exec"), shown)
         if number == 0:
             sampler = shown["sampler"]
             assert sampler.done
@@ -98,3 +102,67 @@ def test_a_notebooks_texts_use_no_name_that_is_nowhere(path: Path) -> None:
     for block in python_blocks("\n".join(cells(path, "markdown"))):
         read, bound = names(block)
         assert read <= known | bound, f"{sorted(read - known - bound)} in\n{block}"
+
+
+# --- the notebooks' code -------------------------------------------------------------------------
+
+SHORT, LONG = "a blue circle", "a green heart and a white cross"  # of the miniature's world
+
+
+@pytest.fixture(scope="module")
+def as_large_as_the_miniature(tmp_path_factory: Any) -> Model:
+    return hdpainter_nb.load(builders.make_folder(tmp_path_factory.mktemp("m") / "mini", size=32))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_cell_takes_for_granted_what_the_prompt_says(path: Path) -> None:
+    """A word written down twice, in the prompt and where its map is drawn, breaks with another."""
+    for code in cells(path, "code"):
+        for node in ast.walk(ast.parse(code)):
+            asked = []
+            if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith(".cross"):
+                asked = [node.slice]
+            elif isinstance(node, ast.keyword) and node.arg in ("word", "words"):
+                asked = [node.value]
+            literals = [
+                part.value
+                for value in asked
+                for part in ast.walk(value)
+                if isinstance(part, ast.Constant) and isinstance(part.value, str)
+            ]
+            assert not literals, f"{literals} in\n{code}"
+
+
+def test_the_first_notebook_runs_with_another_prompt_and_keeps_what_was_painted(
+    own_folder: Path, as_large_as_the_miniature: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its text suggests: paint, run on, change the prompt, run on from there."""
+    monkeypatch.setattr(hdpainter_nb, "load", lambda _name: as_large_as_the_miniature)
+    codes = cells(next(path for path in NOTEBOOKS if path.stem.startswith("00")), "code")
+    (asks,) = (number for number, code in enumerate(codes) if code.startswith("prompt ="))
+    shown: dict[str, Any] = {}
+    for code in codes[:asks]:
+        exec(fewer(code), shown)
+    painted = np.zeros_like(shown["painter"].mask)
+    painted[90:180, 60:150] = True
+    shown["painter"].mask = painted
+    exec(codes[asks], shown)
+    exec(re.sub('"[^"]*"', f'"{SHORT}"', codes[asks]), shown)
+    for code in codes[asks + 1 :]:
+        exec(fewer(code), shown)
+    np.testing.assert_array_equal(shown["job"].mask, painted)
+    assert shown["job"].prompt == SHORT
+    for name in ("player", "photo_player"):
+        shown[name].close()
+
+
+def test_the_second_notebook_runs_with_another_prompt(
+    own_folder: Path, as_large_as_the_miniature: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdpainter_nb, "load", lambda _name: as_large_as_the_miniature)
+    path = next(path for path in NOTEBOOKS if path.stem.startswith("01"))
+    code = "\n".join(cells(path, "code"))
+    changed, count = re.subn(r'^prompt = "[^"]*"', f'prompt = "{LONG}"', code, flags=re.MULTILINE)
+    assert count == 1
+    exec(fewer(changed), shown := {})
+    assert shown["resumed"].done
