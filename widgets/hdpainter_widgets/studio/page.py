@@ -118,6 +118,7 @@ class Page:
             problem: why they are impossible; None where they are not.
             remarks: what there is to say of possible ones.
             begun: whether there is a run on display.
+            unpainted: whether all that is wrong is that the mask is empty.
             branch: what its branch on display does otherwise than these inputs, in words.
         """
         if problem is not None:

@@ -261,7 +261,7 @@ export function symmetric([low, high], least = 0) {
 /**
  * The least that a kind's colours span, so that what is next to nothing is not painted red: an even
  * share of the attention, over the tokens or over the places; one logit, a factor e before the
- * softmax; all of c.
+ * softmax; all of c and of an object's mask.
  * @param {string} kind
  * @param {{even: number, tokens?: number, cells?: number}} of even: a token's even share; tokens:
  *   how many are added up; cells: of the map
@@ -280,7 +280,7 @@ export function leastSpan(kind, { even, tokens = 1, cells = 1 }) {
  * @returns {Range}
  */
 export function colourRange(kind, [low, high], least) {
-  if (kind === "c") return [0, 1];
+  if (kind === "c" || kind === "object") return [0, 1];
   if (kind === "difference") return symmetric([low, high], least);
   return [low, Math.max(high, low + least)];
 }
@@ -295,5 +295,6 @@ export function unitOf(kind, even) {
     return even ? `share of attention (even: ${short(even)})` : "share of attention";
   if (kind === "region") return "share of attention";
   if (kind === "c") return "0 hidden, 1 seen in full";
+  if (kind === "object") return "0 elsewhere, 1 the object";
   return kind === "picture" ? "levels of 255" : "logits";
 }

@@ -136,6 +136,7 @@ test("colours span an even share of attention, a logit, or all of c, at the leas
   assert.deepEqual(colourRange("similarity", [-0.1, 0.1], span("similarity")), [-0.1, 0.9]);
   assert.deepEqual(colourRange("difference", [-0.1, 0.2], span("difference")), [-1, 1]);
   assert.deepEqual(colourRange("c", [0.2, 0.4], span("c")), [0, 1]);
+  assert.deepEqual(colourRange("object", [0, 0.1], span("object")), [0, 1]);
 });
 
 test("ranges are joined, and made symmetric about 0", () => {
