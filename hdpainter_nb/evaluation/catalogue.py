@@ -15,7 +15,7 @@ from hdpainter_nb.evaluation.best_of import BestOfSeeds
 from hdpainter_nb.evaluation.glide_system import GlideSystem
 from hdpainter_nb.evaluation.metrics.clip_score import ClipScore
 from hdpainter_nb.evaluation.protocol import EvaluationProtocol
-from hdpainter_nb.evaluation.run import Run
+from hdpainter_nb.evaluation.run import Run, changed_settings
 from hdpainter_nb.evaluation.system import System
 from hdpainter_nb.evaluation.systems import (
     METHODS,
@@ -233,8 +233,7 @@ def system_of_run(
         raise EvaluationError(
             f"The run's file does not say what {name!r} is: {type(error).__name__} {error}"
         ) from error
-    made = json.loads(json.dumps(system.settings))
-    other = sorted(k for k in {*made, *written} if made.get(k) != written.get(k))
+    other = changed_settings(written, json.loads(json.dumps(system.settings)))
     if other:
         raise EvaluationError(
             f"{name!r} was painted with other settings than this version can give it "

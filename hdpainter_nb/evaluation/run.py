@@ -24,10 +24,11 @@ from hdpainter_nb.evaluation.protocol import EvaluationProtocol
 from hdpainter_nb.evaluation.system import Painting, System
 from hdpainter_nb.evaluation.triplet import TripletSet
 from hdpainter_nb.evaluation.triplets.folder import check_id
+from hdpainter_nb.settings import Settings
 from hdpainter_nb.utils.checked import checked
 from hdpainter_nb.utils.files import replacing
 
-__all__ = ["Run", "read_painting"]
+__all__ = ["Run", "changed_settings", "read_painting"]
 
 _FORMAT = 1
 _NOTE = "hdpainter-nb"  # the PNG's text that holds what was measured while painting
@@ -341,14 +342,10 @@ def _joined(there: dict[str, Any], wanted: dict[str, Any], folder: Path) -> dict
                 f"{where} with other weights of {name!r}: choose another folder, or give the "
                 "changed system another name."
             )
-        other = [
-            key
-            for key in {*before["settings"], *system["settings"]}
-            if before["settings"].get(key) != system["settings"].get(key)
-        ]
+        other = changed_settings(before["settings"], system["settings"])
         if other:
             raise EvaluationError(
-                f"{where} with other settings of {name!r} ({', '.join(sorted(other))}): choose "
+                f"{where} with other settings of {name!r} ({', '.join(other)}): choose "
                 "another folder, or give the changed system another name."
             )
         systems[name] = system
@@ -361,6 +358,21 @@ def _joined(there: dict[str, Any], wanted: dict[str, Any], folder: Path) -> dict
         "systems": systems,
         "versions": wanted["versions"],
     }
+
+
+def changed_settings(written: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """On what a system's settings in a run's file differ from those that it has now.
+
+    A setting of the sampler that the file does not name was no choice yet when it was written: the
+    pictures were painted by what is its default.
+
+    Args:
+        written: in the file.
+        now: as JSON would give them back.
+    """
+    defaults = Settings.of_earlier_run({}).to_dict()
+    then = {**{key: defaults[key] for key in now if key in defaults}, **written}
+    return sorted(key for key in {*then, *now} if then.get(key) != now.get(key))
 
 
 def _lock(handle: int) -> None:

@@ -211,6 +211,18 @@ def test_other_weights_settings_protocol_or_triplets_are_refused(tmp_path: Path)
         assert Run.open(folder).facts == before
 
 
+def test_a_setting_that_was_no_choice_yet_was_its_default(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    begun(folder)  # by a version that knew neither of the two
+    triplets = SmallSet()
+    now = {"painta_scaling": "multiply", "blending": "stock"}
+    run = Run.begin(folder, EvaluationProtocol(), triplets, [Painter(more=now)])
+    assert run.systems == ["painter"]
+    other = Painter(more={**now, "painta_scaling": "log"})
+    with pytest.raises(EvaluationError, match=r"other settings of 'painter' \(painta_scaling\)"):
+        Run.begin(folder, EvaluationProtocol(), triplets, [other])
+
+
 def test_systems_and_triplets_are_added(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run = begun(folder, Painter(), triplets=SmallSet(4))
