@@ -136,6 +136,18 @@ def system_of(
     if name and rest and Path(rest).expanduser().is_dir():
         return ResultsFolder(name=name, folder=rest)
     row, _, weights = rest.partition(":")
+    several = re.fullmatch(r"(.+)@(\d{1,4})", rest)
+    if several and not Path(weights or rest).expanduser().is_dir():
+        one = system_of(
+            several[1], protocol, at_once=at_once, overrides=overrides, load_options=load_options
+        )
+        if type(one) is not SamplerSystem:
+            raise EvaluationError(
+                f"{several[1]!r} cannot be followed by @{several[2]}: the best of several seeds is "
+                "kept of what runs through our sampler, and once."
+            )
+        best = name or f"{one.name}-best{several[2]}"
+        return BestOfSeeds(**{**one.__dict__, "name": best, "count": int(several[2])})
     if row in GLIDE:
         return _glide(name or row, row, weights, overrides, load_options)
     if row == "smartbrush":
@@ -143,13 +155,6 @@ def system_of(
             raise EvaluationError(_UNPUBLISHED)
         trained: dict[str, Any] = {"name": name or row, "model": weights, "method": "base"}
         return SamplerSystem(**{**trained, **shared})
-    if several := re.fullmatch(r"(.+)@(\d{1,4})", rest):
-        one = system_of(
-            several[1], protocol, at_once=at_once, overrides=overrides, load_options=load_options
-        )
-        assert isinstance(one, SamplerSystem)  # a folder has a name before it
-        row = name or f"{one.name}-best{several[2]}"
-        return BestOfSeeds(**{**one.__dict__, "name": row, "count": int(several[2])})
     model, colon, method = rest.rpartition(":")
     if colon and (method in METHODS or method in BASELINES):
         how: dict[str, Any] = {"method": method}

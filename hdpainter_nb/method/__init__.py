@@ -16,5 +16,6 @@ App. B    `painta.mean_similarity`, `rescaled`
 ========= =================================================== ========================
 
 The masks that eq. 5, eq. 9 and the UNet read come from `masks` (switches 7 to 9). What puts all of
-it in order is `hdpainter_nb.sampling.step.InpaintStep`.
+it in order is `hdpainter_nb.sampling.step.InpaintStep`. `blending` also holds the masks that shrink
+to a thin hole, of Blended Latent Diffusion (`BASELINES`).
 """

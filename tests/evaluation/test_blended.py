@@ -218,6 +218,11 @@ def test_several_seeds_are_asked_for_by_name(tmp_path: Path) -> None:
     (tmp_path / "run@4").mkdir()
     folder: Any = system_of(f"row={tmp_path / 'run@4'}", EvaluationProtocol())
     assert folder.folder == str(tmp_path / "run@4")
+    trained: Any = system_of(f"smartbrush:{tmp_path}@2", EvaluationProtocol())
+    assert (trained.name, trained.model, trained.count) == ("smartbrush-best2", str(tmp_path), 2)
+    for text in (f"glide:{tmp_path}@4", "bld@4@2"):
+        with pytest.raises(EvaluationError, match="cannot be followed by @"):
+            system_of(text, EvaluationProtocol())
     for text in ("@4", "hers@4", "bld@"):
         with pytest.raises(EvaluationError, match="There is no system"):
             system_of(text, EvaluationProtocol())

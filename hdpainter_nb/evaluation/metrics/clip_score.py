@@ -41,7 +41,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 """``official``: HD-Painter's own script. ``brushnet``: BrushNet's ``CLIP Similarity``, ViT-L/14 on
 the whole picture. ``local-l14``: the same model on the hole's box, cut out as officially. ``bld``:
-what Blended Latent Diffusion ranks a batch by, ViT-B/16 on the hole's pixels in a black picture."""
+what Blended Latent Diffusion ranks a batch by, ViT-B/16 on the hole's pixels in a black picture;
+but the checkpoint's preprocessing resizes bicubically, where their script does so bilinearly."""
 _SIDE = 224
 
 
