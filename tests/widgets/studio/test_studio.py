@@ -97,6 +97,30 @@ def test_every_step_that_is_cheap_to_decode_is_decoded(studio: Studio) -> None:
     assert set(path) - studio.trace.pictures.keys() == {path[0], path[2]}, "the last one, anyway"
 
 
+def test_a_run_is_shown_in_pictures_or_in_previews_and_filled_in_the_pause(studio: Studio) -> None:
+    hear(studio.viewers.heatmaps, {"type": "want"})
+    studio.step(2)
+    studio.runner.after_step = None
+    studio.step(2)
+    studio.runner.wait()
+    nodes = [node.id for node in studio.trace.path() if node.record is not None]
+    assert studio.trace.pictures.keys() == set(nodes), "a page is there to see them"
+
+    decoding = studio.decoding
+    pace = studio.runner.state.seconds_per_step
+    assert pace is not None
+    decoding.cost = 0.8 * pace
+    assert not decoding.cheap(), "more than half of a step"
+    decoding.cost = 0.1 * pace
+    assert not decoding.cheap(), "what began with previews goes on with them"
+    decoding.fill(lambda: None)
+    assert decoding.cheap(), "after the pause"
+    decoding.cost = 0.8 * pace
+    assert decoding.cheap(), "what began with pictures goes on with them"
+    decoding.cost = 1.1 * pace
+    assert not decoding.cheap()
+
+
 def test_a_changed_input_makes_the_run_stale_and_a_step_begins_another(studio: Studio) -> None:
     studio.step(2)
     first = studio.trace

@@ -204,7 +204,7 @@ class Player(CompositeWidget):
 
     def _after_step(self, sampler: Any, record: Any) -> None:
         """On the worker: decode at once where that is cheap, and the last step always."""
-        if self.controls.decode.value and (self.decoding.cheap or sampler.done):
+        if self.controls.decode.value and (self.decoding.cheap() or sampler.done):
             self.decoding.decode(sampler, record)
 
     def _remember(self, _sampler: Any, record: Any, picture: Any) -> None:

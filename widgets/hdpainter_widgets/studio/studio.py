@@ -407,6 +407,8 @@ class Studio(CompositeWidget):
             self.result.clear()
         elif self._resulted != (sampler.trace, sampler.node.id):
             self.runner.do(self._finish, self._on_result, key="result")
+            if self.viewers.heatmaps.on_page:
+                self.decoding.fill(self.viewers.refresh)
 
     def _offer_large(self) -> None:
         """Have the controls for the large picture agree with what there is. Asks no worker."""

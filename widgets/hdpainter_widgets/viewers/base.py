@@ -79,6 +79,11 @@ class TraceWidget(NotebookWidget, anywidget.AnyWidget):
         """The trace on display; the first of two."""
         return self._traces[0]
 
+    @property
+    def on_page(self) -> bool:
+        """Whether a page has asked for what is shown."""
+        return self._sender is not None and self._sender.asked
+
     def refresh(self) -> None:
         """Send what is new: steps, pictures, branches. Cheap when there is nothing."""
         if self._sender is not None:
@@ -96,7 +101,7 @@ class TraceWidget(NotebookWidget, anywidget.AnyWidget):
     def _should_send_property(self, key: str, value: Any) -> bool:
         """A page goes with the run by itself; to be led there comes too late, and pulls it back."""
         led = self._leading and key in ("step", "branch")
-        if led and self._sender is not None and self._sender.asked and self._goes_along():
+        if led and self.on_page and self._goes_along():
             return False
         return bool(super()._should_send_property(key, value))
 

@@ -142,7 +142,9 @@ export function createCompare(host, traces, state) {
     scrubber.update(longest?.path ?? [], step);
     pair.dataset.mode = mode;
     const grids = both.map((side) => gridOfSide(side, kind, level, words, state.get("combine")));
+    const shared = sharedBackdrop(both);
     const heats = heating.of(both, grids, {
+      below: shared ?? "picture",
       kind,
       mode,
       colormap: state.get("colormap"),
@@ -158,7 +160,7 @@ export function createCompare(host, traces, state) {
     pair.style.setProperty("--hdp-swipe", `${100 * swipe}%`);
     scaffold.begin(hintOf(both, kind, single, heats, words), "jet");
     both.slice(0, single ? 1 : 2).forEach((side, which) => {
-      drawSide(side, which, heats[which], kind, single);
+      if (shared) drawSide(side, which, heats[which], kind, single, shared);
     });
     const shown = heats.find(Boolean);
     const name = nameOf(kind, single, level, words);
@@ -176,15 +178,29 @@ export function createCompare(host, traces, state) {
   }
 
   /**
+   * What lies below on both sides: a sharp picture beside a blurred one compares nothing.
+   * @param {Side[]} both
+   * @returns {"picture" | "preview" | null} null while one is about to come: what is shown stays
+   */
+  function sharedBackdrop(both) {
+    const made = both.filter(({ frame }) => frame);
+    if (!made.every(({ frame }) => frame?.picture)) return "preview";
+    const waits = made.some(({ trace, frame }) => backdrop.waits(trace, frame));
+    if (!waits) return "picture";
+    return panes[0].scene ? null : "preview";
+  }
+
+  /**
    * @param {Side} side
    * @param {number} which
    * @param {Heat | null} heat
    * @param {string} kind
    * @param {boolean} single
+   * @param {"picture" | "preview"} below
    */
-  function drawSide(side, which, heat, kind, single) {
+  function drawSide(side, which, heat, kind, single, below) {
     const { trace, frame, path } = side;
-    const scene = backdrop.scene(trace, frame, "picture", local.outline);
+    const scene = backdrop.scene(trace, frame, below, local.outline);
     const at = frame ? path.indexOf(frame) : -1;
     backdrop.prepare(trace, path.slice(Math.max(0, at - 1), at + 3));
     const pixels = single && kind === "picture";

@@ -21,14 +21,15 @@ export class Heats {
   /**
    * @param {Side[]} both
    * @param {(Grid | null)[]} grids their maps
-   * @param {{kind: string, mode: string, colormap: string, gain: number, tokens?: number}} how
-   *   tokens: how many are added up
+   * @param {{below: string, kind: string, mode: string, colormap: string, gain: number,
+   *   tokens?: number}} how below: which pictures are compared, of both sides; tokens: how many are
+   *   added up
    * @returns {(Heat | null)[]} of each side; of the first alone where it is a difference
    */
-  of(both, grids, { kind, mode, colormap, gain, tokens = 1 }) {
+  of(both, grids, { below, kind, mode, colormap, gain, tokens = 1 }) {
     if (both.length < 2) return [null, null];
     if (mode === "difference" && kind === "picture") {
-      const grid = this.#pixelsApart(both);
+      const grid = this.#pixelsApart(both, below);
       return [grid && { grid, range: [0, 255 / gain], colormap }, null];
     }
     if (kind === "picture") return [null, null];
@@ -49,9 +50,10 @@ export class Heats {
   /**
    * The two pictures' difference, kept while they are the same ones.
    * @param {Side[]} both
+   * @param {string} what
    */
-  #pixelsApart(both) {
-    const below = both.map(({ trace, frame }) => this.backdrop.below(trace, frame, "picture"));
+  #pixelsApart(both, what) {
+    const below = both.map(({ trace, frame }) => this.backdrop.below(trace, frame, what));
     const images = below.map((one) => one?.image);
     if (images.every((image, i) => image && image === this.apart.images[i])) return this.apart.grid;
     const [, , height, width] = both[0].trace.opening.crop;

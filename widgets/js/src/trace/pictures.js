@@ -6,7 +6,7 @@ export class Pictures {
   /** @param {() => void} ready is called when a picture that was asked for can be drawn */
   constructor(ready) {
     this.ready = ready;
-    /** @type {Map<Blob, ImageBitmap | null>} null while it is being decoded */
+    /** @type {Map<Blob, ImageBitmap | null | false>} null while it is being decoded, false in vain */
     this.bitmaps = new Map();
     this.closed = false;
   }
@@ -23,12 +23,19 @@ export class Pictures {
       this.bitmaps.delete(blob); // the newest are last
       this.bitmaps.set(blob, bitmap);
     }
-    return bitmap ?? null;
+    return bitmap || null;
+  }
+
+  /** Whether a picture will be there in a moment. @param {Blob | null} blob */
+  waits(blob) {
+    if (!blob) return false;
+    this.get(blob);
+    return this.bitmaps.get(blob) === null;
   }
 
   close() {
     this.closed = true;
-    for (const bitmap of this.bitmaps.values()) bitmap?.close();
+    for (const bitmap of this.bitmaps.values()) if (bitmap) bitmap.close();
     this.bitmaps.clear();
   }
 
@@ -36,9 +43,9 @@ export class Pictures {
   async #decode(blob) {
     this.bitmaps.set(blob, null);
     const bitmap = await createImageBitmap(blob).catch(() => null);
-    if (this.closed || !bitmap) return bitmap?.close();
+    if (this.closed) return bitmap?.close();
     this.bitmaps.delete(blob);
-    this.bitmaps.set(blob, bitmap);
+    this.bitmaps.set(blob, bitmap ?? false);
     for (const [old, kept] of this.bitmaps) {
       if (this.bitmaps.size <= KEPT) break;
       if (!kept) continue;

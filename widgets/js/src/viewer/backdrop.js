@@ -62,6 +62,16 @@ export class Backdrop {
   }
 
   /**
+   * Whether a step's picture will be there in a moment: what is shown before it had better stay
+   * than give way to a blurred preview for that time.
+   * @param {Trace} trace
+   * @param {Frame | null} frame
+   */
+  waits(trace, frame) {
+    return this.pictures.waits(trace.blob(frame?.picture ?? null));
+  }
+
+  /**
    * What a pane shows of a step without its map.
    * @param {Trace} trace
    * @param {Frame | null} frame
@@ -74,6 +84,7 @@ export class Backdrop {
     return {
       view,
       frame: whole,
+      step: frame,
       below: this.below(trace, frame, backdrop),
       mask: outlined ? (mask?.path ?? null) : null,
       veil: frame ? null : (mask?.veil ?? null),

@@ -16,7 +16,8 @@ import { createRedraw } from "../ui/redraw.js";
  * @typedef {object} Scene
  * @property {Box} view the part of the frame that is shown
  * @property {Box} frame
- * @property {{image: CanvasImageSource, box: Box} | null} below
+ * @property {object | null} step whose picture it is: a sharper one of the same step is faded in
+ * @property {{image: ImageBitmap, box: Box} | null} below
  * @property {{grid: Grid, range: Range, colormap: string} | null} heat
  * @property {number} opacity of the heat
  * @property {boolean} crisp cells as they are, not smoothed
@@ -27,6 +28,7 @@ import { createRedraw } from "../ui/redraw.js";
  * @property {Box | null} cell under the pointer
  */
 
+const FADE = 180; // milliseconds
 const FINEST = 384; // pixels on the long side of a smoothed map
 
 export class Pane {
@@ -39,6 +41,8 @@ export class Pane {
     this.element = h("figure", { class: "hdp-figure" }, this.frame, this.foot);
     /** @type {Scene | null} */
     this.scene = null;
+    /** @type {{below: NonNullable<Scene["below"]>, since: number} | null} */
+    this.fading = null;
     this.heat = sheet(1, 1);
     this.drawn = { grid: /** @type {Grid | null} */ (null), key: "" };
     this.redraw = createRedraw(() => this.#draw());
@@ -72,6 +76,10 @@ export class Pane {
     const { width, height } = scene.view;
     if (this.scene?.view.width !== width || this.scene?.view.height !== height)
       this.element.style.setProperty("--hdp-ratio", String(width / height));
+    const [old, next] = [this.scene, scene];
+    if (old?.step !== next.step) this.fading = null;
+    else if (old?.below && next.below && old.below.image !== next.below.image && moves())
+      this.fading = { below: old.below, since: performance.now() };
     this.scene = scene;
     this.redraw();
   }
@@ -120,7 +128,7 @@ export class Pane {
     pen.translate(0, -view.top);
     pen.imageSmoothingEnabled = true;
     pen.imageSmoothingQuality = "high";
-    if (scene.below) put(pen, scene.below.image, scene.below.box);
+    if (scene.below) this.#drawBelow(pen, scene.below);
     if (scene.heat) this.#drawHeat(pen, scene, scene.heat);
     if (scene.veil) put(pen, scene.veil, view);
     const thin = dense / scale;
@@ -144,6 +152,23 @@ export class Pane {
       strokeTwice(pen, dot, thin, 1.2);
       pen.fill(dot);
     }
+  }
+
+  /**
+   * The picture; over the blurred one of the same step, if it has come just now.
+   * @param {CanvasRenderingContext2D} pen
+   * @param {NonNullable<Scene["below"]>} below
+   */
+  #drawBelow(pen, below) {
+    const share = this.fading ? (performance.now() - this.fading.since) / FADE : 1;
+    const old = this.fading?.below;
+    if (share < 1 && old?.image.width) {
+      put(pen, old.image, old.box); // a bitmap that was let go meanwhile has no width
+      pen.globalAlpha = share;
+      this.redraw();
+    } else this.fading = null;
+    put(pen, below.image, below.box);
+    pen.globalAlpha = 1;
   }
 
   /**
@@ -174,6 +199,11 @@ export class Pane {
     put(pen, this.heat.canvas, scene.frame);
     pen.globalAlpha = 1;
   }
+}
+
+/** Whether the reader wants things to move. */
+function moves() {
+  return !matchMedia("(prefers-reduced-motion: reduce)").matches;
 }
 
 /**

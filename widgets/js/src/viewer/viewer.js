@@ -166,10 +166,14 @@ export function createViewer(host, current, state, { ask } = {}) {
     const each = local.each && viewModel.parts.length > 1 && frame !== null;
     const parts = each ? viewModel.parts : [together(viewModel.parts)];
     fit(parts.length);
+    const wanted = viewModel.get("backdrop");
+    // What is shown stays while the step's picture is on its way: it comes in a moment.
+    const drawn = panes.every(({ pane }) => pane.scene);
+    if (drawn && now && wanted === "picture" && backdrop.waits(now, frame)) return;
     grid.classList.toggle("hdp-each", each);
     scaffold.begin(hintOf(viewModel, answer), viewModel.colormap);
     if (!now) return;
-    const scene = backdrop.scene(now, frame, viewModel.get("backdrop"), local.outline);
+    const scene = backdrop.scene(now, frame, wanted, local.outline);
     backdrop.prepare(
       now,
       viewModel.path.slice(Math.max(0, viewModel.step - 2), viewModel.step + 4),
@@ -208,8 +212,8 @@ export function createViewer(host, current, state, { ask } = {}) {
         unit: unitOf(kind, frame?.even_share ?? 0),
       });
       if (at) reading.textContent = at.text;
-      else if (scene.below && frame && scene.below.what !== viewModel.get("backdrop"))
-        reading.textContent = `this step has no ${viewModel.get("backdrop")}: the ${scene.below.what} is shown`;
+      else if (scene.below && frame && scene.below.what !== wanted)
+        reading.textContent = `this step has no ${wanted}: the ${scene.below.what} is shown`;
     });
   }
 
