@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hdpainter_nb.errors import ImageError, MaskError
 
-__all__ = ["BAND", "FEATHER", "grown", "paste", "poisson"]
+__all__ = ["BAND", "FEATHER", "grown", "paste", "poisson", "surroundings"]
 
 BAND = 24
 """Pixels around the mask that `poisson` may change; all others stay as they were."""
@@ -77,6 +77,21 @@ def grown(mask: Mask) -> Mask:
 
     square = np.ones((2 * BAND, 2 * BAND), np.uint8)
     return np.asarray(cv2.dilate(mask.astype(np.uint8), square) > 0)
+
+
+def surroundings(mask: Mask) -> tuple[slice, slice]:
+    """The window (rows, columns) outside of which neither `poisson` nor `paste` changes a pixel.
+
+    All of the picture where the mask is empty.
+    """
+    if not mask.any():
+        return slice(None), slice(None)
+    spans = []
+    for axis, length in ((1, mask.shape[0]), (0, mask.shape[1])):
+        places = np.flatnonzero(mask.any(axis))
+        margin = BAND + _RING  # what `poisson` reads around the band, too
+        spans.append(slice(max(0, int(places[0]) - margin), min(length, int(places[-1]) + margin)))
+    return spans[0], spans[1]
 
 
 def _membrane(values: NDArray[np.float32], hole: Mask) -> NDArray[np.float32]:

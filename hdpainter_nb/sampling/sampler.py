@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from hdpainter_nb.capture.capture import PAINTA_LEVELS, Capture
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.images.compositing import paste as pasted
-from hdpainter_nb.images.compositing import poisson
+from hdpainter_nb.images.compositing import poisson, surroundings
+from hdpainter_nb.images.resize import resize
 from hdpainter_nb.job import Job
 from hdpainter_nb.models.conditioning import Conditioning, TextConditioning, frame_of
 from hdpainter_nb.models.out_of_memory import out_of_memory_explained
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Sampler"]
 
 Paste = bool | Literal["poisson"]
+Size = Literal["model", "original"]
 
 
 @checked
@@ -87,7 +89,7 @@ class Sampler(BaseSampler):
 
     # --- looking ---------------------------------------------------------------------------------
 
-    def image(self, *, paste: Paste = False) -> NDArray[np.uint8]:
+    def image(self, *, paste: Paste = False, size: Size = "model") -> NDArray[np.uint8]:
         """The picture as it stands, decoded: (H, W, 3).
 
         The last x0 prediction or the last latent, as switch 14 says; before the end always the x0
@@ -97,16 +99,42 @@ class Sampler(BaseSampler):
             paste: put the original's known pixels back, over a soft edge of a few pixels, or,
                 with ``"poisson"``, by gradients, which takes a difference in colour away
                 (sec. 3.5).
+            size: ``model``: at the size that the model works at. ``original``: at that of the
+                picture as it was given, enlarged bicubically; with `paste` the known pixels are
+                then the given picture's own.
 
         Raises:
             SettingsError: no step is made yet.
         """
+        one_of("size", size, get_args(Size))
         chosen = self._chosen()
         with self._turns.take():
             picture = self.model.decode(chosen, self.cond, rounding=self.settings.pixel_rounding)
         if self.settings.decode == "x0" or not self.done:
             self.trace.pictures[self.node.id] = picture
+        if size == "original":
+            return self._at_own_size(picture, paste)
         return self._paste(picture, paste) if paste else picture
+
+    def _at_own_size(self, picture: NDArray[np.uint8], how: Paste) -> NDArray[np.uint8]:
+        """The picture at the size of the one that was given, and in it where that is wanted."""
+        if self.job is None:
+            raise SettingsError("Without a job there is no picture whose size to take.")
+        image, mask = self.job.image, self.job.mask
+        if picture.shape == image.shape and how:
+            return self._paste(picture, how)
+        large = resize(picture, (mask.shape[0], mask.shape[1]))
+        if not how:
+            return large
+        one_of("paste", how, (True, "poisson"))
+        part = surroundings(mask)  # all else stays, and of a photograph that is most of it
+        blended = image.copy()
+        blended[part] = (
+            poisson(image[part], large[part], mask[part])
+            if how == "poisson"
+            else pasted(image[part], large[part], mask[part].astype(np.float32))
+        )
+        return blended
 
     def decoded(self, record: Record, *, paste: Paste = False) -> NDArray[np.uint8]:
         """The x0 prediction of any kept record through the VAE: (H, W, 3).

@@ -21,17 +21,18 @@ SUFFIXES = {".png": "image/png", ".hdp": "application/octet-stream", ".html": "t
 _LARGEST_LINK = 8_000_000  # bytes: a link holds the whole file, and so does the notebook
 
 
-def write(sampler: Any, path: str | Path) -> Path:
+def write(sampler: Any, path: str | Path, size: str = "original") -> Path:
     """Write what the suffix of `path` says.
 
-    ``.png`` is the picture with the original pasted back around the hole, ``.hdp`` the trace,
+    ``.png`` is the picture pasted back into the original around the hole, ``.hdp`` the trace,
     ``.html`` a page that shows the run without a kernel. Call it on the model's thread: a picture
     is decoded, and a trace must not grow meanwhile.
 
     Args:
-        sampler: a `Sampler`, whose picture has the size that it worked at, or an `Upscaler`, whose
-            picture has the original's size.
+        sampler: a `Sampler`, or an `Upscaler`, whose picture has the original's size anyway.
         path: where to.
+        size: of a sampler's picture: ``original``, that of the picture as it was given, or
+            ``model``, that which the model worked at.
 
     Raises:
         ValueError: another suffix.
@@ -45,8 +46,9 @@ def write(sampler: Any, path: str | Path) -> Path:
         from hdpainter_nb import views
 
         # An upscaler's own settings say whether Poisson's equation is used.
-        paste = True if hasattr(sampler.job, "low") else "poisson"
-        return views.save_png(sampler.image(paste=paste), path)
+        if hasattr(sampler.job, "low"):
+            return views.save_png(sampler.image(paste=True), path)
+        return views.save_png(sampler.image(paste="poisson", size=size), path)
     if path.suffix == ".hdp":
         return Path(sampler.trace.save(path))
     to_html = getattr(sampler.trace, "to_html", None)
@@ -85,10 +87,10 @@ def free_path(stem: str, suffix: str, folder: Path | None = None) -> Path:
     return path
 
 
-def offer(sampler: Any, path: Path) -> str:
+def offer(sampler: Any, path: Path, size: str = "original") -> str:
     """Write, and say as html what came of it: a `download` link, or why there is no file."""
     try:
-        return download(write(sampler, path))
+        return download(write(sampler, path, size))
     except (HDPainterError, OSError) as error:
         return f"<span class='hdp-wrong'>{html.escape(str(error))}</span>"
 
@@ -116,6 +118,8 @@ class Files:
     Attributes:
         which: whether the run is saved (``run``), or what was made four times as large (``x4``);
             on display once there is a choice.
+        size: whether the picture is saved at its own size (``original``) or at the one that the
+            model works at (``model``); on display where they differ.
     """
 
     def __init__(self, save: Callable[[str, str], object]) -> None:
@@ -145,8 +149,15 @@ class Files:
             style={"description_width": "initial"},
             layout=w.Layout(width="166px", display="none"),
         )
+        self.size = w.Dropdown(
+            description="PNG at",
+            options=[("the picture's size", "original"), ("the model's size", "model")],
+            value="original",
+            style={"description_width": "initial"},
+            layout=w.Layout(width="auto", display="none"),
+        )
         row = w.HBox(
-            [self.name, self.which, *self.buttons.values(), self.told],
+            [self.name, self.which, self.size, *self.buttons.values(), self.told],
             layout=w.Layout(flex_flow="row wrap", align_items="center"),
         )
         self.panel = row
@@ -163,6 +174,21 @@ class Files:
         if ready != (self.which.layout.display is None):
             self.which.layout.display = None if ready else "none"
             self.which.value = "x4" if ready else "run"
+
+    def tell_sizes(self, own: tuple[int, int], worked: tuple[int, int]) -> None:
+        """Say how large the file will be: (height, width) of the picture, and of the model's."""
+        texts = [f"{width} × {height} px" for height, width in (own, worked)]
+        options = [
+            (f"{texts[0]} (the picture's size)", "original"),
+            (f"{texts[1]} (the model's size)", "model"),
+        ]
+        if tuple(self.size.options) != tuple(options):
+            value = self.size.value
+            self.size.options = options
+            self.size.value = value
+        display = "none" if own == worked else None
+        if self.size.layout.display != display:
+            self.size.layout.display = display
 
     def suggest(self, prompt: str) -> None:
         """Name it after the prompt, unless a person has named it."""

@@ -245,7 +245,9 @@ class Inputs:
             self._refuse(error)
             return
         grid = explain_grid(settings.steps, settings.grid) if settings.scheduler == "ddim" else ""
-        self.remarks = [*(str(one.message) for one in caught), *([grid] if grid else [])]
+        sizes = self._sizes(job)
+        said = [str(one.message) for one in caught]
+        self.remarks = said + [remark for remark in (sizes, grid) if remark]
         self.job, self.problem, self.unpainted = job, None, False
         self._on_change()
 
@@ -259,6 +261,22 @@ class Inputs:
         if self.unknown.value != note:
             self.unknown.value = note
             self.unknown.layout.display = None if note else "none"
+
+    def worked_size(self, job: Job) -> tuple[int, int]:
+        """(height, width) in pixels of a job's picture as the model works at it."""
+        from hdpainter_nb.models.conditioning import frame_of
+
+        return frame_of(job, self._native or max(job.mask.shape)).crop[2:]
+
+    def _sizes(self, job: Job) -> str:
+        """How large a picture comes out that is larger than what the model works at."""
+        (height, width), (h, w) = job.mask.shape, self.worked_size(job)
+        if h * w >= height * width:
+            return ""
+        return (
+            f"The model paints at {w} × {h} pixels; saved, that is enlarged and pasted into the "
+            f"picture at its own {width} × {height}."
+        )
 
     def _refuse(self, error: HDPainterError, prefix: str = "") -> None:
         self.job, self.problem = None, type(error)(f"{prefix}{error}")

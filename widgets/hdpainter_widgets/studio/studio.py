@@ -253,27 +253,33 @@ class Studio(CompositeWidget):
         self.enlarging.options.write(prompt, settings)
         self._upscale()
 
-    def image(self, *, paste: bool | str = "poisson", of: Which = "run") -> Any:
+    def image(
+        self, *, paste: bool | str = "poisson", of: Which = "run", size: str = "model"
+    ) -> Any:
         """The picture as it stands, decoded: (H, W, 3) uint8. Waits for the worker.
 
         Args:
             paste: put the original's known pixels back around the hole; see `Sampler.image`.
             of: ``run``, or ``x4`` for what `upscale` has made of it.
+            size: of the run's picture; see `Sampler.image`.
 
         Raises:
             SettingsError: no step is made yet.
         """
         if of == "x4":
             return self._worker("x4").ask(lambda upscaler: upscaler.image(paste=bool(paste)))
-        return self.runner.ask(lambda sampler: sampler.image(paste=paste))
+        return self.runner.ask(lambda sampler: sampler.image(paste=paste, size=size))
 
-    def save(self, path: str | Path, *, of: Which | None = None) -> Path:
+    def save(self, path: str | Path, *, of: Which | None = None, size: str = "original") -> Path:
         """Write the picture (``.png``), the trace (``.hdp``) or a page (``.html``), and wait.
 
         Args:
             path: where to.
             of: ``run``, or ``x4`` for what `upscale` has made of it; None is the latter once that
                 is finished for the picture as it stands, or what is chosen on the page.
+
+            size: of a picture of the run: ``original``, that of the picture as it was given, into
+                which it is pasted, or ``model``, the one that the model worked at.
 
         Raises:
             ValueError: another suffix.
@@ -282,7 +288,7 @@ class Studio(CompositeWidget):
         """
         checked = files.check(path)
         runner = self._worker(self.files.which.value if of is None else of)
-        return runner.ask(lambda sampler: files.write(sampler, checked))
+        return runner.ask(lambda sampler: files.write(sampler, checked, size))
 
     def close(self) -> None:
         """Take the studio off the page and end its threads."""
@@ -318,6 +324,9 @@ class Studio(CompositeWidget):
         named = self._origin if self.runs else job  # files hold the run, not what is to come
         if named is not None:
             self.files.suggest(named.prompt)
+        if job is not None:
+            height, width = job.mask.shape
+            self.files.tell_sizes((height, width), self.inputs.worked_size(job))
         changed = [] if job is None or self._origin is None else changes(self._origin, job)
         wrong = None if problem is None else str(problem)
         self._told = begun, branch = self._on_display()
@@ -345,7 +354,9 @@ class Studio(CompositeWidget):
         which = self.files.which.value
         path = files.free_path(stem if which == "run" else f"{stem}-x4", suffix)
         self.files.say(f"Saving {html.escape(path.name)} …")
-        self._worker(which).do(partial(files.offer, path=path), self.files.say)
+        self._worker(which).do(
+            partial(files.offer, path=path, size=self.files.size.value), self.files.say
+        )
 
     def _upscale(self) -> None:
         self.page.turn_to("Upscale")
