@@ -300,6 +300,8 @@ def test_wheel_holds_what_it_needs_and_no_more(wheel: Path) -> None:
     assert any(name.endswith(".safetensors") for name in names)
     for name in (
         "data/mini",
+        "data/mini_smartbrush",
+        "data/mini_text",
         "data/mini_x4",
         "data/samples",
         "hdpainter_nb",

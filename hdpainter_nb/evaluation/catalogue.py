@@ -66,7 +66,11 @@ SYSTEMS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "native": True,
         },
         "mini:bld": {"model": "mini-text", "method": "base", "preset": "bld"},
-        "mini:smartbrush": {"model": "mini-smartbrush", "method": "base"},
+        "mini:smartbrush": {
+            "model": "mini-smartbrush",
+            "method": "base",
+            "overrides": {"mask_precision": 3},  # its sets' holes are blobs, no boxes
+        },
     }
 )
 """The rows of Tables 1 and 2 that run through our sampler, and what they are made of.

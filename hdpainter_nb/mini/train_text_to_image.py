@@ -1,8 +1,9 @@
 """Train a text-to-image miniature: `python -m hdpainter_nb.mini.train_text_to_image --minutes 45`.
 
 It has four input channels and begins with the inpainting miniature's weights, of which it shares
-the autoencoder, the text encoder and the tokenizer. The learning rate is annealed over the
-wall-clock budget; run it again to go on from the averaged weights.
+the autoencoder, the text encoder and the tokenizer. Blended latent diffusion's script begins with
+noise alone a quarter into the schedule, so training has it from there on, too. The learning rate is
+annealed over the wall-clock budget; run it again to go on from the averaged weights.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Plan:
     pointing: float = 0.02
     scoring: float = 0.01
     first: float = 5.0  # how much more often than others the timesteps from 960 on are drawn
+    blind: int = 700  # from this timestep on most examples are noise alone
     smooth: float = 0.3  # weight of the error averaged over 4 x 4 latents: of colour casts
     average: float = 0.998
     meet_every: int = 8
@@ -68,7 +70,7 @@ class TextTrainee(Learner):
             self.remember()
         self.text = text
         self.kept = watch(self.unet)
-        self.noising = Noising.of_miniature(self.device, plan.first)
+        self.noising = Noising.of_miniature(self.device, plan.first, plan.blind)
         self.empty = torch.tensor(tokenizer.encode((), ())[0], device=self.device)
 
     def loss(self, rows: list[Tensor]) -> tuple[Tensor, ...]:

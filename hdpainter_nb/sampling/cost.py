@@ -32,6 +32,8 @@ from hdpainter_nb.utils.nbytes import readable_bytes
 
 __all__ = ["Estimate", "StepCost", "count", "step_cost"]
 
+_CHANNELS = 4  # of latents, whatever a UNet says beside their prediction
+
 
 @checked
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def count(
     nothing = dataclasses.replace(plans[0], painta=False, gradient=False, capture=Capture.nothing())
     plain = step_cost(unet, cond, nothing, settings, guided=step.guided)
 
-    latents = model.unet.config.out_channels * _area(cond, model.factor)
+    latents = _CHANNELS * _area(cond, model.factor)
     shapes = layer_infos(unet, model.factor)
     capture_bytes = sum(
         plan.capture.bytes_per_step(
@@ -224,7 +226,7 @@ def _on_meta(
     """What a step is told, without memory."""
     dtype = next(unet.parameters()).dtype
     rows = {level: row.to("meta") for level, row in plan.rows.items()}
-    size = 1, unet.config.out_channels, *_latent_size(cond, plan.factor)
+    size = 1, _CHANNELS, *_latent_size(cond, plan.factor)
     x = torch.empty(size, dtype=dtype, device="meta")
     return StepInputs(
         state=State(0, x, torch.empty(0)),

@@ -20,7 +20,7 @@ from hdpainter_nb.utils.checked import checked
 __all__ = ["data_path", "replacing"]
 
 _HERE = Path(__file__).resolve().parents[1]
-_WHEEL = _HERE / "_data"  # where the wheel keeps data/mini, data/mini_x4 and data/samples
+_WHEEL = _HERE / "_data"  # where the wheel keeps the folders of data/
 _CHECKOUT = _HERE.parent / "data"  # the same folders in a checkout or an editable install
 
 

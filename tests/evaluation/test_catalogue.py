@@ -215,8 +215,10 @@ def test_smartbrush_is_named_by_its_folder() -> None:
         ("mine=smartbrush:some/folder", "mine", "some/folder"),
         ("mini:smartbrush", "mini-smartbrush", "mini-smartbrush"),
     ):
-        system: Any = system_of(text, protocol, overrides={"mask_precision": 3})
+        system: Any = system_of(text, protocol, overrides={"mask_precision": 2})
         assert (system.name, system.model, system.method) == (name, model, "base")
-        assert system.settings["mask_precision"] == 3
+        assert system.settings["mask_precision"] == 2
+    bundled: Any = system_of("mini:smartbrush", protocol)
+    assert bundled.settings["mask_precision"] == 3
     with pytest.raises(EvaluationError, match=r"published weights of SmartBrush.*train_smartbrush"):
         system_of("smartbrush", protocol)

@@ -98,6 +98,11 @@ def test_painta_rasg_and_batches_work_on_it(told: Model, job: Job) -> None:
     np.testing.assert_allclose(mine, theirs, atol=1e-3)
 
 
+def test_what_it_costs_is_counted(told: Model, model: Model, job: Job) -> None:
+    mine, plain = (Sampler(one, _job(job)).estimate() for one in (told, model))
+    assert mine.flops == pytest.approx(plain.flops, rel=0.02)
+
+
 def test_other_models_take_no_precision(model: Model, job: Job) -> None:
     with pytest.raises(SettingsError, match="told how exact the mask is"):
         Sampler(model, job.replace(mask_precision=0))

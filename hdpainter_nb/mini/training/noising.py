@@ -13,8 +13,8 @@ from hdpainter_nb.mini.training.learner import chances
 
 __all__ = ["Noising", "colour_cast", "place_weighted"]
 
-_BLIND = 960  # from this timestep on,
-_ALONE = 0.6  # this share of the miniature's examples is noise alone
+_FIRST = 960  # the timesteps from here on are drawn more often
+_ALONE = 0.6  # this share of the miniature's blind examples is noise alone
 
 
 class Noising:
@@ -29,11 +29,11 @@ class Noising:
         cumulative = scheduler.alphas_cumprod.to(device)
         self.signal, self.noise = cumulative.sqrt(), (1 - cumulative).sqrt()
         self.chances = torch.ones_like(cumulative)
-        self.alone = 0.0
+        self.alone, self.blind = 0.0, len(cumulative)
         self.predicts = str(scheduler.config.prediction_type)
 
     @classmethod
-    def of_miniature(cls, device: torch.device, first: float) -> Noising:
+    def of_miniature(cls, device: torch.device, first: float, blind: int = _FIRST) -> Noising:
         """As the miniature needs it: timesteps by `chances`, and its first ones mostly blind.
 
         Sampling begins with nothing but noise, whereas even the schedule's last timestep lets 7 %
@@ -44,11 +44,12 @@ class Noising:
         Args:
             device: of the latents.
             first: how much more often than others the timesteps from 960 on are drawn.
+            blind: from this timestep on.
         """
         noising = cls(networks.new_scheduler(), device)
         noising.chances = chances(noising.signal.square())
-        noising.chances[_BLIND:] *= first
-        noising.alone = _ALONE
+        noising.chances[_FIRST:] *= first
+        noising.alone, noising.blind = _ALONE, blind
         return noising
 
     def __call__(self, clean: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,7 +58,7 @@ class Noising:
         noise = torch.randn_like(clean)
         noisy = self._of(self.signal, time) * clean + self._of(self.noise, time) * noise
         chosen = torch.rand(len(clean), device=clean.device) < self.alone
-        blind = (time >= _BLIND) & chosen
+        blind = (time >= self.blind) & chosen
         return torch.where(blind.view(-1, 1, 1, 1), noise, noisy), time
 
     def goal(self, clean: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
