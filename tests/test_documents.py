@@ -134,10 +134,13 @@ def test_no_cell_takes_for_granted_what_the_prompt_says(path: Path) -> None:
 
 
 def test_the_first_notebook_runs_with_another_prompt_and_keeps_what_was_painted(
-    own_folder: Path, as_large_as_the_miniature: Model, monkeypatch: pytest.MonkeyPatch
+    own_folder: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As its text suggests: paint, run on, change the prompt, run on from there."""
-    monkeypatch.setattr(hdpainter_nb, "load", lambda _name: as_large_as_the_miniature)
+    """As its text suggests: paint, run on, change the prompt, run on from there.
+
+    Another model, which works at another size, does as well.
+    """
+    monkeypatch.setattr(hdpainter_nb, "load", lambda _name: model)
     codes = cells(next(path for path in NOTEBOOKS if path.stem.startswith("00")), "code")
     (asks,) = (number for number, code in enumerate(codes) if code.startswith("prompt ="))
     shown: dict[str, Any] = {}
