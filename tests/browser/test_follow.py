@@ -33,7 +33,7 @@ window.WebSocket = class extends window.WebSocket {
       const text = typeof event.data === "string" ? event.data
         : new TextDecoder("latin1").decode(event.data);
       if (!window.shuffled || !told.test(text)) return handler(event);
-      setTimeout(() => handler(event), 500 * random());
+      setTimeout(() => handler(event), 2500 * random());
     };
   }
 };
