@@ -125,7 +125,7 @@ def test_the_ablation_shows_every_variant(upscaler: UpscaleModel, tmp_path: Path
     for name, array in variants.items():
         assert array.shape == (256, 256, 3)
         kept = np.array_equal(array[~grown(mask)], job.image[~grown(mask)])
-        assert kept == ("no Poisson" not in name)
+        assert kept == ("without Poisson" not in name)
     sheet = upscale_ablation(upscaler, job, tile=96)
     assert sheet.width > 6 * 96
     assert sheet.height > 3 * 96

@@ -270,7 +270,10 @@ class ScaleHead(_StoredEdit):
 @checked
 @dataclass(frozen=True, eq=False, repr=False)
 class SetC(_StoredEdit):
-    """PAIntA's c_j (eq. 5) as you say: 0 hides the known region from the hole, 1 undoes PAIntA.
+    """PAIntA's c_j (eq. 5) as you say: 1 undoes PAIntA.
+
+    0 gives every known position a logit of 0, so that the hole looks at all of them alike; with
+    `painta_scaling="log"` it hides them from the hole.
 
     Args:
         value: one number for all positions; a map (h, w) over the padded picture, resized to each

@@ -107,8 +107,8 @@ def c_map(
 ) -> Image:
     """PAIntA's c_j (eq. 5), one tile per layer: how much of each known position the hole may see.
 
-    The scale runs from 0 (cut off) to 1 (seen in full). Where PAIntA did not act, one tile says so.
-    Arguments as in `heatmaps`.
+    The scale runs from 0 (foreign to the prompt) to 1 (left as it is). Where PAIntA did not act,
+    one tile says so. Arguments as in `heatmaps`.
     """
     below = backdrop(record, picture, crop)
     layers = record.c.layers.get(level, {})

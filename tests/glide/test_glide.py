@@ -345,7 +345,7 @@ def test_a_step_can_be_cancelled(model: GlideModel) -> None:
 def test_numbers_that_are_not_finite_are_told(folder: Path) -> None:
     model = builders_glide.load(folder)
     model.unet.out[2].bias[0] = float("nan")
-    with pytest.raises(ModelError, match=r"prediction is not finite at step 0.*out.2.bias"):
+    with pytest.raises(ModelError, match=r"prediction is not finite at step 1 .*out.2.bias"):
         GlideSampler(model, make_job()).step()
 
 

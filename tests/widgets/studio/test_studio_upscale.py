@@ -317,6 +317,8 @@ def test_the_large_picture_is_what_is_saved_once_it_is_there(
     with Image.open(studio.save(tmp_path / "a.png")) as image:
         assert np.array_equal(np.asarray(image), studio.image(of="x4"))
     with Image.open(studio.save(tmp_path / "b.png", of="run")) as image:
+        assert image.size == (256, 256)  # the picture's own
+    with Image.open(studio.save(tmp_path / "c.png", of="run", size="model")) as image:
         assert image.size == (64, 64)
     studio.files.buttons[".hdp"].click()
     assert Trace.load(tmp_path / "a-red-star-x4.hdp").factor == 4

@@ -294,7 +294,7 @@ export function unitOf(kind, even) {
   if (kind === "cross")
     return even ? `share of attention (even: ${short(even)})` : "share of attention";
   if (kind === "region") return "share of attention";
-  if (kind === "c") return "0 hidden, 1 seen in full";
+  if (kind === "c") return "0 foreign to the prompt, 1 its own";
   if (kind === "object") return "0 elsewhere, 1 the object";
   return kind === "picture" ? "levels of 255" : "logits";
 }
