@@ -17,7 +17,14 @@ from typing import Any, TypeVar
 
 from hdpainter_nb.errors import HDPainterError, SamplingCancelled
 from hdpainter_nb.utils.turns import Turns
-from hdpainter_widgets.runner.state import Failure, Listeners, RunState, SamplerLike, Status
+from hdpainter_widgets.runner.state import (
+    Failure,
+    Listeners,
+    RunState,
+    SamplerLike,
+    Status,
+    trace_key,
+)
 from hdpainter_widgets.runner.threads import turns_of
 
 __all__ = ["BaseRunner"]
@@ -336,6 +343,7 @@ class BaseRunner(ABC):
             node=getattr(getattr(sampler, "node", None), "id", -1),
             branch=getattr(sampler, "branch_id", 0),
             serial=next(self._told),
+            trace=trace_key(getattr(sampler, "trace", None)),
         )
 
     def _tell(self) -> None:

@@ -13,7 +13,7 @@ from hdpainter_nb.errors import HDPainterError
 from hdpainter_nb.trace.trace import Trace
 from hdpainter_widgets.runner.threads import call_safely
 
-__all__ = ["Failure", "Listeners", "RunState", "SamplerLike", "Status"]
+__all__ = ["Failure", "Listeners", "RunState", "SamplerLike", "Status", "trace_key"]
 
 
 class SamplerLike(Protocol):
@@ -122,6 +122,11 @@ _LIGHTER = (
 )
 
 
+def trace_key(trace: object) -> str:
+    """What tells one trace from another that takes its place on a page."""
+    return "" if trace is None else f"{id(trace):x}"
+
+
 @dataclass(frozen=True)
 class RunState:
     """What a runner is doing at one moment."""
@@ -141,6 +146,8 @@ class RunState:
     """The branch that its next step belongs to."""
     serial: int = 0
     """Counts what the runner has told; a lower one is older."""
+    trace: str = ""
+    """Names the trace that `node` and `branch` are of, as `trace_key` does."""
 
     @property
     def done(self) -> bool:

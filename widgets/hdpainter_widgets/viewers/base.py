@@ -284,6 +284,7 @@ def _mirrored(state: RunState, key: str) -> dict[str, Any]:
     return {
         "key": key,
         "serial": state.serial,
+        "trace": state.trace,
         "status": str(state.status),
         "index": state.index,
         "total": state.total,

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from hdpainter_nb.trace import web
 from hdpainter_nb.trace.trace import Trace
+from hdpainter_widgets.runner.state import trace_key
 from hdpainter_widgets.runner.threads import call_safely
 
 __all__ = ["Message", "PacedSender", "TraceStream", "snapshot"]
@@ -70,7 +71,7 @@ class TraceStream:
     ) -> None:
         self.trace = trace
         self.number = number
-        self._about = {"film": number, "key": f"{id(trace):x}"}  # which trace a message is of
+        self._about = {"film": number, "key": trace_key(trace)}  # which trace a message is of
         self._with_maps = maps
         self._with_pictures = pictures
         self._batch = batch

@@ -8,6 +8,7 @@ import { column } from "./tree.js";
  * @typedef {object} Run what Python tells of a run, and of where its sampler stands
  * @property {string} key names the run's runner on this page
  * @property {number} serial of this news; what is numbered lower is older
+ * @property {string} [trace] key of the trace that node and branch are of
  * @property {"idle" | "running" | "paused" | "error"} status
  * @property {number} index steps made up to where the run stands
  * @property {number} total
@@ -22,6 +23,7 @@ import { column } from "./tree.js";
 const NO_RUN = {
   key: "",
   serial: -1,
+  trace: "",
   status: "idle",
   index: 0,
   total: 0,
@@ -69,9 +71,19 @@ export function createPosition(current, state) {
   const run = () => newestOf(state.get("_run"));
   const running = () => run().status === "running";
 
+  /**
+   * Whether the trace at hand is the run's: that of a new run may still be on its way, and its nodes
+   * are numbered as those of the one before.
+   */
+  function ofRun() {
+    const [key, { trace }] = [current()?.opening.key, run()];
+    return !key || !trace || key === trace;
+  }
+
   /** Where the run stands: null as long as its step has not arrived. */
   function stood() {
     const [trace, { node, branch }] = [current(), run()];
+    if (!ofRun()) return null;
     const known = trace?.branches.has(branch) && (trace.frames.has(node) || isRoot(trace, node));
     return trace && known ? { branch, at: column(node, trace.frames), node } : null;
   }
@@ -94,7 +106,7 @@ export function createPosition(current, state) {
   function atRun() {
     const [{ key, branch, index, node, status }, seen] = [run(), shown()];
     const last = seen.at === seen.path.length;
-    if (!key && node < 0) return last;
+    if ((!key && node < 0) || !ofRun()) return last;
     if (branch !== seen.branch) return false;
     // Another view may have gone there already, while the step has not arrived at this one.
     if ((state.get("step") ?? -1) + 1 === index || node === seen.node) return true;

@@ -31,3 +31,16 @@ test("the run stands nowhere as long as its step has not arrived", () => {
   assert.deepEqual(createPosition(() => trace, state).stood(), { branch: 0, at: 0, node: 0 });
   assert.equal(createPosition(() => undefined, state).stood(), null);
 });
+
+test("a new run stands nowhere in the trace of the one before, whose nodes have the same numbers", () => {
+  const trace = traceOf(...GROWN);
+  trace.opening.key = "one";
+  const state = plainState({ step: 2, branch: 1, _run: { node: 2, branch: 0, trace: "two" } });
+  const positions = createPosition(() => trace, state);
+  assert.equal(positions.stood(), null);
+  assert.equal(positions.target(), null);
+  assert.equal(positions.atRun(), true, "the newest step that there is");
+  trace.opening.key = "two";
+  assert.deepEqual(positions.stood(), { branch: 0, at: 2, node: 2 });
+  assert.equal(positions.atRun(), false);
+});
