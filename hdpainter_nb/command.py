@@ -59,6 +59,7 @@ systems:    {", ".join(SYSTEMS)};
             MODEL:METHOD for any model that load() takes (methods: base, rasg, painta, both;
             for text-to-image models bld, bld_sdxl, bld_ldm); SYSTEM@4: the best of 4 by CLIP;
             glide:FOLDER, glide-painta:FOLDER for GLIDE's weight files;
+            smartbrush:FOLDER for a model that mini.train_smartbrush has trained;
             NAME=FOLDER for pictures made elsewhere, <image>_<segment>.png each
 triplets:   a folder of MSCOCO (val2017/, annotations/) with --list mscoco_testset_10000.csv;
             a folder of images/, masks/ and prompts.json; mini, mini-standard

@@ -11,15 +11,14 @@ import torch
 from hdpainter_nb.attention.joint import JointHooks
 from hdpainter_nb.attention.plan import HookPlan
 from hdpainter_nb.capture.transfer import to_array
-from hdpainter_nb.edits.edit import Layers, StepEdits
+from hdpainter_nb.edits.edit import Layers
 from hdpainter_nb.errors import SettingsError
 from hdpainter_nb.glide.conditioning import GlideConditioning
 from hdpainter_nb.method.blending import blend_known
 from hdpainter_nb.models.glide.schedule import AncestralScheduler
 from hdpainter_nb.models.schedulers import Guided, State
-from hdpainter_nb.sampling import active_edits
 from hdpainter_nb.sampling.predict import Prediction, StepInputs
-from hdpainter_nb.sampling.step import BaseStep, Cancelled, never
+from hdpainter_nb.sampling.step import Cancelled, EditableStep, never
 from hdpainter_nb.settings import BaseGlideSettings
 from hdpainter_nb.trace.record import Record
 
@@ -41,7 +40,7 @@ class GlidePrediction(Prediction):
 
 
 @dataclass(frozen=True, eq=False)
-class GlideStep(BaseStep[GlideConditioning, BaseGlideSettings]):
+class GlideStep(EditableStep[GlideConditioning, BaseGlideSettings]):
     """x_t -> x_{t-1} of GLIDE: guided noise, known pixels in x0, an ancestral step.
 
     The noise is guided, u + g (c - u); the variance is the conditional half's. In the predicted x0
@@ -117,15 +116,6 @@ class GlideStep(BaseStep[GlideConditioning, BaseGlideSettings]):
             painta=self.settings.painta and self.timesteps[index] > 500,
             scaling=self.settings.painta_scaling,
             edits=self.step_edits(index),
-        )
-
-    def step_edits(self, index: int) -> StepEdits | None:
-        """The edits that act in step `index`."""
-        if not self.edits:
-            return None
-        timesteps = self.timesteps
-        return active_edits.step_edits(
-            self.edits, self.conditioning, index, timesteps[index], len(timesteps)
         )
 
     @property

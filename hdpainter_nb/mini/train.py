@@ -7,18 +7,17 @@ machine with `--start data/mini`.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel
 
 from hdpainter_nb.mini.training import networks, tokenizer
 from hdpainter_nb.mini.training.data import Buffer, Examples
-from hdpainter_nb.mini.training.learner import Learner, anneal
+from hdpainter_nb.mini.training.learner import Learner, anneal, options
 from hdpainter_nb.mini.training.noising import Noising, colour_cast, place_weighted
 from hdpainter_nb.mini.training.parallel import Team, launch
 from hdpainter_nb.mini.training.precision import autocast
@@ -128,19 +127,11 @@ def train(team: Team, plan: Plan) -> None:
     """One process' share of the training."""
     torch.manual_seed(plan.seed)
     trainee = InpaintTrainee(plan)
-    vae = (
-        AutoencoderKL.from_pretrained(plan.out / "vae", use_safetensors=True)
-        .eval()
-        .requires_grad_(False)
-        .float()
-    )
-    vae = vae.to(trainee.device, memory_format=torch.channels_last)
+    vae = networks.load_vae(plan.out, trainee.device)
     seed = plan.seed + 100 * team.rank + 1000 * trainee.step
     torch.manual_seed(seed)
     source = Examples(seed, plan.size, plan.neglect, plan.tidy, plan.nearby)
-    buffer = Buffer(source, vae)
-    while len(buffer.rows) < plan.warm_rows:
-        buffer.add()
+    buffer = Buffer(source, vae, least=plan.warm_rows)
 
     def learn(rate: float, share: float) -> tuple[Tensor, ...]:
         return trainee.learn(buffer.batch(plan.batch, plan.fresh), rate)
@@ -149,24 +140,15 @@ def train(team: Team, plan: Plan) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=45)
-    parser.add_argument("--work", type=Path, default=Path("runs/mini"))
-    parser.add_argument("--out", type=Path, default=Path("data/mini"))
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--max-steps", type=int, default=10**9)
+    parser = options(__doc__, minutes=45, out=Path("data/mini"), rate=8e-4, warm_rows=800)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=8e-4)
-    parser.add_argument("--last-rate", type=float, default=1e-5)
     parser.add_argument("--neglect", type=float, default=0.75)
     parser.add_argument("--nearby", type=float)
     parser.add_argument("--tidy", type=float, default=0.56)
     parser.add_argument("--outside", type=float, default=0.12)
     parser.add_argument("--smooth", type=float, default=0.3)
     parser.add_argument("--start", type=Path, help="begin with the weights exported in this folder")
-    parser.add_argument("--warm-rows", type=int, default=800)
     given = vars(parser.parse_args())
     processes = given.pop("processes")
     launch(train, given["work"], processes, Plan(**given))

@@ -8,7 +8,6 @@ annealed over the wall-clock budget; run it again to go on from the averaged wei
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from hdpainter_nb.mini.training import networks, tokenizer
 from hdpainter_nb.mini.training.data import Buffer, latents_of
 from hdpainter_nb.mini.training.data_text import Pictures, encode_pictures
-from hdpainter_nb.mini.training.learner import Learner, anneal
+from hdpainter_nb.mini.training.learner import Learner, anneal, options
 from hdpainter_nb.mini.training.noising import Noising, colour_cast, place_weighted
 from hdpainter_nb.mini.training.parallel import Team, launch
 from hdpainter_nb.mini.training.precision import autocast
@@ -129,9 +128,8 @@ def train(team: Team, plan: Plan) -> None:
         networks.write_index(plan.out, "StableDiffusionPipeline")
     seed = plan.seed + 100 * team.rank + 1000 * trainee.step
     torch.manual_seed(seed)
-    buffer = Buffer(Pictures(seed, plan.size), trainee.vae, to_rows=encode_pictures)
-    while len(buffer.rows) < plan.warm_rows:
-        buffer.add()
+    source = Pictures(seed, plan.size)
+    buffer = Buffer(source, trainee.vae, least=plan.warm_rows, to_rows=encode_pictures)
 
     def learn(rate: float, share: float) -> tuple[Tensor, ...]:
         return trainee.learn(buffer.batch(plan.batch, plan.fresh), rate)
@@ -140,19 +138,10 @@ def train(team: Team, plan: Plan) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=45)
-    parser.add_argument("--work", type=Path, default=Path("runs/mini"))
-    parser.add_argument("--out", type=Path, default=Path("data/mini_text"))
+    parser = options(__doc__, minutes=45, out=Path("data/mini_text"), rate=5e-4, warm_rows=800)
     parser.add_argument("--mini", type=Path, default=Path("data/mini"))
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--max-steps", type=int, default=10**9)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=5e-4)
-    parser.add_argument("--last-rate", type=float, default=1e-5)
-    parser.add_argument("--warm-rows", type=int, default=800)
     given = vars(parser.parse_args())
     processes = given.pop("processes")
     launch(train, given["work"], processes, Plan(**given))

@@ -9,22 +9,21 @@ On a GPU: `--device cuda --processes 1 --workers 15 --sides 128 128 --batches 32
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from hdpainter_nb.mini.training import networks_x4, tokenizer
+from hdpainter_nb.mini.training import networks, networks_x4, tokenizer
 from hdpainter_nb.mini.training.autoencoder import importance
 from hdpainter_nb.mini.training.data_x4 import SCALE, ViewStock, views
 from hdpainter_nb.mini.training.feed import Feed
-from hdpainter_nb.mini.training.learner import Learner, anneal, chances
+from hdpainter_nb.mini.training.learner import Learner, anneal, chances, options
 from hdpainter_nb.mini.training.parallel import Team, launch
 from hdpainter_nb.mini.training.precision import autocast
 from hdpainter_nb.mini.training.supervise import Plain
@@ -131,13 +130,7 @@ def train(team: Team, plan: Plan) -> None:
     trainee = UpscaleTrainee(plan)
     if team.leads:
         networks_x4.write_folder(plan.out, plan.mini)
-    own = (
-        AutoencoderKL.from_pretrained(plan.out / "vae", use_safetensors=True)
-        .eval()
-        .requires_grad_(False)
-        .float()
-    )
-    own = own.to(trainee.device, memory_format=torch.channels_last)
+    own = networks.load_vae(plan.out, trainee.device)
     seed = plan.seed + 100 * team.rank + 1000 * trainee.step
     torch.manual_seed(seed)
     paint = partial(views, mini=plan.mini, side=SCALE * max(plan.sides))
@@ -157,24 +150,15 @@ def train(team: Team, plan: Plan) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=40)
-    parser.add_argument("--work", type=Path, default=Path("runs/mini"))
-    parser.add_argument("--out", type=Path, default=Path("data/mini_x4"))
+    parser = options(__doc__, minutes=40, out=Path("data/mini_x4"), rate=8e-4, warm_rows=160)
     parser.add_argument("--mini", type=Path, default=Path("data/mini"))
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true", help="pays after some minutes on a GPU")
     parser.add_argument("--workers", type=int, default=0, help="processes that paint, for a GPU")
     parser.add_argument("--sides", type=int, nargs=2, default=(32, 64), help="latent positions")
     parser.add_argument("--batches", type=int, nargs=2, default=(8, 2))
     parser.add_argument("--average", type=float, default=0.998, help="of the weights, per step")
-    parser.add_argument("--max-steps", type=int, default=10**9)
-    parser.add_argument("--rate", type=float, default=8e-4)
-    parser.add_argument("--last-rate", type=float, default=1e-5)
     parser.add_argument("--large-from", type=float, default=0.75)
     parser.add_argument("--start", type=Path, help="begin with the weights exported in this folder")
-    parser.add_argument("--warm-rows", type=int, default=160)
     given = vars(parser.parse_args())
     processes = given.pop("processes")
     for name in ("sides", "batches"):

@@ -38,7 +38,7 @@ from hdpainter_nb.trace.record import GradStats, Record, gradient_stats
 if TYPE_CHECKING:
     from hdpainter_nb.models.model import Model
 
-__all__ = ["BaseStep", "Cancelled", "InpaintStep", "never"]
+__all__ = ["BaseStep", "Cancelled", "EditableStep", "InpaintStep", "never"]
 
 C = TypeVar("C", bound=TextConditioning)
 S = TypeVar("S", bound=BaseSettings)
@@ -262,7 +262,21 @@ class BaseStep(Generic[C, S]):
 
 
 @dataclass(frozen=True, eq=False)
-class InpaintStep(BaseStep[Conditioning, Settings]):
+class EditableStep(BaseStep[C, S]):
+    """What the steps share that interventions may act in."""
+
+    def step_edits(self, index: int) -> StepEdits | None:
+        """The edits that act in step `index`."""
+        if not self.edits:
+            return None
+        timesteps = self.timesteps
+        return active_edits.step_edits(
+            self.edits, self.conditioning, index, timesteps[index], len(timesteps)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class InpaintStep(EditableStep[Conditioning, Settings]):
     """x_t -> x_{t-1} of HD-Painter.
 
     PAIntA (eq. 5) acts inside the UNet; grad S (eq. 8, 9, 11) comes back with the prediction. It
@@ -319,15 +333,6 @@ class InpaintStep(BaseStep[Conditioning, Settings]):
     def edited(self, index: int) -> Conditioning:
         """The conditioning with the masks as the edits of step `index` leave them."""
         return active_edits.applied(self.conditioning, self.settings, self.step_edits(index))
-
-    def step_edits(self, index: int) -> StepEdits | None:
-        """The edits that act in step `index`."""
-        if not self.edits:
-            return None
-        timesteps = self.timesteps
-        return active_edits.step_edits(
-            self.edits, self.conditioning, index, timesteps[index], len(timesteps)
-        )
 
     def plan(
         self, index: int, conditioning: Conditioning | None = None, cancelled: Cancelled = never

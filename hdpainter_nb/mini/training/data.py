@@ -274,18 +274,27 @@ class Source(Protocol):
 
 
 class Buffer:
-    """A ring of encoded examples; each is drawn several times before it is overwritten."""
+    """A ring of encoded examples; each is drawn several times before it is overwritten.
+
+    Args:
+        source, vae, to_rows: whose examples they are, and what encodes them.
+        least: so many are there from the beginning.
+        capacity: of the ring.
+    """
 
     def __init__(
         self,
         source: Source,
         vae: AutoencoderKL,
+        least: int = 0,
         capacity: int = 8000,
         to_rows: Callable[[AutoencoderKL, list[Example], np.random.Generator], list[Row]] = encode,
     ) -> None:
         self.source, self.vae, self.capacity, self.to_rows = source, vae, capacity, to_rows
         self.rows: list[Row] = []
         self.added, self._owed = 0, 0.0
+        while len(self.rows) < min(least, capacity):
+            self.add()
 
     def add(self, scenes: int = 1) -> None:
         """Encode two examples of each of some fresh scenes."""

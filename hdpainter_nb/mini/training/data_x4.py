@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdpainter_nb.mini.training import tokenizer
+from hdpainter_nb.mini.training import networks, tokenizer
 from hdpainter_nb.mini.training.feed import Feed, Ring
 from hdpainter_nb.mini.training.precision import autocast
 from hdpainter_nb.mini.world.backgrounds import photographs
@@ -32,15 +32,7 @@ def units(images: Tensor) -> Tensor:
 
 def views(seed: int, mini: Path | None, side: int = SIDE) -> Iterator[View]:
     """Crops of fresh scenes without end, for a `Feed`; `mini` is the inpainting miniature."""
-    coarse = None
-    if mini is not None:
-        coarse = (
-            AutoencoderKL.from_pretrained(mini / "vae", use_safetensors=True)
-            .eval()
-            .requires_grad_(False)
-            .float()
-        )
-        coarse = coarse.to(memory_format=torch.channels_last)
+    coarse = None if mini is None else networks.load_vae(mini)
     source = Source(seed, coarse, side)
     while True:
         yield source.view()

@@ -1,9 +1,10 @@
-"""What the training of any denoiser shares: optimiser, moving average, checkpoint, annealing."""
+"""What the training of any denoiser shares: command line, optimiser, average, annealing."""
 
 from __future__ import annotations
 
 import math
 import time
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,23 @@ from torch import Tensor, nn
 
 from hdpainter_nb.mini.training.parallel import Team
 from hdpainter_nb.utils.files import replacing
+
+
+def options(
+    doc: str | None, *, minutes: float, out: Path, rate: float, warm_rows: int
+) -> ArgumentParser:
+    """The command line of a training, as far as all of them have it, with these defaults."""
+    parser = ArgumentParser(description=doc)
+    parser.add_argument("--minutes", type=float, default=minutes)
+    parser.add_argument("--work", type=Path, default=Path("runs/mini"))
+    parser.add_argument("--out", type=Path, default=out)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--max-steps", type=int, default=10**9)
+    parser.add_argument("--rate", type=float, default=rate)
+    parser.add_argument("--last-rate", type=float, default=1e-5)
+    parser.add_argument("--warm-rows", type=int, default=warm_rows)
+    return parser
 
 
 class Learner:

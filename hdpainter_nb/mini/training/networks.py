@@ -80,11 +80,14 @@ def new_scheduler() -> DDIMScheduler:
 
 def load_frozen(folder: Path, device: torch.device) -> tuple[AutoencoderKL, CLIPTextModel]:
     """A pipeline folder's autoencoder and text encoder, fp32, not to be trained."""
-    vae = AutoencoderKL.from_pretrained(folder / "vae", use_safetensors=True).float()
     text = CLIPTextModel.from_pretrained(folder / "text_encoder", use_safetensors=True).float()
-    for part in (vae, text):
-        part.eval().requires_grad_(False).to(device)
-    return vae.to(memory_format=torch.channels_last), text
+    return load_vae(folder, device), text.eval().requires_grad_(False).to(device)
+
+
+def load_vae(folder: Path, device: torch.device | str = "cpu") -> AutoencoderKL:
+    """A pipeline folder's autoencoder, fp32, not to be trained."""
+    vae = AutoencoderKL.from_pretrained(folder / "vae", use_safetensors=True).float()
+    return vae.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
 
 
 def share_parts(source: str | Path, folder: Path, parts: Mapping[str, Any]) -> None:
