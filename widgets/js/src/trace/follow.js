@@ -26,6 +26,7 @@ export function createFollower(state, position, changed) {
     queueMicrotask(() => {
       saving = false;
       state.set("_following", following);
+      changed(); // what is shown depends on it while the trace of a new run is on its way
     });
   }
   /** @param {number} branch @param {number} at steps made up to it */

@@ -88,13 +88,18 @@ export function createPosition(current, state) {
     return trace && known ? { branch, at: column(node, trace.frames), node } : null;
   }
 
-  /** What is shown; a step that does not exist counts as the newest one. */
+  /**
+   * What is shown; a step that does not exist counts as the newest one. Until the trace of a new run
+   * has come, the end of the one before stays on display: a linked view that has it already counts
+   * in that one.
+   */
   function shown() {
     /** @type {number} */
     const branch = state.get("branch") ?? 0;
     const trace = current();
     const path = trace?.path(branch) ?? [];
-    const at = Math.min((state.get("step") ?? -1) + 1, path.length);
+    const waits = state.get("_following") !== false && !ofRun();
+    const at = waits ? path.length : Math.min((state.get("step") ?? -1) + 1, path.length);
     const first = path[0]?.parent ?? trace?.branches.get(branch)?.start ?? -1;
     return { branch, path, at, first, node: path[at - 1]?.node ?? first };
   }

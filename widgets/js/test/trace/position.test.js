@@ -40,6 +40,12 @@ test("a new run stands nowhere in the trace of the one before, whose nodes have 
   assert.equal(positions.stood(), null);
   assert.equal(positions.target(), null);
   assert.equal(positions.atRun(), true, "the newest step that there is");
+  state.set("step", 0); // by a linked view, which has the new trace already
+  assert.equal(positions.shown().at, 3, "the end of what is there");
+  state.set("_following", false); // a person looks there
+  assert.equal(positions.shown().at, 1);
+  state.set("_following", true);
+  state.set("step", 2);
   trace.opening.key = "two";
   assert.deepEqual(positions.stood(), { branch: 0, at: 2, node: 2 });
   assert.equal(positions.atRun(), false);
